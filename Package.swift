@@ -1,0 +1,96 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Every Swift target is compiled under the same rules (shared design, style "C interop" 1): no
+// implicit re-exports, no unmarked unsafe code, no warning left standing.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+func swiftTarget(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
+}
+
+func testTarget(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
+}
+
+let package = Package(
+    name: "triaged",
+    products: [
+        .executable(name: "triaged", targets: ["triaged"]),
+        .executable(name: "triagectl", targets: ["triagectl"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        // Latency percentiles of `triagectl replay` and `triagectl bench`; never linked into the daemon.
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+    ],
+    targets: [
+        // Row 0: C. System libraries are reached through module maps; what Swift cannot see (macros,
+        // GNU-only calls) has a shim; protoc-c output is committed and remade by Protos/generate.
+        .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(
+            name: "CTriageShims", dependencies: ["CNghttp2", "COpenSSL", "CProtobufC"],
+            cSettings: [.define("_GNU_SOURCE")]),
+        .target(name: "CTriageProtos", dependencies: ["CProtobufC"]),
+
+        // Row 1: limits, time, identifiers, randomness, checksums, invariants. Standard library only.
+        swiftTarget("TriageBase", []),
+
+        // Row 2: the system calls, and (beside them, unaware of them) the pure rules.
+        swiftTarget("TriageIO", ["TriageBase", "CTriageShims"]),
+        swiftTarget("TriageDomain", ["TriageBase"]),
+
+        // Row 3: durable bytes, message codec, and the three protocol layers.
+        swiftTarget("TriageJournal", ["TriageBase", "TriageIO"], exclude: ["FORMAT.md"]),
+        swiftTarget(
+            "TriageCodec", ["TriageBase", "TriageDomain", "CTriageProtos", "CProtobufC", "CTriageShims"]),
+        swiftTarget("TriageGRPC", ["TriageBase"]),
+        swiftTarget("TriageTLS", ["TriageBase", "COpenSSL", "CTriageShims"]),
+        swiftTarget("TriageHTTP2", ["TriageBase", "CNghttp2", "CTriageShims"]),
+
+        // Row 4: the two halves, each joined: state with its journal, sockets with their protocols.
+        swiftTarget("TriageEngine", ["TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal"]),
+        swiftTarget("TriageTransport", ["TriageBase", "TriageIO", "TriageTLS", "TriageHTTP2", "TriageGRPC"]),
+
+        // Row 5: the RPC services (the only place where the halves meet) and the call API of clients.
+        swiftTarget("TriageServices", ["TriageBase", "TriageGRPC", "TriageEngine", "TriageCodec", "TriageDomain"]),
+        swiftTarget("TriageClient", ["TriageBase", "TriageTransport", "TriageGRPC", "TriageCodec", "TriageDomain"]),
+
+        // Row 6: the daemon and the command line.
+        .executableTarget(
+            name: "triaged",
+            dependencies: [
+                "TriageBase", "TriageIO", "TriageJournal", "TriageEngine", "TriageCodec", "TriageDomain",
+                "TriageGRPC", "TriageTLS", "TriageTransport", "TriageServices", "Yams",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            exclude: ["Decisions"],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "triagectl",
+            dependencies: [
+                "TriageBase", "TriageIO", "TriageClient", "TriageGRPC", "TriageTransport", "TriageCodec",
+                "TriageDomain",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ],
+            swiftSettings: settings),
+
+        // Tests: one target per module.
+        testTarget("TriageBaseTests", ["TriageBase"]),
+    ]
+)

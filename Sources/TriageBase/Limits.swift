@@ -1,0 +1,101 @@
+// Every bound in the system that is not configuration, each with its reason. A module that needs a
+// bound takes it from here, so that the relations between bounds can be checked in one place.
+
+/// Bounds of the wire, of messages, of state and of time.
+///
+/// Figures and their sources: shared design `wire.md` "Attacks" unless a comment says otherwise.
+package enum Limits {
+    // MARK: Messages
+
+    /// Largest gRPC message accepted, after decompression. Reports carry references, not media.
+    package static let messageBytesMax = 1 << 20
+    /// Fields in one message, nested ones included; bounds protobuf-c's 28-fold amplification of tiny fields.
+    package static let messageFieldsMax = 10_000
+    /// Message nesting. The schema has no recursive type; this bounds what a forged message may pretend.
+    package static let messageDepthMax = 32
+    /// Assembled request bodies of all connections together, in bytes; above it RESOURCE_EXHAUSTED.
+    package static let messageBytesInFlightMax = 64 << 20
+
+    // MARK: Metadata
+
+    /// Decoded header list, 32 bytes counted a field (RFC 9113 §6.5.2). Announced and enforced.
+    package static let headerListBytesMax = 16 << 10
+    /// Fields in one header list; cures HPACK bombs that stay small in bytes.
+    package static let headerFieldsMax = 100
+    /// Our own trailers stay below what the smallest client accepts (8 KiB soft limit of gRPC).
+    package static let trailerBytesMax = 7 << 10
+    /// `grpc-status-details-bin` before base64, so that trailers stay in bounds.
+    package static let statusDetailsBytesMax = 4 << 10
+
+    // MARK: Connections
+
+    /// Concurrent streams a connection.
+    package static let concurrentStreamsMax = 100
+    /// Of which long-lived (watches), so that they cannot starve calls.
+    package static let longLivedStreamsMax = 20
+    /// Connections a server.
+    package static let connectionsMax = 2_048
+    /// Connections of one identity.
+    package static let connectionsPerIdentityMax = 64
+    /// Plaintext that waits for the socket, a connection; above it the socket is not read.
+    package static let outputBytesMax = 256 << 10
+    /// Client resets: burst and refill a second, then GOAWAY ENHANCE_YOUR_CALM (CVE-2023-44487).
+    package static let resetBurst = 500
+    /// See ``resetBurst``.
+    package static let resetsPerSecond = 50
+    /// Protocol errors or resets that a peer provokes in a minute (CVE-2025-8671).
+    package static let provokedResetsPerMinute = 200
+    /// New calls of one connection in a loop turn; the rest wait for the next turn.
+    package static let newCallsPerTurnMax = 32
+    /// TLS handshake, from accept.
+    package static let handshakeMillisecondsMax: Int64 = 10_000
+    /// HTTP/2 preface and SETTINGS, after the handshake.
+    package static let prefaceMillisecondsMax: Int64 = 5_000
+    /// A connection with no stream.
+    package static let idleMillisecondsMax: Int64 = 300_000
+    /// A unary call without a deadline of its own.
+    package static let unaryMillisecondsMax: Int64 = 60_000
+    /// No progress of a stream that has bytes to send.
+    package static let stalledStreamMillisecondsMax: Int64 = 30_000
+    /// Calls still open when a drain began: this long, then RST_STREAM.
+    package static let drainMillisecondsMax: Int64 = 10_000
+
+    // MARK: Domain
+
+    /// Reports kept in one case; further ones are counted and refused with RESOURCE_EXHAUSTED.
+    package static let reportsPerCaseMax = 10_000
+    /// Page size of lists: default and cap (AIP-158).
+    package static let pageSizeDefault = 50
+    /// See ``pageSizeDefault``.
+    package static let pageSizeMax = 1_000
+    /// How long a request id is remembered.
+    package static let requestIDMilliseconds: Int64 = 24 * 3_600_000
+    /// A claim's long poll.
+    package static let claimWaitMillisecondsMax: Int64 = 55_000
+    /// Revisions of the board kept for resuming watches.
+    package static let boardRingCount = 65_536
+
+    // MARK: Storage
+
+    /// Journal bytes that may wait for the disk; above it writes are refused with RESOURCE_EXHAUSTED.
+    package static let journalBufferBytesMax = 64 << 20
+    /// One journal record's payload. A message plus what the service adds.
+    package static let recordBytesMax = 2 << 20
+    /// One journal segment.
+    package static let segmentBytes = 64 << 20
+
+    /// Checks the relations between the bounds; called once at start.
+    ///
+    /// - Precondition: every relation holds; otherwise the process traps.
+    package static func assertRelations() {
+        invariant(messageBytesMax <= messageBytesInFlightMax, "one message fits the global budget")
+        invariant(messageBytesMax < recordBytesMax, "a message fits a journal record")
+        invariant(recordBytesMax < segmentBytes, "a record fits a segment")
+        invariant(recordBytesMax < journalBufferBytesMax, "a record fits the journal buffer")
+        invariant(
+            statusDetailsBytesMax / 3 * 4 < trailerBytesMax, "details fit the trailers in base64")
+        invariant(trailerBytesMax < headerListBytesMax, "our trailers pass our own limit")
+        invariant(longLivedStreamsMax < concurrentStreamsMax, "watches leave room for calls")
+        invariant(claimWaitMillisecondsMax < unaryMillisecondsMax, "a long poll ends before its call")
+    }
+}

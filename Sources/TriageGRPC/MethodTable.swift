@@ -1,0 +1,83 @@
+// The methods that a server offers, found by path. Built once at start from the descriptor set, so
+// that streaming flags have one source; read by every reactor without a lock.
+
+/// One RPC method.
+package struct Method: Sendable {
+    /// `/package.Service/Method`, as in the `:path` of a call.
+    package let path: String
+    /// The client sends a stream of messages.
+    package let clientStreaming: Bool
+    /// The server sends a stream of messages.
+    package let serverStreaming: Bool
+
+    /// Describes a method.
+    package init(path: String, clientStreaming: Bool, serverStreaming: Bool) {
+        self.path = path
+        self.clientStreaming = clientStreaming
+        self.serverStreaming = serverStreaming
+    }
+}
+
+/// An immutable table of methods with look-up by the bytes of a path.
+package struct MethodTable: Sendable {
+    /// The methods; an index into this array names a method elsewhere.
+    package let methods: [Method]
+    private let buckets: [Int32]
+    private let mask: UInt64
+
+    /// Builds the table; open addressing, at most half full.
+    ///
+    /// - Precondition: no path occurs twice.
+    package init(_ methods: [Method]) {
+        self.methods = methods
+        var size = 8
+        while size < methods.count * 2 { size *= 2 }
+        mask = UInt64(size - 1)
+        var buckets = [Int32](repeating: -1, count: size)
+        for (index, method) in methods.enumerated() {
+            let path = Array(method.path.utf8)
+            var at = Int(Self.hash(path.span) & mask)
+            while buckets[at] >= 0 {
+                precondition(methods[Int(buckets[at])].path != method.path, "a path occurs twice")
+                at = (at + 1) & (size - 1)
+            }
+            buckets[at] = Int32(index)
+        }
+        self.buckets = buckets
+    }
+
+    /// Finds a method by its path.
+    ///
+    /// - Parameter path: The bytes of `:path`.
+    /// - Returns: The method's index, or nil if there is none.
+    /// - Complexity: O(1) expected; no allocation.
+    package func index(path: Span<UInt8>) -> Int? {
+        var at = Int(Self.hash(path) & mask)
+        while buckets[at] >= 0 {
+            let index = Int(buckets[at])
+            if Self.equal(methods[index].path, path) { return index }
+            at = (at + 1) & Int(mask)
+        }
+        return nil
+    }
+
+    private static func equal(_ text: String, _ bytes: Span<UInt8>) -> Bool {
+        let utf8 = text.utf8
+        guard utf8.count == bytes.count else { return false }
+        var index = 0
+        for byte in utf8 {
+            if byte != bytes[index] { return false }
+            index += 1
+        }
+        return true
+    }
+
+    // FNV-1a: the table is fixed and the peer cannot add to it, so collisions cannot be provoked.
+    private static func hash(_ bytes: Span<UInt8>) -> UInt64 {
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for index in bytes.indices {
+            hash = (hash ^ UInt64(bytes[index])) &* 0x100_0000_01B3
+        }
+        return hash ^ hash >> 32
+    }
+}

@@ -2,8 +2,6 @@
 // details. Encodes the details as google.rpc.Status without a protobuf library, so that the wire
 // layer itself can answer with them.
 
-package import TriageBase
-
 /// The status codes of gRPC.
 ///
 /// Source: gRPC `doc/statuscodes.md`.

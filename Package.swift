@@ -92,5 +92,7 @@ let package = Package(
 
         // Tests: one target per module.
         testTarget("TriageBaseTests", ["TriageBase"]),
+        testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),
+        testTarget("TriageJournalTests", ["TriageBase", "TriageIO", "TriageJournal"]),
     ]
 )

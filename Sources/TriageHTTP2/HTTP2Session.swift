@@ -102,16 +102,16 @@ internal import CNghttp2
     // MARK: In
 
     /// What happened since the last ``clearEvents()``, oldest first.
-    package var events: [HTTP2Event] { unsafe state.events }
+    package var events: [HTTP2Event] { state.events }
 
     /// The header blocks that ``events`` refer to.
-    package var headers: HeaderStore { unsafe state.headers }
+    package var headers: HeaderStore { state.headers }
 
     /// Forgets the handled events, their header blocks and the slots of closed streams.
     package func clearEvents() {
-        unsafe state.events.removeAll(keepingCapacity: state.events.capacity <= Self.eventsKept)
-        unsafe state.headers.removeAll()
-        unsafe state.streams.releaseClosed()
+        state.events.removeAll(keepingCapacity: state.events.capacity <= Self.eventsKept)
+        state.headers.removeAll()
+        state.streams.releaseClosed()
     }
 
     private static let eventsKept = 256
@@ -138,10 +138,10 @@ internal import CNghttp2
     ///
     /// What a closed stream had not consumed is returned by the session; later calls for it do nothing.
     package func consume(_ stream: HTTP2Stream, _ count: Int) {
-        guard unsafe state.streams.isCurrent(stream) else { return }
-        let used = unsafe min(count, state.streams[stream.slot].unconsumed)
+        guard state.streams.isCurrent(stream) else { return }
+        let used = min(count, state.streams[stream.slot].unconsumed)
         guard used > 0 else { return }
-        unsafe state.streams[stream.slot].unconsumed -= used
+        state.streams[stream.slot].unconsumed -= used
         // Fails only for want of memory; the window then stays smaller, which is safe.
         _ = unsafe nghttp2_session_consume(session, stream.id, used)
     }
@@ -154,9 +154,9 @@ internal import CNghttp2
     package func submitHeaders(
         _ stream: HTTP2Stream, _ fields: HeaderFields, endStream: Bool
     ) throws(HTTP2Error) {
-        guard unsafe state.streams.isCurrent(stream) else { return }
+        guard state.streams.isCurrent(stream) else { return }
         if endStream {
-            unsafe state.streams[stream.slot].end = .submitted
+            state.streams[stream.slot].end = .submitted
             return try check(
                 unsafe nghttp2_submit_response(
                     session, stream.id, fields.pointer, fields.count, nil))
@@ -173,13 +173,14 @@ internal import CNghttp2
     ///   - fields: The request's fields, pseudo-header fields first.
     ///   - userData: The owner's number for the stream.
     ///   - endStream: True when no body follows.
+    /// - Returns: The stream's handle. When the peer refuses it, `.streamClosed` says so.
     /// - Throws: ``HTTP2Error``: `.outOfMemory`, or `.library` when stream ids are used up.
     package func submitRequest(
         _ fields: HeaderFields, userData: Int, endStream: Bool
     ) throws(HTTP2Error) -> HTTP2Stream {
         // Id -1 until nghttp2 has given one: it never matches a handle.
-        let slot = unsafe state.streams.open(id: -1).slot
-        unsafe state.streams[slot].userData = userData
+        let slot = state.streams.open(id: -1).slot
+        state.streams[slot].userData = userData
         var source = unsafe Self.dataSource(slot)
         let id =
             if endStream {
@@ -190,12 +191,12 @@ internal import CNghttp2
                     session, nil, fields.pointer, fields.count, &source, SessionState.tag(slot))
             }
         guard id > 0 else {
-            unsafe state.streams.close(slot)
+            state.streams.close(slot)
             throw Self.error(id)
         }
-        unsafe state.counters.streamsOpened += 1
-        if endStream { unsafe state.streams[slot].end = .submitted }
-        return unsafe state.streams.rename(slot, id: id)
+        state.counters.streamsOpened += 1
+        if endStream { state.streams[slot].end = .submitted }
+        return state.streams.rename(slot, id: id)
     }
 
     /// Queues body bytes; they leave as the peer's windows open.
@@ -205,15 +206,15 @@ internal import CNghttp2
     ///   - bytes: Shared, not copied, until they are framed.
     ///   - prefix: Five bytes to send before them.
     package func submitData(_ stream: HTTP2Stream, _ bytes: [UInt8], prefix: DataPrefix? = nil) {
-        guard unsafe state.streams.isCurrent(stream) else { return }
-        guard case .open = unsafe state.streams[stream.slot].end else { return }
+        guard state.streams.isCurrent(stream) else { return }
+        guard case .open = state.streams[stream.slot].end else { return }
         let chunk = OutputChunk(prefix: prefix, bytes: bytes)
         guard chunk.count > 0 else { return }
-        unsafe state.bufferedBytes += chunk.count
-        unsafe state.streams[stream.slot].append(chunk)
-        let buffered = unsafe state.streams[stream.slot].buffered
+        state.bufferedBytes += chunk.count
+        state.streams[stream.slot].append(chunk)
+        let buffered = state.streams[stream.slot].buffered
         if buffered > state.settings.highWaterBytes {
-            unsafe state.streams[stream.slot].isAboveHighWater = true
+            state.streams[stream.slot].isAboveHighWater = true
         }
         if buffered > Self.fairShareBytes { shareFairly(stream) }
         resume(stream)
@@ -230,15 +231,15 @@ internal import CNghttp2
     }
 
     private func finish(_ stream: HTTP2Stream, _ end: OutputEnd) {
-        guard unsafe state.streams.isCurrent(stream) else { return }
-        guard case .open = unsafe state.streams[stream.slot].end else { return }
-        unsafe state.streams[stream.slot].end = end
+        guard state.streams.isCurrent(stream) else { return }
+        guard case .open = state.streams[stream.slot].end else { return }
+        state.streams[stream.slot].end = end
         resume(stream)
     }
 
     private func resume(_ stream: HTTP2Stream) {
-        guard unsafe state.streams[stream.slot].isDeferred else { return }
-        unsafe state.streams[stream.slot].isDeferred = false
+        guard state.streams[stream.slot].isDeferred else { return }
+        state.streams[stream.slot].isDeferred = false
         // Fails only when nothing is deferred, or for want of memory; the deadline then ends the call.
         _ = unsafe nghttp2_session_resume_data(session, stream.id)
     }
@@ -248,10 +249,10 @@ internal import CNghttp2
 
     /// By default nghttp2 sends one stream's queue to its end before the next (RFC 9218 §10).
     private func shareFairly(_ stream: HTTP2Stream) {
-        guard state.role == .server, unsafe !state.streams[stream.slot].isIncremental else {
+        guard state.role == .server, !state.streams[stream.slot].isIncremental else {
             return
         }
-        unsafe state.streams[stream.slot].isIncremental = true
+        state.streams[stream.slot].isIncremental = true
         var priority = nghttp2_extpri(urgency: UInt32(NGHTTP2_EXTPRI_DEFAULT_URGENCY), inc: 1)
         // Fails only for want of memory; the order is then less fair.
         _ = unsafe nghttp2_session_change_extpri_stream_priority(session, stream.id, &priority, 1)
@@ -286,9 +287,9 @@ internal import CNghttp2
 
     /// Ends a stream at once; what it had queued is dropped.
     package func reset(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
-        guard unsafe state.streams.isCurrent(stream), unsafe !state.streams[stream.slot].resetByUs
+        guard state.streams.isCurrent(stream), !state.streams[stream.slot].resetByUs
         else { return }
-        unsafe state.streams[stream.slot].resetByUs = true
+        state.streams[stream.slot].resetByUs = true
         // Fails only for want of memory; the stream then lives until the connection ends.
         _ = unsafe nghttp2_submit_rst_stream(
             session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code.rawValue)
@@ -307,6 +308,7 @@ internal import CNghttp2
     ///   - lastStream: nil for the last one that was received.
     ///   - code: Why.
     ///   - debug: A short public text, as in `too_many_pings`.
+    /// - Throws: ``HTTP2Error``: `.outOfMemory`.
     package func goAway(
         lastStream: Int32? = nil, _ code: HTTP2ErrorCode, debug: StaticString = ""
     ) throws(HTTP2Error) {
@@ -332,26 +334,26 @@ internal import CNghttp2
 
     /// Attaches the owner's number to a stream; readable until the stream's events are cleared.
     package func setUserData(_ stream: HTTP2Stream, _ userData: Int) {
-        guard unsafe state.streams.isCurrent(stream) else { return }
-        unsafe state.streams[stream.slot].userData = userData
+        guard state.streams.isCurrent(stream) else { return }
+        state.streams[stream.slot].userData = userData
     }
 
     /// The owner's number for a stream, 0 until set; valid for every stream of this turn's events.
     package func userData(_ stream: HTTP2Stream) -> Int {
-        unsafe state.streams[stream.slot].userData
+        state.streams[stream.slot].userData
     }
 
     /// Queued body bytes of one stream.
     package func bufferedBytes(_ stream: HTTP2Stream) -> Int {
-        unsafe state.streams.isCurrent(stream) ? state.streams[stream.slot].buffered : 0
+        state.streams.isCurrent(stream) ? state.streams[stream.slot].buffered : 0
     }
 
     /// Queued body bytes of all streams.
-    package var bufferedBytes: Int { unsafe state.bufferedBytes }
+    package var bufferedBytes: Int { state.bufferedBytes }
 
     /// Received body bytes of one stream that were not consumed.
     package func unconsumedBytes(_ stream: HTTP2Stream) -> Int {
-        unsafe state.streams.isCurrent(stream) ? state.streams[stream.slot].unconsumed : 0
+        state.streams.isCurrent(stream) ? state.streams[stream.slot].unconsumed : 0
     }
 
     /// False once the protocol has nothing more to hear: after GOAWAY, when all streams are done.
@@ -361,13 +363,13 @@ internal import CNghttp2
     package var wantsWrite: Bool { unsafe nghttp2_session_want_write(session) != 0 }
 
     /// Streams that are open, in either direction.
-    package var openStreamCount: Int { unsafe state.streams.openCount }
+    package var openStreamCount: Int { state.streams.openCount }
 
     /// True while a header block has begun and not ended: slow peers are timed out by the owner.
-    package var isReceivingHeaders: Bool { unsafe state.isReceivingHeaders }
+    package var isReceivingHeaders: Bool { state.isReceivingHeaders }
 
     /// What the peer has done so far.
-    package var counters: HTTP2Counters { unsafe state.counters }
+    package var counters: HTTP2Counters { state.counters }
 
     // MARK: Errors
 

@@ -21,9 +21,9 @@ package struct HTTP2Settings: Sendable {
     package var headerListBytesMax: Int
     /// Fields in one header block.
     package var headerFieldsMax: Int
-    /// `outputDrained` is announced when a stream's queue falls to this many bytes ...
+    /// `outputDrained` is announced when a stream's queue falls to this many bytes.
     package var lowWaterBytes: Int
-    /// ... after it had more than this many.
+    /// Only a queue that had more than this many bytes is announced when it drains.
     package var highWaterBytes: Int
 
     /// The server's settings, from ``TriageBase/Limits``; a client uses the same.
@@ -78,8 +78,9 @@ package struct HTTP2ErrorCode: Hashable, Sendable, RawRepresentable {
     package static let inadequateSecurity = HTTP2ErrorCode(rawValue: 0xC)
 }
 
-/// Why a session cannot go on. Nothing can be sent after it: close the transport.
+/// Why a session cannot go on.
 ///
+/// Nothing can be sent after it: close the transport.
 /// Errors for which the protocol wants a GOAWAY are not thrown: the GOAWAY is queued and
 /// ``HTTP2Session/wantsRead`` turns false.
 package enum HTTP2Error: Error, Equatable, Sendable {

@@ -9,24 +9,22 @@ internal import CNghttp2
     let role: HTTP2Role
     let settings: HTTP2Settings
 
-    // Confined to one thread and never re-entered, so that the dynamic exclusivity checks on every
-    // access would find nothing.
-    @exclusivity(unchecked) var events: [HTTP2Event] = []
-    @exclusivity(unchecked) var headers = HeaderStore()
-    @exclusivity(unchecked) var streams = StreamTable()
-    @exclusivity(unchecked) var counters = HTTP2Counters()
+    var events: [HTTP2Event] = []
+    var headers = HeaderStore()
+    var streams = StreamTable()
+    var counters = HTTP2Counters()
     /// Queued body bytes of all streams.
-    @exclusivity(unchecked) var bufferedBytes = 0
+    var bufferedBytes = 0
     /// A header block has begun and not ended.
-    @exclusivity(unchecked) var isReceivingHeaders = false
+    var isReceivingHeaders = false
     /// The bytes that `receive` was given, while it runs.
-    @exclusivity(unchecked) var input: UnsafePointer<UInt8>?
+    var input: UnsafePointer<UInt8>?
 
     /// The block that is being received.
-    @exclusivity(unchecked) private var block = HeaderBlock(start: 0, count: 0, isOversize: false)
-    @exclusivity(unchecked) private var blockBytes = 0
-    @exclusivity(unchecked) private var blockFields = 0
-    @exclusivity(unchecked) private var blockIsInformational = false
+    private var block = HeaderBlock(start: 0, count: 0, isOversize: false)
+    private var blockBytes = 0
+    private var blockFields = 0
+    private var blockIsInformational = false
 
     init(role: HTTP2Role, settings: HTTP2Settings) {
         self.role = role
@@ -36,36 +34,36 @@ internal import CNghttp2
     // MARK: Received
 
     func frameBegan(_ header: nghttp2_frame_hd) {
-        unsafe counters.frames += 1
+        counters.frames += 1
         switch UInt32(header.type) {
-        case NGHTTP2_DATA.rawValue: unsafe counters.dataFrames += 1
-        case NGHTTP2_HEADERS.rawValue: unsafe counters.headers += 1
+        case NGHTTP2_DATA.rawValue: counters.dataFrames += 1
+        case NGHTTP2_HEADERS.rawValue: counters.headers += 1
         case NGHTTP2_PRIORITY.rawValue, NGHTTP2_PRIORITY_UPDATE.rawValue:
-            unsafe counters.priorities += 1
-        case NGHTTP2_RST_STREAM.rawValue: unsafe counters.resets += 1
+            counters.priorities += 1
+        case NGHTTP2_RST_STREAM.rawValue: counters.resets += 1
         case NGHTTP2_SETTINGS.rawValue:
             if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 {
-                unsafe counters.settings += 1
+                counters.settings += 1
             }
         case NGHTTP2_PING.rawValue:
-            if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { unsafe counters.pings += 1 }
-        case NGHTTP2_WINDOW_UPDATE.rawValue: unsafe counters.windowUpdates += 1
-        case NGHTTP2_CONTINUATION.rawValue: unsafe counters.continuations += 1
+            if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { counters.pings += 1 }
+        case NGHTTP2_WINDOW_UPDATE.rawValue: counters.windowUpdates += 1
+        case NGHTTP2_CONTINUATION.rawValue: counters.continuations += 1
         case NGHTTP2_GOAWAY.rawValue: break
-        default: unsafe counters.unknownFrames += 1
+        default: counters.unknownFrames += 1
         }
     }
 
     func headersBegan(_ session: OpaquePointer, _ frame: borrowing nghttp2_frame) {
-        unsafe isReceivingHeaders = true
-        unsafe block = unsafe HeaderBlock(
+        isReceivingHeaders = true
+        block = HeaderBlock(
             start: Int32(headers.fields.count), count: 0, isOversize: headers.isFull)
-        unsafe blockBytes = 0
-        unsafe blockFields = 0
-        unsafe blockIsInformational = false
+        blockBytes = 0
+        blockFields = 0
+        blockIsInformational = false
         guard role == .server, unsafe frame.headers.cat == NGHTTP2_HCAT_REQUEST else { return }
-        let stream = unsafe streams.open(id: unsafe frame.hd.stream_id)
-        unsafe counters.streamsOpened += 1
+        let stream = streams.open(id: unsafe frame.hd.stream_id)
+        counters.streamsOpened += 1
         unsafe nghttp2_session_set_stream_user_data(session, stream.id, Self.tag(stream.slot))
     }
 
@@ -75,22 +73,22 @@ internal import CNghttp2
     func fieldReceived(
         name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>, sensitive: Bool
     ) -> Bool {
-        unsafe blockBytes += name.count + value.count + 32
-        unsafe blockFields += 1
-        guard unsafe blockBytes <= settings.headerListBytesMax,
-            unsafe blockFields <= settings.headerFieldsMax
+        blockBytes += name.count + value.count + 32
+        blockFields += 1
+        guard blockBytes <= settings.headerListBytesMax,
+            blockFields <= settings.headerFieldsMax
         else {
-            unsafe block.isOversize = true
-            return unsafe blockBytes <= settings.headerListBytesMax * Self.excessMax
+            block.isOversize = true
+            return blockBytes <= settings.headerListBytesMax * Self.excessMax
                 && blockFields <= settings.headerFieldsMax * Self.excessMax
         }
-        guard unsafe !block.isOversize, let nameStart = name.baseAddress else { return true }
+        guard !block.isOversize, let nameStart = name.baseAddress else { return true }
         let token = unsafe HeaderToken.recognise(nameStart, name.count)
         if token == .status, unsafe value.first == UInt8(ascii: "1") {
-            unsafe blockIsInformational = true
+            blockIsInformational = true
         }
         unsafe headers.append(token: token, sensitive: sensitive, name: name, value: value)
-        unsafe block.count += 1
+        block.count += 1
         return true
     }
 
@@ -99,7 +97,7 @@ internal import CNghttp2
 
     func dataReceived(_ session: OpaquePointer, id: Int32, data: UnsafePointer<UInt8>, count: Int) {
         guard let stream = unsafe stream(session, id), let input = unsafe input else { return }
-        unsafe streams[stream.slot].unconsumed += count
+        streams[stream.slot].unconsumed += count
         unsafe events.append(.data(stream, offset: data - input, count: count))
     }
 
@@ -110,8 +108,8 @@ internal import CNghttp2
             let padding = unsafe frame.data.padlen
             let ends = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
             let isEmpty = header.length <= padding
-            unsafe counters.emptyDataFramesInARow =
-                unsafe isEmpty && !ends ? counters.emptyDataFramesInARow + 1 : 0
+            counters.emptyDataFramesInARow =
+                isEmpty && !ends ? counters.emptyDataFramesInARow + 1 : 0
             if ends { remoteEnded(unsafe stream(session, header.stream_id)) }
         case NGHTTP2_HEADERS.rawValue:
             headersEnded(
@@ -125,25 +123,25 @@ internal import CNghttp2
         case NGHTTP2_PING.rawValue where header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0:
             let o = unsafe frame.ping.opaque_data
             let bytes = [o.0, o.1, o.2, o.3, o.4, o.5, o.6, o.7]
-            unsafe events.append(.pingAcknowledged(bytes.reduce(0) { $0 << 8 | UInt64($1) }))
+            events.append(.pingAcknowledged(bytes.reduce(0) { $0 << 8 | UInt64($1) }))
         case NGHTTP2_SETTINGS.rawValue:
             let isAnswer = header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0
-            unsafe events.append(isAnswer ? .settingsAcknowledged : .settingsReceived)
+            events.append(isAnswer ? .settingsAcknowledged : .settingsReceived)
         default:
             break
         }
     }
 
     private func headersEnded(_ stream: HTTP2Stream?, ends: Bool) {
-        unsafe isReceivingHeaders = false
+        isReceivingHeaders = false
         guard let stream else { return }
-        if unsafe block.isOversize { unsafe counters.oversizeHeaders += 1 }
-        if unsafe blockIsInformational {
+        if block.isOversize { counters.oversizeHeaders += 1 }
+        if blockIsInformational {
             unsafe events.append(.informational(stream, block))
-        } else if unsafe streams[stream.slot].headersReceived {
+        } else if streams[stream.slot].headersReceived {
             unsafe events.append(.trailers(stream, block))
         } else {
-            unsafe streams[stream.slot].headersReceived = true
+            streams[stream.slot].headersReceived = true
             unsafe events.append(.headers(stream, block))
         }
         if ends { remoteEnded(stream) }
@@ -151,14 +149,14 @@ internal import CNghttp2
 
     private func remoteEnded(_ stream: HTTP2Stream?) {
         guard let stream else { return }
-        unsafe streams[stream.slot].remoteEnded = true
-        unsafe events.append(.endStream(stream))
+        streams[stream.slot].remoteEnded = true
+        events.append(.endStream(stream))
     }
 
     func invalidFrameReceived(_ frame: borrowing nghttp2_frame) {
-        unsafe counters.invalidFrames += 1
+        counters.invalidFrames += 1
         if UInt32(unsafe frame.hd.type) == NGHTTP2_HEADERS.rawValue {
-            unsafe isReceivingHeaders = false
+            isReceivingHeaders = false
         }
     }
 
@@ -168,7 +166,7 @@ internal import CNghttp2
         let header = unsafe frame.hd
         switch UInt32(header.type) {
         case NGHTTP2_DATA.rawValue:
-            unsafe counters.dataFramesSent += 1
+            counters.dataFramesSent += 1
             if header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
                 unsafe localEnded(session, header.stream_id)
             }
@@ -178,8 +176,8 @@ internal import CNghttp2
             }
         case NGHTTP2_RST_STREAM.rawValue:
             let stream = unsafe stream(session, header.stream_id)
-            if let stream, unsafe streams[stream.slot].resetByUs { return }
-            unsafe counters.resetsProvoked += 1
+            if let stream, streams[stream.slot].resetByUs { return }
+            counters.resetsProvoked += 1
         default:
             break
         }
@@ -190,9 +188,9 @@ internal import CNghttp2
     /// Source: RFC 9113 §8.1.
     private func localEnded(_ session: OpaquePointer, _ id: Int32) {
         guard role == .server, let stream = unsafe stream(session, id),
-            unsafe !streams[stream.slot].remoteEnded
+            !streams[stream.slot].remoteEnded
         else { return }
-        unsafe streams[stream.slot].resetByUs = true
+        streams[stream.slot].resetByUs = true
         // Can only fail for want of memory, or because the stream is gone: either way nothing is owed.
         _ = unsafe nghttp2_submit_rst_stream(
             session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, HTTP2ErrorCode.noError.rawValue)
@@ -202,14 +200,14 @@ internal import CNghttp2
     func frameNotSent(_ frame: borrowing nghttp2_frame) {
         guard unsafe frame.hd.type == UInt8(NGHTTP2_HEADERS.rawValue),
             unsafe frame.headers.cat == NGHTTP2_HCAT_REQUEST,
-            let stream = unsafe streams.find(id: unsafe frame.hd.stream_id)
+            let stream = streams.find(id: unsafe frame.hd.stream_id)
         else { return }
         closed(stream, .refusedStream)
     }
 
     func streamClosed(_ session: OpaquePointer, id: Int32, code: UInt32) {
         guard let stream = unsafe stream(session, id) else { return }
-        let unconsumed = unsafe streams[stream.slot].unconsumed
+        let unconsumed = streams[stream.slot].unconsumed
         if unconsumed > 0 {
             // Fails only for want of memory; the window then stays smaller, which is safe.
             _ = unsafe nghttp2_session_consume_connection(session, unconsumed)
@@ -218,8 +216,8 @@ internal import CNghttp2
     }
 
     private func closed(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
-        unsafe bufferedBytes -= streams[stream.slot].buffered
-        unsafe streams.close(stream.slot)
+        bufferedBytes -= streams[stream.slot].buffered
+        streams.close(stream.slot)
         unsafe events.append(.streamClosed(stream, code))
     }
 
@@ -234,24 +232,24 @@ internal import CNghttp2
     func pull(slot: Int32, into buffer: UnsafeMutablePointer<UInt8>, capacity: Int) -> Pulled {
         var pulled = Pulled()
         pulled.count = unsafe streams[slot].take(to: buffer, capacity: capacity)
-        unsafe bufferedBytes -= pulled.count
-        let buffered = unsafe streams[slot].buffered
-        if unsafe streams[slot].isAboveHighWater, buffered <= settings.lowWaterBytes {
-            unsafe streams[slot].isAboveHighWater = false
-            unsafe events.append(.outputDrained(HTTP2Stream(id: streams[slot].id, slot: slot)))
+        bufferedBytes -= pulled.count
+        let buffered = streams[slot].buffered
+        if streams[slot].isAboveHighWater, buffered <= settings.lowWaterBytes {
+            streams[slot].isAboveHighWater = false
+            events.append(.outputDrained(HTTP2Stream(id: streams[slot].id, slot: slot)))
         }
         guard buffered == 0 else { return pulled }
-        switch unsafe streams[slot].end {
+        switch streams[slot].end {
         case .open, .submitted:
             pulled.isDeferred = pulled.count == 0
-            unsafe streams[slot].isDeferred = pulled.isDeferred
+            streams[slot].isDeferred = pulled.isDeferred
         case .endStream:
             pulled.flags = NGHTTP2_DATA_FLAG_EOF.rawValue
-            unsafe streams[slot].end = .submitted
+            streams[slot].end = .submitted
         case .trailers(let fields):
             pulled.flags = NGHTTP2_DATA_FLAG_EOF.rawValue | NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
             pulled.trailers = fields
-            unsafe streams[slot].end = .submitted
+            streams[slot].end = .submitted
         }
         return pulled
     }

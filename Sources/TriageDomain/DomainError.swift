@@ -1,7 +1,5 @@
 // Every way in which the rules refuse a command. Carries what the caller may know, never content.
 
-package import TriageBase
-
 /// Why a command was refused. The World is unchanged.
 package enum DomainError: Error, Equatable, Sendable {
     /// A resource that a name points to.

@@ -56,7 +56,8 @@ package struct CallHead {
     package let traceparent: [UInt8]
 
     /// Groups the facts of a call.
-    package init(method: Int, peer: PeerContext, deadline: MonotonicTime, traceparent: [UInt8] = []) {
+    package init(method: Int, peer: PeerContext, deadline: MonotonicTime, traceparent: [UInt8] = [])
+    {
         self.method = method
         self.peer = peer
         self.deadline = deadline

@@ -67,7 +67,11 @@ package struct RequestID: Hashable, Sendable {
                 continue
             }
             guard let value = hexDigitValue(byte) else { return nil }
-            if digits < 16 { words.0 = words.0 << 4 | UInt64(value) } else { words.1 = words.1 << 4 | UInt64(value) }
+            if digits < 16 {
+                words.0 = words.0 << 4 | UInt64(value)
+            } else {
+                words.1 = words.1 << 4 | UInt64(value)
+            }
             digits += 1
         }
         high = words.0
@@ -81,7 +85,9 @@ package struct RequestID: Hashable, Sendable {
         var out: [UInt8] = []
         out.reserveCapacity(36)
         for (index, byte) in hex.enumerated() {
-            if index == 8 || index == 12 || index == 16 || index == 20 { out.append(UInt8(ascii: "-")) }
+            if index == 8 || index == 12 || index == 16 || index == 20 {
+                out.append(UInt8(ascii: "-"))
+            }
             out.append(byte)
         }
         return String(decoding: out, as: UTF8.self)

@@ -96,6 +96,7 @@ package enum Limits {
             statusDetailsBytesMax / 3 * 4 < trailerBytesMax, "details fit the trailers in base64")
         invariant(trailerBytesMax < headerListBytesMax, "our trailers pass our own limit")
         invariant(longLivedStreamsMax < concurrentStreamsMax, "watches leave room for calls")
-        invariant(claimWaitMillisecondsMax < unaryMillisecondsMax, "a long poll ends before its call")
+        invariant(
+            claimWaitMillisecondsMax < unaryMillisecondsMax, "a long poll ends before its call")
     }
 }

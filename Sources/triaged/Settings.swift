@@ -73,7 +73,9 @@ struct SettingFlags: ParsableArguments {
     var cert: String?
     @Option(help: "Its private key, PEM.")
     var key: String?
-    @Option(name: .customLong("client-ca"), help: "Certificates that client certificates must chain to, PEM.")
+    @Option(
+        name: .customLong("client-ca"),
+        help: "Certificates that client certificates must chain to, PEM.")
     var clientCA: String?
     @Option(help: "Revoked client certificates, PEM. Checked for every client when given.")
     var crl: String?
@@ -122,9 +124,10 @@ struct SettingFlags: ParsableArguments {
     ) throws(ConfigurationError) -> [Setting: SettingValue] {
         var values: [Setting: SettingValue] = [:]
         let path = config ?? environment("TRIAGED_CONFIG")
-        let file = try path.map { path throws(ConfigurationError) in
-            try SettingsFile.read(path: path)
-        } ?? [:]
+        let file =
+            try path.map { path throws(ConfigurationError) in
+                try SettingsFile.read(path: path)
+            } ?? [:]
         for setting in Setting.allCases {
             if let text = flag(setting) {
                 values[setting] = SettingValue(text: text, source: .flag)

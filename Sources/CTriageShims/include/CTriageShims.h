@@ -10,4 +10,6 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
+#include "CTriageShimsIO.h"
+
 #endif

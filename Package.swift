@@ -92,5 +92,6 @@ let package = Package(
 
         // Tests: one target per module.
         testTarget("TriageBaseTests", ["TriageBase"]),
+        testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
     ]
 )

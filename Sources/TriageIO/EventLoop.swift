@@ -52,12 +52,13 @@ private struct Descriptor: ~Copyable {
     /// Source: epoll_create1(2), eventfd(2).
     package init(eventsMax: Int = 256) throws(SocketError) {
         let wakeUp = try WakeUp()
-        let epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
-        guard epoll >= 0 else { throw SocketError.last("epoll_create1") }
+        let descriptor = epoll_create1(Int32(EPOLL_CLOEXEC))
+        guard descriptor >= 0 else { throw SocketError.last("epoll_create1") }
+        let epoll = Descriptor(owning: descriptor)
+        try Self.watch(descriptor, wakeUp.descriptor, Self.wakeToken, EPOLLIN.rawValue)
         self.wakeUp = wakeUp
-        self.epoll = Descriptor(owning: epoll)
+        self.epoll = epoll
         unsafe buffer = [epoll_event](repeating: epoll_event(), count: eventsMax)
-        try control(EPOLL_CTL_ADD, wakeUp.descriptor, Self.wakeToken, EPOLLIN.rawValue)
     }
 
     /// Watches a descriptor.
@@ -76,9 +77,9 @@ private struct Descriptor: ~Copyable {
         case .onChange:
             let events =
                 EPOLLIN.rawValue | EPOLLOUT.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue
-            try control(EPOLL_CTL_ADD, descriptor, token, events)
+            try Self.watch(epoll.number, descriptor, token, events)
         case .whileReadable:
-            try control(EPOLL_CTL_ADD, descriptor, token, EPOLLIN.rawValue)
+            try Self.watch(epoll.number, descriptor, token, EPOLLIN.rawValue)
         }
     }
 
@@ -130,13 +131,13 @@ private struct Descriptor: ~Copyable {
             isBroken: bits & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0)
     }
 
-    private borrowing func control(
-        _ operation: Int32, _ descriptor: Int32, _ token: UInt64, _ events: UInt32
+    private static func watch(
+        _ epoll: Int32, _ descriptor: Int32, _ token: UInt64, _ events: UInt32
     ) throws(SocketError) {
         var event = unsafe epoll_event()
         unsafe event.events = events
         unsafe event.data.u64 = token
-        guard unsafe epoll_ctl(epoll.number, operation, descriptor, &event) == 0 else {
+        guard unsafe epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) == 0 else {
             throw SocketError.last("epoll_ctl")
         }
     }

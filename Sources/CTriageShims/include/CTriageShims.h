@@ -11,5 +11,6 @@
 #include <sys/timerfd.h>
 
 #include "CTriageShimsIO.h"
+#include "CTriageShims_tls.h"
 
 #endif

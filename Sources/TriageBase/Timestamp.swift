@@ -2,9 +2,10 @@
 
 /// RFC 3339 text of wall times.
 package enum Timestamp {
-    /// `2026-11-22T18:31:53.042Z`.
+    /// Formats a time with milliseconds, in UTC.
     ///
     /// - Parameter time: Any time from year 0 to year 9999.
+    /// - Returns: Text such as `2026-11-22T18:31:53.042Z`.
     /// - Complexity: O(1).
     ///
     /// Source: RFC 3339 §5.6; days to civil date after H. Hinnant, "chrono-Compatible Low-Level Date

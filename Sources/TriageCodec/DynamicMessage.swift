@@ -159,7 +159,9 @@ enum FieldKind: Equatable {
     }
 }
 
-/// The schema of one field. As safe as ``MessageSchema``, for the same reason.
+/// The schema of one field.
+///
+/// As safe as ``MessageSchema``, for the same reason.
 @safe struct FieldSchema {
     private let descriptor: UnsafePointer<ProtobufCFieldDescriptor>
 

@@ -94,5 +94,6 @@ let package = Package(
         testTarget("TriageBaseTests", ["TriageBase"]),
         testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),
         testTarget("TriageJournalTests", ["TriageBase", "TriageIO", "TriageJournal"]),
+        testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
     ]
 )

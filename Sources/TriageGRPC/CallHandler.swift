@@ -56,7 +56,8 @@ package struct CallHead {
     package let traceparent: [UInt8]
 
     /// Groups the facts of a call.
-    package init(method: Int, peer: PeerContext, deadline: MonotonicTime, traceparent: [UInt8] = []) {
+    package init(method: Int, peer: PeerContext, deadline: MonotonicTime, traceparent: [UInt8] = [])
+    {
         self.method = method
         self.peer = peer
         self.deadline = deadline
@@ -104,7 +105,9 @@ package enum SendOutcome: Sendable {
     case gone
 }
 
-/// How a handler answers. Implemented by the reactor; used on its thread only.
+/// How a handler answers.
+///
+/// Implemented by the reactor; used on its thread only.
 package protocol CallResponder: AnyObject {
     /// Answers a unary (or client-streaming) call with OK and one message.
     ///

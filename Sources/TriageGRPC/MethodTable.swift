@@ -9,12 +9,29 @@ package struct Method: Sendable {
     package let clientStreaming: Bool
     /// The server sends a stream of messages.
     package let serverStreaming: Bool
+    /// May be called on a connection without a client certificate: health probes, and nothing else.
+    package let allowedWithoutIdentity: Bool
 
     /// Describes a method.
-    package init(path: String, clientStreaming: Bool, serverStreaming: Bool) {
+    package init(
+        path: String, clientStreaming: Bool, serverStreaming: Bool,
+        allowedWithoutIdentity: Bool = false
+    ) {
         self.path = path
         self.clientStreaming = clientStreaming
         self.serverStreaming = serverStreaming
+        self.allowedWithoutIdentity = allowedWithoutIdentity
+    }
+
+    /// The service part of ``path``: `package.Service`.
+    package var service: String {
+        String(path.dropFirst().prefix { $0 != "/" })
+    }
+
+    /// The method part of ``path``.
+    package var name: String {
+        guard let slash = path.lastIndex(of: "/") else { return path }
+        return String(path[path.index(after: slash)...])
     }
 }
 

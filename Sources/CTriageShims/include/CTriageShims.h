@@ -11,5 +11,7 @@
 #include <sys/timerfd.h>
 
 #include "CTriageShimsStorage.h"
+#include "CTriageShimsIO.h"
+#include "CTriageShims_tls.h"
 
 #endif

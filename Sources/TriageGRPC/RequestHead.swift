@@ -1,0 +1,114 @@
+// Judges the header list of a request: is it a gRPC call that we can answer, and which one. Fed field by
+// field by the transport, which knows the names; knows nothing of HPACK or of streams.
+
+import TriageBase
+
+/// What is to be done with a request, from its headers alone.
+package enum RequestVerdict {
+    /// A call of this method, with the client's timeout in nanoseconds (nil: none).
+    case accept(method: Int, timeout: UInt64?)
+    /// Not gRPC: answer with a plain HTTP status.
+    case http(status: Int)
+    /// gRPC, but refused.
+    case refuse(RPCError)
+}
+
+/// Gathers what the headers of one request say.
+///
+/// The order of the rules: what is not gRPC at all; what is too large to be looked at; who calls; then
+/// which method, and how. Identity comes before the method, so that a stranger cannot list methods.
+///
+/// Source: gRPC PROTOCOL-HTTP2 "Requests".
+package struct RequestHead {
+    private var isPost = false
+    private var isGRPC = false
+    private var acceptsTrailers = false
+    private var encodingKnown = true
+    private var timeoutValid = true
+    private var timeout: UInt64?
+    private var method: Int?
+    /// Set when the header list was over its limit and was not stored.
+    package var isOversize = false
+
+    /// Starts with nothing seen.
+    package init() {}
+
+    /// Sees `:method`.
+    @inline(__always)
+    package mutating func methodReceived(_ value: Span<UInt8>) {
+        isPost =
+            value.count == 4 && value[0] == UInt8(ascii: "P") && value[1] == UInt8(ascii: "O")
+            && value[2] == UInt8(ascii: "S") && value[3] == UInt8(ascii: "T")
+    }
+
+    /// Sees `:path`.
+    @inline(__always)
+    package mutating func pathReceived(_ value: Span<UInt8>, _ table: MethodTable) {
+        method = table.index(path: value)
+    }
+
+    /// Sees `content-type`.
+    @inline(__always)
+    package mutating func contentTypeReceived(_ value: Span<UInt8>) {
+        isGRPC = Self.isGRPCContentType(value)
+    }
+
+    /// Sees `te`.
+    @inline(__always)
+    package mutating func teReceived(_ value: Span<UInt8>) {
+        if equal(value, Self.trailers) { acceptsTrailers = true }
+    }
+
+    /// Sees `grpc-encoding`.
+    package mutating func encodingReceived(_ value: Span<UInt8>) {
+        encodingKnown = equal(value, Self.identity)
+    }
+
+    /// Sees `grpc-timeout`.
+    @inline(__always)
+    package mutating func timeoutReceived(_ value: Span<UInt8>) {
+        timeout = Timeout.parse(value)
+        timeoutValid = timeout != nil
+    }
+
+    /// Judges what was seen.
+    ///
+    /// - Parameters:
+    ///   - table: The methods.
+    ///   - isIdentified: Whether the connection has a principal.
+    /// - Returns: What to do with the request.
+    package func verdict(_ table: MethodTable, isIdentified: Bool) -> RequestVerdict {
+        if isOversize { return .refuse(WireError.metadataTooLarge) }
+        guard isPost else { return .http(status: 405) }
+        guard isGRPC else { return .http(status: 415) }
+        if !isIdentified {
+            guard let method, table.methods[method].allowedWithoutIdentity else {
+                return .refuse(WireError.identityRequired)
+            }
+        }
+        guard let method else { return .refuse(WireError.methodUnknown) }
+        guard acceptsTrailers else { return .refuse(WireError.trailersUnsupported) }
+        guard encodingKnown else { return .refuse(WireError.encodingUnsupported) }
+        guard timeoutValid else { return .refuse(WireError.timeoutMalformed) }
+        return .accept(method: method, timeout: timeout)
+    }
+
+    private static let trailers = Array("trailers".utf8)
+    private static let identity = Array("identity".utf8)
+    private static let grpc = Array("application/grpc".utf8)
+    private static let proto = Array("+proto".utf8)
+
+    /// True for `application/grpc` and `application/grpc+proto`, with or without parameters.
+    @inline(__always)
+    package static func isGRPCContentType(_ value: Span<UInt8>) -> Bool {
+        let base = grpc
+        guard value.count >= base.count, equal(value.extracting(first: base.count), base) else {
+            return false
+        }
+        var rest = value.extracting(droppingFirst: base.count)
+        if rest.count >= proto.count, equal(rest.extracting(first: proto.count), proto) {
+            rest = rest.extracting(droppingFirst: proto.count)
+        }
+        return rest.isEmpty || rest[0] == UInt8(ascii: ";") || rest[0] == UInt8(ascii: " ")
+    }
+}

@@ -1,0 +1,85 @@
+// The errors that the wire itself answers with, before or instead of a service. One place, so that
+// reasons stay stable and texts say what to do. Carries no bytes of the peer's but lengths and limits.
+
+import TriageBase
+
+/// The catalogue of errors of the wire.
+package enum WireError {
+    /// No such method.
+    package static let methodUnknown = RPCError(
+        .unimplemented, reason: "METHOD_UNKNOWN",
+        message: "The server has no such method. List its services by reflection.")
+    /// A call without a client certificate.
+    package static let identityRequired = RPCError(
+        .unauthenticated, reason: "CLIENT_CERTIFICATE_REQUIRED",
+        message: "Only health checks are answered without a client certificate. Present one.")
+    /// A message encoding that is not offered.
+    package static let encodingUnsupported = RPCError(
+        .unimplemented, reason: "ENCODING_UNSUPPORTED",
+        message: "The message encoding is not supported. Use one of grpc-accept-encoding.")
+    /// A malformed `grpc-timeout`.
+    package static let timeoutMalformed = RPCError(
+        .invalidArgument, reason: "TIMEOUT_MALFORMED",
+        message: "grpc-timeout must be 1 to 8 digits and one of the units H M S m u n.")
+    /// `te: trailers` is missing.
+    package static let trailersUnsupported = RPCError(
+        .internal, reason: "TE_TRAILERS_MISSING",
+        message: "The request lacks te: trailers, so a proxy on the way may drop the status.")
+    /// The header list is over the announced limit.
+    package static let metadataTooLarge = RPCError(
+        .resourceExhausted, reason: "METADATA_TOO_LARGE",
+        message: "The request's metadata is above the limit of \(Limits.headerListBytesMax) bytes "
+            + "or \(Limits.headerFieldsMax) fields.",
+        metadata: [
+            "bytes_max": String(Limits.headerListBytesMax),
+            "fields_max": String(Limits.headerFieldsMax),
+        ])
+    /// A method that takes one message got none, or more than one.
+    package static let requestCardinality = RPCError(
+        .unimplemented, reason: "REQUEST_CARDINALITY",
+        message: "The method takes exactly one message.")
+    /// The request ended inside a message.
+    package static let messageTruncated = RPCError(
+        .internal, reason: "MESSAGE_TRUNCATED", message: "The request ended inside a message.")
+    /// The deadline passed.
+    package static let deadlineExceeded = RPCError(
+        .deadlineExceeded, reason: "DEADLINE_EXCEEDED",
+        message: "The call's deadline passed before it was answered.")
+    /// The messages that wait for their end use up the memory that is set aside for them.
+    package static let memoryExhausted = RPCError(
+        .resourceExhausted, reason: "MESSAGE_MEMORY_EXHAUSTED",
+        message: "Too many bytes of unfinished requests are held. Try again shortly.",
+        retryAfterMilliseconds: 1_000)
+    /// Too many long-lived streams on one connection.
+    package static let longLivedStreams = RPCError(
+        .resourceExhausted, reason: "LONG_LIVED_STREAMS_EXHAUSTED",
+        message: "A connection may hold \(Limits.longLivedStreamsMax) watches. Open another one.",
+        metadata: ["streams_max": String(Limits.longLivedStreamsMax)])
+    /// The server is going away and the grace is over.
+    package static let draining = RPCError(
+        .unavailable, reason: "SERVER_DRAINING",
+        message: "The server is shutting down. Try again on another connection.",
+        retryAfterMilliseconds: 1_000)
+    /// A handler answered in a way that its method does not allow.
+    package static let replyCardinality = RPCError(
+        .internal, reason: "INTERNAL", message: "The server failed to answer. Report it.")
+
+    /// The error for a broken stream of messages.
+    package static func deframe(_ error: DeframeError) -> RPCError {
+        switch error {
+        case .invalidFlag:
+            RPCError(
+                .internal, reason: "MESSAGE_PREFIX_INVALID",
+                message: "The compressed flag of a message must be 0 or 1.")
+        case .compressedWithoutEncoding:
+            RPCError(
+                .internal, reason: "MESSAGE_ENCODING_MISSING",
+                message: "A message is marked as compressed, but grpc-encoding names no encoding.")
+        case .tooLarge(let announced, let limit):
+            RPCError(
+                .resourceExhausted, reason: "MESSAGE_TOO_LARGE",
+                message: "A message of \(announced) bytes is above the limit of \(limit) bytes.",
+                metadata: ["bytes": String(announced), "bytes_max": String(limit)])
+        }
+    }
+}

@@ -20,10 +20,10 @@ final class TemporaryDirectory {
                 let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { raw in
                     unsafe String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
                 }
-                if name != ".", name != ".." { unlink(path + "/" + name) }
+                if name != ".", name != ".." { _ = unsafe unlink(path + "/" + name) }
             }
             unsafe closedir(stream)
         }
-        rmdir(path)
+        _ = unsafe rmdir(path)
     }
 }

@@ -90,6 +90,17 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        // A server on the real transport with the methods that wire tests and benchmarks call; not shipped.
+        .target(
+            name: "CBenchEcho", dependencies: ["CProtobufC"], path: "Tests/CBenchEcho"),
+        .executableTarget(
+            name: "triage-echo",
+            dependencies: [
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageTransport", "CBenchEcho",
+            ],
+            path: "Tests/EchoServer",
+            swiftSettings: settings),
+
         // Tests: one target per module.
         testTarget("TriageBaseTests", ["TriageBase"]),
         testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),

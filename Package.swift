@@ -101,10 +101,12 @@ let package = Package(
             path: "Tests/EchoServer",
             swiftSettings: settings),
 
-        // Tests: one target per module.
+        // Tests: one target per module, and what several of them need.
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
         testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),
         testTarget("TriageJournalTests", ["TriageBase", "TriageIO", "TriageJournal"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
+        testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
     ]
 )

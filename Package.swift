@@ -92,5 +92,7 @@ let package = Package(
 
         // Tests: one target per module.
         testTarget("TriageBaseTests", ["TriageBase"]),
+        // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
+        testTarget("TriageTidyTests", []),
     ]
 )

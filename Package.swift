@@ -94,5 +94,6 @@ let package = Package(
         testTarget("TriageBaseTests", ["TriageBase"]),
         // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
         testTarget("TriageTidyTests", []),
+        testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
     ]
 )

@@ -1,5 +1,5 @@
-// Turns Swift source into the same text with comments and string contents blanked, so that rules can
-// look for words and braces without a parser. It knows comments, strings (raw, multi-line) and
+// Turns Swift source into the same text with comments and string contents blanked, so that rules
+// can look for words and braces without a parser. It knows comments, strings (raw, multi-line) and
 // interpolation, and nothing else of the language.
 
 /// Swift source without what only people read.

@@ -1,5 +1,5 @@
-// What lies in the repository: the top level that the architecture fixes, no file that no target uses,
-// no private key, and a README whose map is the tree.
+// What lies in the repository: the top level that the architecture fixes, no file that no target
+// uses, no private key, and a README whose map is the tree.
 
 import Foundation
 import Testing
@@ -51,7 +51,9 @@ struct TreeTests {
         #expect(findings.isEmpty, report(findings))
     }
 
-    /// Whether text holds a PEM private key; the marker is spelled in halves so as not to find itself.
+    /// Whether text holds a PEM private key.
+    ///
+    /// The marker is spelled in halves so as not to find itself.
     static func holdsPrivateKey(_ text: String) -> Bool {
         let marker = "PRIVATE" + " KEY-----"
         return text.split(separator: "\n").contains {

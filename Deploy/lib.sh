@@ -50,7 +50,7 @@ need_packages() {
         # shellcheck disable=SC2016
         installed=$(dpkg-query -W -f '${Version}' "${package%%>=*}")
         dpkg --compare-versions "$installed" ge "${package#*>=}" ||
-            die "${package%%>=*} is $installed; needed is ${package#*>=} or later (security updates on?)"
+            die "${package%%>=*} is $installed, but ${package#*>=} is needed: enable security updates"
     done
 }
 
@@ -90,7 +90,8 @@ build_release() {
     }
 }
 
-# await_line FILE PREFIX PID SECONDS: prints what follows PREFIX in FILE's first line, once it is there.
+# await_line FILE PREFIX PID SECONDS: prints what follows PREFIX in FILE's first line once it is there.
+# Fails when process PID ends before, or after SECONDS.
 await_line() {
     tries=$(($4 * 50))
     while [ "$tries" -gt 0 ]; do

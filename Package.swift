@@ -90,10 +90,13 @@ let package = Package(
             ],
             swiftSettings: settings),
 
-        // Tests: one target per module.
-        testTarget("TriageBaseTests", ["TriageBase"]),
         // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
         testTarget("TriageTidyTests", []),
+
+        // Tests: one target per module.
+        testTarget("TriageBaseTests", ["TriageBase"]),
+        testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),
+        testTarget("TriageJournalTests", ["TriageBase", "TriageIO", "TriageJournal"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
     ]
 )

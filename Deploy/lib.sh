@@ -15,7 +15,7 @@ build_packages="libnghttp2-dev>=1.52.0-1+deb12u3 libssl-dev libprotobuf-c-dev zl
 # What tests need besides: generators to compare the committed code with, and Python.
 test_packages="protobuf-compiler protobuf-c-compiler libprotobuf-dev python3 python3-venv git
     util-linux"
-bench_packages="nghttp2-client nghttp2-server util-linux gcc"
+bench_packages="nghttp2-client nghttp2-server util-linux gcc libc6-dev python3"
 
 # need_packages NAME[>=VERSION]...: installs what is missing as root, else says how and stops.
 need_packages() {
@@ -50,7 +50,7 @@ need_packages() {
         # shellcheck disable=SC2016
         installed=$(dpkg-query -W -f '${Version}' "${package%%>=*}")
         dpkg --compare-versions "$installed" ge "${package#*>=}" ||
-            die "${package%%>=*} is $installed, but ${package#*>=} is needed: enable security updates"
+            die "${package%%>=*} is $installed, not ${package#*>=}: enable security updates"
     done
 }
 
@@ -90,8 +90,8 @@ build_release() {
     }
 }
 
-# await_line FILE PREFIX PID SECONDS: prints what follows PREFIX in FILE's first line once it is there.
-# Fails when process PID ends before, or after SECONDS.
+# await_line FILE PREFIX PID SECONDS: prints what follows PREFIX in FILE's first line, once it is
+# there. Fails when process PID ends before, or after SECONDS.
 await_line() {
     tries=$(($4 * 50))
     while [ "$tries" -gt 0 ]; do

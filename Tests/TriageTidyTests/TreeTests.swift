@@ -36,7 +36,8 @@ struct TreeTests {
                     continue
                 }
                 if notSwift.contains(target) { continue }
-                if !manifest.contains("\"\(target)\"") {
+                let place = path.split(separator: "/").prefix(2).joined(separator: "/")
+                if !manifest.contains("\"\(target)\"") && !manifest.contains("\"\(place)\"") {
                     findings.append(
                         "\(path): no target \(target) in Package.swift: add or delete it")
                 }

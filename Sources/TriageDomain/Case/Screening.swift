@@ -35,27 +35,49 @@ package enum Screening {
     /// In the order of the raw values.
     static let rows: [Row] = [
         // A kind that this version does not know: as another imminent harm, one level up.
-        Row(family: .unrecognised, notImminent: .p3, within7Days: .p2, unspecified: .p2, within24Hours: .p1),
+        Row(
+            family: .unrecognised, notImminent: .p3, within7Days: .p2, unspecified: .p2,
+            within24Hours: .p1),
         // Short distance from thought to act: a human looks within the hour unless it is over.
-        Row(family: .suicideSelfHarm, notImminent: .p3, within7Days: .p2, unspecified: .p2, within24Hours: .p1),
+        Row(
+            family: .suicideSelfHarm, notImminent: .p3, within7Days: .p2, unspecified: .p2,
+            within24Hours: .p1),
         // Most threats are not carried out; one that names a day is taken as meant.
-        Row(family: .violentThreat, notImminent: .p3, within7Days: .p2, unspecified: .p2, within24Hours: .p1),
+        Row(
+            family: .violentThreat, notImminent: .p3, within7Days: .p2, unspecified: .p2,
+            within24Hours: .p1),
         // Many lives at once: a week is soon, and not knowing is no comfort.
-        Row(family: .terrorism, notImminent: .p2, within7Days: .p1, unspecified: .p1, within24Hours: .p1),
+        Row(
+            family: .terrorism, notImminent: .p2, within7Days: .p1, unspecified: .p1,
+            within24Hours: .p1),
         // A child may be in an abuser's hands behind any such report, even an old one.
-        Row(family: .childSexualExploitation, notImminent: .p2, within7Days: .p2, unspecified: .p2, within24Hours: .p1),
+        Row(
+            family: .childSexualExploitation, notImminent: .p2, within7Days: .p2, unspecified: .p2,
+            within24Hours: .p1),
         // The first hours decide; when they began is mostly not said.
-        Row(family: .missingPerson, notImminent: .p3, within7Days: .p2, unspecified: .p1, within24Hours: .p1),
+        Row(
+            family: .missingPerson, notImminent: .p3, within7Days: .p2, unspecified: .p1,
+            within24Hours: .p1),
         // Control lasts for weeks; moving the victim is the moment that counts.
-        Row(family: .humanTrafficking, notImminent: .p3, within7Days: .p2, unspecified: .p2, within24Hours: .p1),
+        Row(
+            family: .humanTrafficking, notImminent: .p3, within7Days: .p2, unspecified: .p2,
+            within24Hours: .p1),
         // Grave and spreading, rarely a danger to life by itself; its legal clock runs in days.
-        Row(family: .intimateImageAbuse, notImminent: .p4, within7Days: .p3, unspecified: .p3, within24Hours: .p2),
+        Row(
+            family: .intimateImageAbuse, notImminent: .p4, within7Days: .p3, unspecified: .p3,
+            within24Hours: .p2),
         // Escalates without notice between reports.
-        Row(family: .domesticViolence, notImminent: .p3, within7Days: .p2, unspecified: .p2, within24Hours: .p1),
+        Row(
+            family: .domesticViolence, notImminent: .p3, within7Days: .p2, unspecified: .p2,
+            within24Hours: .p1),
         // Authorities mostly know already; posts of trapped persons are what matters.
-        Row(family: .disaster, notImminent: .p4, within7Days: .p3, unspecified: .p2, within24Hours: .p1),
+        Row(
+            family: .disaster, notImminent: .p4, within7Days: .p3, unspecified: .p2,
+            within24Hours: .p1),
         // By its name imminent, without more to go by.
-        Row(family: .otherImminentHarm, notImminent: .p4, within7Days: .p3, unspecified: .p3, within24Hours: .p2),
+        Row(
+            family: .otherImminentHarm, notImminent: .p4, within7Days: .p3, unspecified: .p3,
+            within24Hours: .p2),
     ]
 
     /// From this confidence on, a machine signal raises by one.

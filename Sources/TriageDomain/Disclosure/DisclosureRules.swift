@@ -1,7 +1,7 @@
 // What a disclosure request must contain, how it moves, and who may do what to it. Pure functions;
 // the law itself is data in LegalBasis.swift.
 
-package import TriageBase
+internal import TriageBase
 
 /// What a disclosure request must contain, how it moves, and who may do what to it.
 package enum DisclosureRules {
@@ -85,7 +85,8 @@ package enum DisclosureRules {
     private static func checkEmergency(
         _ filing: DisclosureFiling, _ require: (Bool, String, String) -> Void
     ) {
-        require(filing.officer.sworn, "officer.sworn", "an emergency is declared by a sworn officer")
+        require(
+            filing.officer.sworn, "officer.sworn", "an emergency is declared by a sworn officer")
         guard let emergency = filing.emergency else {
             require(false, "emergency", "say what the danger is")
             return
@@ -176,7 +177,8 @@ package enum DisclosureRules {
             let field = "scope.items[\(index)]"
             guard filing.identifiers.indices.contains(item.subjectIndex) else {
                 throw .invalidField(
-                    field: field + ".subject_index", description: "no such identifier was asked for")
+                    field: field + ".subject_index", description: "no such identifier was asked for"
+                )
             }
             guard reach.categories.contains(item.category) else {
                 throw .invalidField(

@@ -202,7 +202,8 @@ package enum InstrumentRules {
             mark: .unverified, clocks: [processTarget], reaches: processReach(.other, everything)),
         // Process of a country for which no rule was read: what it reaches, legal finds.
         row(
-            "DOMESTIC_PROCESS", "Domestic legal process", source: "The statute cited in the request",
+            "DOMESTIC_PROCESS", "Domestic legal process",
+            source: "The statute cited in the request",
             mark: .unverified, clocks: [processTarget], reaches: processReach(.other, everything)),
         row(
             "PLATFORM_PRESERVATION", "Platform practice: preservation",

@@ -1,76 +1,7 @@
 // Which request ids were answered, and how: what makes a write repeatable for 24 hours, across
 // restarts. Knows fingerprints, not requests.
 
-package import TriageBase
-
-/// What a repeated request is answered with.
-package enum LedgerAnswer: Equatable, Sendable {
-    /// Exactly the first answer.
-    case receipt(ReportReceipt)
-    /// The case as it is now.
-    case caseChanged(CaseNumber)
-    /// The same offer, as it is now.
-    case offer(AssignmentNumber)
-    /// The assignment as it is now.
-    case assignmentChanged(AssignmentNumber)
-    /// The disclosure request as it is now.
-    case disclosureChanged(DisclosureID)
-}
-
-/// One request id and its answer: 64 bytes.
-package struct LedgerEntry: Equatable, Sendable {
-    /// Fingerprint of the principal and the request id.
-    package let key: Hash128
-    /// Fingerprint of the request's content.
-    package let fingerprint: Hash128
-    /// When it was answered.
-    package let time: WallTime
-    /// Number of the case, assignment or disclosure request.
-    private let subject: UInt64
-    /// Kind in bits 60-63; of a receipt, opened in bit 59, level in bits 56-58, report in bits 0-47.
-    private let packed: UInt64
-    /// Of a receipt; otherwise 0.
-    private let revision: UInt64
-
-    /// Records an answer.
-    ///
-    /// - Precondition: A receipt's `receivedAt` is `time`.
-    package init(key: Hash128, fingerprint: Hash128, time: WallTime, answer: LedgerAnswer) {
-        self.key = key
-        self.fingerprint = fingerprint
-        self.time = time
-        switch answer {
-        case .receipt(let receipt):
-            invariant(receipt.receivedAt == time, "a receipt is answered when it is given")
-            subject = receipt.caseNumber.value
-            packed =
-                (receipt.opened ? 1 << 59 : 0) | UInt64(receipt.level.rawValue) << 56
-                | receipt.report.value
-            revision = receipt.revision
-        case .caseChanged(let number): (subject, packed, revision) = (number.value, 1 << 60, 0)
-        case .offer(let number): (subject, packed, revision) = (number.value, 2 << 60, 0)
-        case .assignmentChanged(let number): (subject, packed, revision) = (number.value, 3 << 60, 0)
-        case .disclosureChanged(let id): (subject, packed, revision) = (id.value, 4 << 60, 0)
-        }
-    }
-
-    /// What a repeat is answered with.
-    package var answer: LedgerAnswer {
-        switch packed >> 60 {
-        case 0:
-            .receipt(
-                ReportReceipt(
-                    caseNumber: CaseNumber(subject), report: ReportNumber(packed & 0xFFFF_FFFF_FFFF),
-                    opened: packed >> 59 & 1 == 1,
-                    level: Level(rawValue: UInt8(packed >> 56 & 7)) ?? .p0, revision: revision,
-                    receivedAt: time))
-        case 1: .caseChanged(CaseNumber(subject))
-        case 2: .offer(AssignmentNumber(subject))
-        case 3: .assignmentChanged(AssignmentNumber(subject))
-        default: .disclosureChanged(DisclosureID(subject))
-        }
-    }
-}
+internal import TriageBase
 
 /// Finds and forgets entries; the entries themselves are part of ``WorldState``.
 struct RequestLedger: Sendable {

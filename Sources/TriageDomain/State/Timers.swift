@@ -30,7 +30,9 @@ struct Timer: Comparable, Hashable, Sendable {
     }
 
     /// After every timer of that time.
-    static func last(at time: WallTime) -> Timer { Timer(milliseconds: time.milliseconds, packed: .max) }
+    static func last(at time: WallTime) -> Timer {
+        Timer(milliseconds: time.milliseconds, packed: .max)
+    }
 
     private init(milliseconds: Int64, packed: UInt64) {
         self.milliseconds = milliseconds

@@ -30,7 +30,7 @@ extension World {
     }
 
     private var nextAssignment: AssignmentNumber {
-        AssignmentNumber(state.counters.lastAssignment + 1)
+        AssignmentNumber(state.counters.lastAssignment.value + 1)
     }
 
     private func checkCap(_ principal: PrincipalIndex) throws(DomainError) {
@@ -61,7 +61,9 @@ extension World {
         let place = Int(key.number.value)
         let skipped = skippedLanes(before: key, eligibility)
         var reason = skipped.reason
-        if let firstDeclined, reason == .none || firstDeclined < skipped.first { reason = .declined }
+        if let firstDeclined, reason == .none || firstDeclined < skipped.first {
+            reason = .declined
+        }
         let offer = nextAssignment
         events.append(
             .caseOffered(
@@ -215,7 +217,7 @@ extension World {
             specialist: indexes.principals.intern(specialist, in: &state.principals),
             offeredAt: header.time, expiresAt: expiresAt, handedOffFrom: from, note: note)
         assignment.revision = header.sequence
-        state.counters.lastAssignment = number.value
+        state.counters.lastAssignment = number
         state.assignments.append(assignment)
         indexes.hold(assignment, state)
         change(matter, header) {

@@ -56,7 +56,7 @@ extension World {
         _ facts: ReportFacts, _ content: [UInt8], _ context: CommandContext,
         _ events: inout [Event]
     ) throws(DomainError) -> Decision {
-        let report = ReportNumber(state.counters.lastReport + 1)
+        let report = ReportNumber(state.counters.lastReport.value + 1)
         guard let number = openCase(about: facts.subject) else {
             let number = CaseNumber(UInt64(state.cases.endIndex))
             let opened = CaseRules.open(facts, at: context.now)
@@ -163,7 +163,7 @@ extension World {
         _ number: CaseNumber, _ report: ReportNumber, opened: Bool, _ facts: ReportFacts,
         _ assessment: Assessment, _ content: [UInt8], _ header: EventHeader
     ) {
-        state.counters.lastReport = report.value
+        state.counters.lastReport = report
         let stored = StoredReport(
             number: report, receivedAt: header.time,
             submitter: indexes.principals.intern(header.principal, in: &state.principals),
@@ -181,6 +181,7 @@ extension World {
         value.take(assessment)
         value.revision = header.sequence
         let place = CasePlace(value)
+        state.counters.lastCase = number
         state.cases.append(value)
         indexes.enter(place, state)
     }

@@ -3,50 +3,12 @@
 
 package import TriageBase
 
-/// Which cases a list or a watch wants.
-///
-/// A case must match every part given; an empty part matches all.
-package struct BoardFilter: Hashable, Sendable {
-    package var levels: [Level]
-    package var states: [CaseState]
-    package var families: [HarmFamily]
-    package var languages: [LanguageCode]
-    package var regions: [RegionCode]
-    /// Who holds the case.
-    package var assignees: [Principal]
-
-    package init(
-        levels: [Level] = [], states: [CaseState] = [], families: [HarmFamily] = [],
-        languages: [LanguageCode] = [], regions: [RegionCode] = [], assignees: [Principal] = []
-    ) {
-        self.levels = levels
-        self.states = states
-        self.families = families
-        self.languages = languages
-        self.regions = regions
-        self.assignees = assignees
-    }
-
-    /// True when it matches every case.
-    package var isEmpty: Bool {
-        levels.isEmpty && states.isEmpty && families.isEmpty && languages.isEmpty
-            && regions.isEmpty && assignees.isEmpty
-    }
-}
-
 /// A part of the board.
 package struct BoardPage: Sendable {
     /// Open cases in board order.
     package var cases: [CaseView]
     /// Where the next page begins; nil at the end. A page may be short and yet have a next one.
     package var next: PriorityKey?
-}
-
-/// Where a page of disclosure requests begins: after this request.
-package struct DisclosureCursor: Hashable, Sendable {
-    /// One that the caller was shown.
-    package var id: DisclosureID
-    package init(id: DisclosureID) { self.id = id }
 }
 
 /// A part of the list of disclosure requests.
@@ -87,7 +49,8 @@ extension World {
         var keys: [PriorityKey] = []
         var scanned = 0
         while page.cases.count < limit && scanned < Self.scanMax {
-            let wanted = min(filter.isEmpty ? limit - page.cases.count : 256, Self.scanMax - scanned)
+            let wanted = min(
+                filter.matchesAll ? limit - page.cases.count : 256, Self.scanMax - scanned)
             keys.removeAll(keepingCapacity: true)
             indexes.priority.page(after: page.next, limit: wanted, into: &keys)
             for key in keys {
@@ -95,7 +58,7 @@ extension World {
                 page.next = key
                 scanned += 1
                 let place = Int(key.number.value)
-                if filter.isEmpty || matches(state.cases[place], filter) {
+                if filter.matchesAll || matches(state.cases[place], filter) {
                     page.cases.append(caseView(place, full: false))
                 }
             }
@@ -112,12 +75,12 @@ extension World {
 
     /// True when a case is wanted by a filter.
     package func matches(_ value: Case, _ filter: BoardFilter) -> Bool {
-        func has<T: Equatable>(_ wanted: [T], _ value: T) -> Bool {
-            wanted.isEmpty || wanted.contains(value)
-        }
-        guard has(filter.levels, value.level), has(filter.states, value.state),
-            has(filter.families, value.code.family), has(filter.languages, value.language),
-            has(filter.regions, value.region)
+        func has(_ wanted: Int, _ bit: UInt8) -> Bool { wanted == 0 || wanted >> Int(bit) & 1 == 1 }
+        guard has(Int(filter.levels), value.level.rawValue),
+            has(Int(filter.states), value.state.rawValue),
+            has(Int(filter.families), value.code.family.rawValue),
+            filter.languages.isEmpty || filter.languages.contains(value.language),
+            filter.regions.isEmpty || filter.regions.contains(value.region)
         else { return false }
         if filter.assignees.isEmpty { return true }
         guard let held = state.heldAssignment(value.assignment.value) else { return false }
@@ -188,7 +151,8 @@ extension World {
     ///   - states: Which states; none means all.
     ///   - requester: Only what this principal filed; nil for internal callers.
     package func disclosures(
-        after cursor: DisclosureCursor?, limit: Int, states: [DisclosureState], requester: Principal?
+        after cursor: DisclosureCursor?, limit: Int, states: [DisclosureState],
+        requester: Principal?
     ) -> DisclosurePage {
         var page = DisclosurePage(requests: [], next: nil)
         let end = cursor.flatMap { disclosurePlace($0.id) } ?? state.disclosures.endIndex
@@ -197,7 +161,8 @@ extension World {
         func take(_ place: Int) -> Bool {
             if page.requests.count == limit || scanned == Self.scanMax { return false }
             scanned += 1
-            page.next = DisclosureCursor(id: state.disclosures[place].id)
+            page.next = DisclosureCursor(
+                receivedAt: state.disclosures[place].receivedAt, id: state.disclosures[place].id)
             if states.isEmpty || states.contains(state.disclosures[place].state) {
                 page.requests.append(disclosureView(place))
             }
@@ -252,7 +217,8 @@ extension World {
             if filing.caseNumber != .none { touch(filing.caseNumber, &touched) }
         case .disclosureApproved(let id, _), .disclosureRejected(let id, _):
             touch(id, &touched)
-            if let place = disclosurePlace(id), state.disclosures[place].filing.caseNumber != .none {
+            if let place = disclosurePlace(id), state.disclosures[place].filing.caseNumber != .none
+            {
                 touch(state.disclosures[place].filing.caseNumber, &touched)
             }
         case .preservationPlaced(let id, _, _), .preservationExpired(let id),
@@ -286,7 +252,8 @@ extension World {
         }
         counts.openCases = indexes.priority.count
         counts.cases = state.cases.count
-        counts.reports = Int(state.counters.lastReport)
+        counts.lastCase = state.counters.lastCase
+        counts.reports = Int(state.counters.lastReport.value)
         counts.heldAssignments = indexes.heldAssignments
         counts.disclosures = state.disclosures.count
         counts.openDisclosures = indexes.openDisclosures
@@ -296,9 +263,14 @@ extension World {
         return counts
     }
 
-    /// Journal sequence of the last record applied; 0 before the first.
-    package var lastSequence: UInt64 { state.counters.lastSequence }
+    /// What only counts up: the last record applied, and the newest numbers.
+    package var counters: WorldCounters { state.counters }
 
-    /// Time of the last record applied; the engine's clock may not be earlier.
-    package var lastTime: WallTime { state.counters.lastTime }
+    /// The lane in which a case can be claimed; nil while it cannot.
+    package func claimableLane(of number: CaseNumber) -> Lane? {
+        guard let place = try? place(of: number), state.cases[place].state == .queued else {
+            return nil
+        }
+        return state.cases[place].lane
+    }
 }

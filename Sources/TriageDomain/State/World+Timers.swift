@@ -12,7 +12,8 @@ extension World {
     /// What ends by now, earliest first.
     func fireTimers(at now: WallTime, _ events: inout [Event]) {
         guard let next = nextTimer, next <= now else { return }
-        let due = indexes.timers.collect(upTo: .last(at: now)).filter { state.isCurrent($0) }.sorted()
+        let due = indexes.timers.collect(upTo: .last(at: now)).filter { state.isCurrent($0) }
+            .sorted()
         var last: Timer?
         var count = 0
         for timer in due where timer != last {

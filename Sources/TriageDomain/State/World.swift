@@ -139,9 +139,9 @@ package struct World: ~Copyable, Sendable {
     ///   - header: The record's; sequences rise, times never fall.
     /// - Precondition: The events follow from this World; otherwise the process traps.
     package mutating func apply(_ events: [Event], _ header: EventHeader) {
-        invariant(header.sequence > state.counters.lastSequence, "journal sequences rise")
-        state.counters.lastSequence = header.sequence
-        state.counters.lastTime = max(state.counters.lastTime, header.time)
+        invariant(header.sequence > state.counters.sequence, "journal sequences rise")
+        state.counters.sequence = header.sequence
+        state.counters.time = max(state.counters.time, header.time)
         for event in events { apply(event, header) }
         indexes.ledger.forget(at: header.time, in: &state.ledger)
         if !header.requestID.isNone, let answer = events.last.flatMap({ answer(to: $0, header) }) {
@@ -156,9 +156,11 @@ package struct World: ~Copyable, Sendable {
 
     private mutating func apply(_ event: Event, _ header: EventHeader) {
         switch event {
-        case .reportReceived(let number, let report, let opened, let facts, let assessment, let content):
+        case .reportReceived(
+            let number, let report, let opened, let facts, let assessment, let content):
             applyReport(number, report, opened: opened, facts, assessment, content, header)
-        case .protocolAnswered(let number, let answers, let answered, let resulting, let reason, let pending):
+        case .protocolAnswered(
+            let number, let answers, let answered, let resulting, let reason, let pending):
             applyAnswers(number, answers, answered, resulting, reason, pending, header)
         case .caseDecided(let number, let decision): applyDecision(number, decision, header)
         case .caseClosed(let number): applyClosing(number, header)
@@ -195,16 +197,16 @@ package struct World: ~Copyable, Sendable {
                     revision: header.sequence, receivedAt: header.time))
         case .protocolAnswered(let number, _, _, _, _, _), .caseDecided(let number, _),
             .caseClosed(let number), .caseReopened(let number, _), .legalClockDue(let number):
-            .caseChanged(number)
+            .changedCase(number)
         case .caseOffered(let number, _, _, _, let from, _):
-            from == .none ? .offer(number) : .assignmentChanged(number)
+            from == .none ? .offer(number) : .changedAssignment(number)
         case .caseAccepted(let number, _), .leaseRenewed(let number, _),
             .assignmentEnded(let number, _, _):
-            .assignmentChanged(number)
+            .changedAssignment(number)
         case .disclosureSubmitted(let id, _, _, _), .preservationPlaced(let id, _, _),
             .preservationExpired(let id), .verificationAdded(let id, _, _), .scopeSet(let id, _),
             .disclosureApproved(let id, _), .disclosureRejected(let id, _):
-            .disclosureChanged(id)
+            .changedDisclosure(id)
         case .sensitiveRead: nil
         }
     }
@@ -224,7 +226,7 @@ package struct World: ~Copyable, Sendable {
                     caseNumber: number, report: report, opened: opened,
                     level: state.cases[place].level, revision: state.cases[place].revision,
                     receivedAt: state.cases[place].updatedAt))
-        case .caseChanged(let number), .repeated(.caseChanged(let number)):
+        case .caseChanged(let number), .repeated(.changedCase(let number)):
             return .changedCase(caseView(Int(number.value), full: true))
         case .offer(let number, let explanation):
             let offered = state.assignments[Int(number.value)]
@@ -238,14 +240,14 @@ package struct World: ~Copyable, Sendable {
                 assignmentView(offered), caseView(place, full: false),
                 explanation(of: state.cases[place], skipped: 0, .none))
         case .nothingToClaim: return .nothingToClaim
-        case .assignmentChanged(let number), .repeated(.assignmentChanged(let number)):
+        case .assignmentChanged(let number), .repeated(.changedAssignment(let number)):
             return .changedAssignment(assignmentView(state.assignments[Int(number.value)]))
-        case .disclosureChanged(let id), .repeated(.disclosureChanged(let id)):
+        case .disclosureChanged(let id), .repeated(.changedDisclosure(let id)):
             guard let place = disclosurePlace(id) else {
                 preconditionFailure("a decision names a request that is not there")
             }
             return .changedDisclosure(disclosureView(place))
-        case .recorded: return .recorded
+        case .recorded, .repeated(.recorded): return .recorded
         }
     }
 }

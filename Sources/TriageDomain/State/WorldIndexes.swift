@@ -139,11 +139,15 @@ struct WorldIndexes: ~Copyable, Sendable {
     // MARK: Assignments
 
     mutating func hold(_ assignment: Assignment, _ state: WorldState) {
+        enterHeld(assignment)
+        arm(Timer(.assignment(assignment.number.value), at: assignment.expiresAt), state)
+    }
+
+    mutating func enterHeld(_ assignment: Assignment) {
         let row = Int(assignment.specialist.value)
         while heldBy.count <= row { heldBy.append([]) }
         heldBy[row].append(assignment.number)
         heldAssignments += 1
-        arm(Timer(.assignment(assignment.number.value), at: assignment.expiresAt), state)
     }
 
     mutating func letGo(_ assignment: Assignment) {

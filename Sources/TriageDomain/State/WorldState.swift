@@ -21,28 +21,6 @@ package struct WorldState: Sendable {
     package internal(set) var counters = WorldCounters()
 }
 
-/// What only ever counts up.
-package struct WorldCounters: Equatable, Sendable {
-    /// Journal sequence of the last record applied; 0 before the first.
-    package var lastSequence: UInt64
-    /// Time of the last record applied.
-    package var lastTime: WallTime
-    /// Number of the last report; 0 before the first.
-    package var lastReport: UInt64
-    /// Number of the last assignment, and so the highest fencing token given; 0 before the first.
-    package var lastAssignment: UInt64
-
-    package init(
-        lastSequence: UInt64 = 0, lastTime: WallTime = .epoch, lastReport: UInt64 = 0,
-        lastAssignment: UInt64 = 0
-    ) {
-        self.lastSequence = lastSequence
-        self.lastTime = lastTime
-        self.lastReport = lastReport
-        self.lastAssignment = lastAssignment
-    }
-}
-
 /// What the service holds, for its status.
 package struct WorldCounts: Equatable, Sendable {
     /// Open cases of one level.
@@ -57,8 +35,10 @@ package struct WorldCounts: Equatable, Sendable {
     /// By the raw value of the level.
     package var levels = [LevelCounts](repeating: LevelCounts(), count: Level.allCases.count)
     package var openCases = 0
-    /// Closed ones included.
+    /// Closed ones included; also the number of the newest.
     package var cases = 0
+    /// The newest case; `.none` before the first.
+    package var lastCase = CaseNumber.none
     package var reports = 0
     /// Offered or active.
     package var heldAssignments = 0

@@ -31,6 +31,9 @@ extension [UInt8] {
 @inline(__always)
 package func equal(_ bytes: Span<UInt8>, _ other: [UInt8]) -> Bool {
     guard bytes.count == other.count else { return false }
-    for index in bytes.indices where bytes[index] != other[index] { return false }
-    return true
+    // No early exit: the loop then compares many bytes at a time.
+    let other = other.span
+    var difference: UInt8 = 0
+    for index in bytes.indices { difference |= bytes[index] ^ other[index] }
+    return difference == 0
 }

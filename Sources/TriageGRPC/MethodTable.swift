@@ -43,7 +43,9 @@ package struct MethodTable: Sendable {
     package let methods: [Method]
     /// A fresh state machine for each method.
     package let shapes: [CallStateMachine]
-    private let paths: [[UInt8]]
+    // All paths behind one another, and where each ends: a look-up then touches no other object.
+    private let pathBytes: [UInt8]
+    private let pathEnds: [Int32]
     private let buckets: [Int32]
     private let mask: UInt64
 
@@ -57,7 +59,14 @@ package struct MethodTable: Sendable {
                 clientStreaming: $0.clientStreaming, serverStreaming: $0.serverStreaming)
         }
         let paths = methods.map { Array($0.path.utf8) }
-        self.paths = paths
+        pathBytes = paths.flatMap { $0 }
+        var end: Int32 = 0
+        pathEnds =
+            [0]
+            + paths.map { path in
+                end += Int32(path.count)
+                return end
+            }
         var size = 8
         while size < methods.count * 2 { size *= 2 }
         mask = UInt64(size - 1)
@@ -83,15 +92,25 @@ package struct MethodTable: Sendable {
         var at = Int(Self.hash(path) & mask)
         while buckets[at] >= 0 {
             let index = Int(buckets[at])
-            if equal(path, paths[index]) { return index }
+            if isPath(index, path) { return index }
             at = (at + 1) & Int(mask)
         }
         return nil
     }
 
+    func isPath(_ index: Int, _ path: Span<UInt8>) -> Bool {
+        let start = Int(pathEnds[index])
+        guard Int(pathEnds[index + 1]) - start == path.count else { return false }
+        let known = pathBytes.span
+        // No early exit: the loop then compares many bytes at a time.
+        var difference: UInt8 = 0
+        for position in path.indices { difference |= known[start &+ position] ^ path[position] }
+        return difference == 0
+    }
+
     // The length and the last eight bytes: names differ there. The table is fixed and the peer cannot add
     // to it, so that collisions cannot be provoked.
-    private static func hash(_ bytes: Span<UInt8>) -> UInt64 {
+    static func hash(_ bytes: Span<UInt8>) -> UInt64 {
         var word: UInt64 = 0
         for index in max(0, bytes.count - 8)..<bytes.count {
             word = word << 8 | UInt64(bytes[index])

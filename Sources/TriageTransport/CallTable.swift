@@ -32,6 +32,8 @@ final class Call {
     var request: Range<Int>?
     /// Bytes of the call that count as held.
     var heldBytes = 0
+    /// The deframer was used.
+    var hasHeldBytes = false
     /// Client streaming: a message waits for the handler to ask for more.
     var isHolding = false
     /// Client streaming: the client has ended its input behind a message that waits.
@@ -125,14 +127,17 @@ final class CallTable {
         call.generation &+= 1
         call.connection = nil
         call.request = nil
-        call.heldBytes = 0
         call.isHolding = false
         call.isEndHeld = false
         call.hasCredit = false
         call.isLongLived = false
         call.stalledBytes = 0
         if !call.traceparent.isEmpty { call.traceparent = [] }
-        call.deframer.reset()
+        if call.hasHeldBytes {
+            call.hasHeldBytes = false
+            call.deframer.reset()
+        }
+        call.heldBytes = 0
         call.nextFree = firstFree
         firstFree = call
     }

@@ -89,15 +89,18 @@ extension Connection {
         let slot = http2.userData(stream) - 1
         guard slot >= 0 else { return http2.consume(stream, bytes.count) }
         let call = core.calls[slot]
-        guard call.machine.isOpen else { return http2.consume(stream, bytes.count) }
-        if call.machine.isClientStreaming {
+        // A copy in and out: an access that lasts for a call into another module is checked at run time.
+        var machine = call.machine
+        guard machine.isOpen else { return http2.consume(stream, bytes.count) }
+        if machine.isClientStreaming {
             streamBytesReceived(call, bytes)
-        } else if ended, call.deframer.isAtBoundary,
-            let range = MessageDeframer.wholeMessage(in: bytes, limit: core.limits.messageBytesMax),
-            call.machine.messageReceived() == .hold
+        } else if ended, !call.hasHeldBytes,
+            let range = MessageDeframer.wholeMessage(in: bytes, limit: core.messageBytesMax),
+            case .hold = machine.messageReceived()
         {
             // The whole request in one frame: no copy, and its bytes return with the stream's end.
-            _ = call.machine.inputEnded(atBoundary: true)
+            _ = machine.inputEnded(atBoundary: true)
+            call.machine = machine
             return deliverRequest(call, bytes.extracting(range))
         } else {
             requestBytesReceived(call, bytes)
@@ -111,7 +114,7 @@ extension Connection {
         guard bytes.count > 0, hold(call, bytes) else { return }
         do throws(DeframeError) {
             while let range = try call.deframer.next() {
-                guard call.machine.messageReceived() == .hold else {
+                guard case .hold = call.machine.messageReceived() else {
                     return refuse(call, WireError.requestCardinality)
                 }
                 call.request = range
@@ -131,6 +134,7 @@ extension Connection {
         call.deframer.append(bytes)
         core.inputBytesHeld += bytes.count
         call.heldBytes += bytes.count
+        call.hasHeldBytes = true
         return true
     }
 
@@ -217,7 +221,7 @@ extension Connection {
             call.heldBytes -= range.count + MessageDeframer.prefixBytes
             call.hasCredit = false
             extendCap(call)
-            guard call.machine.messageReceived() == .deliver else { return }
+            guard case .deliver = call.machine.messageReceived() else { return }
             call.counters.received += 1
             core.handlerWasCalled = true
             let deframer = call.deframer

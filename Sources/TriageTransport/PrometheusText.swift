@@ -55,7 +55,8 @@ extension PrometheusText {
     package mutating func append(_ metrics: ServerMetrics, _ table: MethodTable) {
         let rows = table.methods.map(Self.labels) + [Self.unknownLabels]
         perMethod(
-            "grpc_server_started_total", "Calls begun on the server.", rows, metrics.methods.map(\.started))
+            "grpc_server_started_total", "Calls begun on the server.", rows,
+            metrics.methods.map(\.started))
         describe(
             "grpc_server_handled_total", "counter", "Calls ended on the server, by status code.")
         for (row, labels) in rows.enumerated() {

@@ -13,13 +13,15 @@ final class ServerCore: CallResponder {
     let reactor: Int
     let table: MethodTable
     let limits: ServerLimits
+    /// From ``limits``, at hand for every message.
+    let messageBytesMax: Int
     let fields = ReplyFields.shared
     private(set) var handler: (any CallHandler)?
 
     /// The clock as it stood when the turn began.
     var now: MonotonicTime
     let calls: CallTable
-    var timers: TimerWheel
+    let timers: TimerWheel
     var metrics: ServerMetrics
     /// What each method counts; the last one is for calls that no method matches.
     let counters: [MethodCounters]
@@ -55,6 +57,7 @@ final class ServerCore: CallResponder {
         self.reactor = reactor
         self.table = table
         self.limits = limits
+        messageBytesMax = limits.messageBytesMax
         self.now = now
         calls = CallTable(messageBytesMax: limits.messageBytesMax)
         timers = TimerWheel(now: now)
@@ -106,10 +109,12 @@ final class ServerCore: CallResponder {
 
     func respond(_ id: CallID, _ message: [UInt8]) {
         guard let (call, connection) = open(id) else { return }
-        guard call.machine.messageSent() == .headersAndMessage else {
+        var machine = call.machine
+        guard case .headersAndMessage = machine.messageSent() else {
             return finish(id, WireError.replyCardinality)
         }
-        _ = call.machine.finished(ok: true)
+        _ = machine.finished(ok: true)
+        call.machine = machine
         call.counters.sent += 1
         noteEnd(call, .ok)
         connection.reply(call.stream, fields.head, message, trailers: fields.ok)
@@ -139,11 +144,12 @@ final class ServerCore: CallResponder {
     func end(_ call: Call, _ connection: Connection, _ error: RPCError?) {
         var error = error
         let action = call.machine.finished(ok: error == nil)
-        if action == .refuse { error = WireError.replyCardinality }
+        if case .refuse = action { error = WireError.replyCardinality }
         noteEnd(call, error?.code ?? .ok)
         switch action {
         case .drop: break
-        case .trailers: connection.sendTrailers(call.stream, error.map(fields.trailers) ?? fields.ok)
+        case .trailers:
+            connection.sendTrailers(call.stream, error.map(fields.trailers) ?? fields.ok)
         case .headersAndTrailers:
             connection.sendHead(call.stream, fields.head)
             connection.sendTrailers(call.stream, fields.ok)

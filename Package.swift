@@ -90,6 +90,11 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        // Measures the priority index and the containers beside it; Deploy/bench calls it.
+        .executableTarget(
+            name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain"],
+            path: "Tests/Benchmarks/IndexBench", swiftSettings: settings),
+
         // Tests: one target per module.
         testTarget("TriageBaseTests", ["TriageBase"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),

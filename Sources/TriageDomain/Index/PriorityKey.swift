@@ -31,7 +31,7 @@ package struct PriorityKey: Comparable, Hashable, Sendable, BitwiseCopyable {
     package static let modifierCountMax = 15
 
     /// After every key that a case can have; fills the unused slots of a node.
-    static let sentinel = PriorityKey(bits: .max)
+    static var sentinel: PriorityKey { PriorityKey(bits: .max) }
 
     @inline(__always)
     init(bits: UInt128) {

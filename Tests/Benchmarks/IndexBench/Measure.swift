@@ -1,0 +1,34 @@
+// Timing and printing, and nothing about what is timed.
+
+/// Nanoseconds that `body` takes.
+func nanoseconds(_ body: () -> Void) -> Double {
+    let duration = ContinuousClock().measure(body)
+    return Double(duration.components.seconds) * 1e9 + Double(duration.components.attoseconds) / 1e9
+}
+
+/// The median over batches of what `body` takes for one of `items`, in nanoseconds.
+///
+/// Batches, so that a neighbour's burst on a shared machine does not pass for our own cost.
+func medianNanoseconds<Item>(_ items: [Item], _ body: (Item) -> Void) -> Double {
+    let batch = max(1, items.count / 20)
+    var times: [Double] = []
+    for start in stride(from: 0, to: items.count, by: batch) {
+        let part = items[start..<min(items.count, start + batch)]
+        times.append(nanoseconds { for item in part { body(item) } } / Double(part.count))
+    }
+    return times.sorted()[times.count / 2]
+}
+
+/// Prints one result; `reach` is the most that it may be.
+func report(_ name: String, _ value: Double, _ unit: String, reach: Double) {
+    let shown = Double(Int(value * 1_000 + 0.5)) / 1_000
+    print(
+        """
+        {"name":"index.\(name)","value":\(shown),"unit":"\(unit)","reach":\(reach),\
+        "holds":\(value <= reach)}
+        """)
+}
+
+/// Keeps a result from being optimised away.
+@inline(never)
+func keep<Value>(_ value: Value) {}

@@ -60,6 +60,14 @@ struct KeyTree {
         fileprivate var index = 0
         /// How many keys of the leaf are less.
         fileprivate var rank = 0
+
+        /// True when the leaf cannot take another key.
+        @inline(__always)
+        var isFull: Bool { leaf.count == Node.leafKeysMax }
+
+        /// True when the leaf cannot spare a key, unless it is the root.
+        @inline(__always)
+        var isThin: Bool { leaf.count <= leafKeysMin }
     }
 
     /// The third step of a change: finds the place in the leaf.
@@ -103,7 +111,7 @@ struct KeyTree {
     /// The second step of an insertion: splits the leaf if it is full.
     @inline(__always)
     mutating func makeRoom(_ spot: inout Spot, for key: PriorityKey, _ pool: inout NodePool) {
-        if spot.leaf.count == Node.leafKeysMax { splitLeaf(&spot, for: key, &pool) }
+        if spot.isFull { splitLeaf(&spot, for: key, &pool) }
     }
 
     @inline(never)
@@ -203,7 +211,7 @@ struct KeyTree {
     /// The second step of a removal: sees to it that the leaf can spare a key.
     @inline(__always)
     mutating func makeSpare(_ spot: inout Spot, for key: PriorityKey, _ pool: inout NodePool) {
-        if spot.leaf.count <= Self.leafKeysMin, let parent = spot.parent {
+        if spot.isThin, let parent = spot.parent {
             spot.leaf = refill(child: spot.index, of: parent, leaf: true, for: key, &pool)
         }
     }

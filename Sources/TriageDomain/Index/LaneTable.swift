@@ -85,7 +85,8 @@ struct LaneTable {
     /// The second step of an insertion.
     @inline(__always)
     mutating func makeRoom(_ place: inout Place, for key: PriorityKey, _ pool: inout NodePool) {
-        slots[place.slot].tree.makeRoom(&place.spot, for: key, &pool)
+        // Asked of the spot, so that the table is looked at only when there is something to do.
+        if place.spot.isFull { slots[place.slot].tree.makeRoom(&place.spot, for: key, &pool) }
     }
 
     /// The last step of an insertion.
@@ -107,7 +108,7 @@ struct LaneTable {
     /// The second step of a removal.
     @inline(__always)
     mutating func makeSpare(_ place: inout Place, for key: PriorityKey, _ pool: inout NodePool) {
-        slots[place.slot].tree.makeSpare(&place.spot, for: key, &pool)
+        if place.spot.isThin { slots[place.slot].tree.makeSpare(&place.spot, for: key, &pool) }
     }
 
     /// The last step of a removal.

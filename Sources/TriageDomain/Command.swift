@@ -1,0 +1,79 @@
+// What can be asked of the World. A command is validated in form by the codec, authorised by the
+// services, and decided here in substance; it names no clock and no random source.
+
+package import TriageBase
+
+/// Who asks, when, and under which idempotency key: what every command comes with.
+package struct CommandContext: Sendable {
+    /// The authenticated caller.
+    package var principal: Principal
+    /// The engine's clock; never earlier than that of the command before.
+    package var now: WallTime
+    /// `.none` for commands that carry none (timers).
+    package var requestID: RequestID
+    /// Fingerprint of the request's content, to tell a repeat from a reuse of the id.
+    package var fingerprint: Hash128
+    /// Fresh random bits, for identifiers that must not be guessable.
+    package var random: UInt64
+
+    package init(
+        principal: Principal, now: WallTime, requestID: RequestID, fingerprint: Hash128,
+        random: UInt64
+    ) {
+        self.principal = principal
+        self.now = now
+        self.requestID = requestID
+        self.fingerprint = fingerprint
+        self.random = random
+    }
+}
+
+/// What can be asked of the World.
+package enum Command: Sendable {
+    case submitReport(facts: ReportFacts, content: [UInt8])
+    case answerProtocol(
+        case: CaseNumber, answers: ProtocolAnswers, lowerReason: String,
+        token: AssignmentNumber, etag: UInt64?)
+    case decideCase(
+        case: CaseNumber, decision: CaseDecision, token: AssignmentNumber, etag: UInt64?)
+    case closeCase(case: CaseNumber, token: AssignmentNumber, liveRiskEnded: Bool, etag: UInt64?)
+    case reopenCase(case: CaseNumber, reason: String, etag: UInt64?)
+
+    case claimNext(eligibility: Eligibility)
+    case acceptCase(assignment: AssignmentNumber, token: AssignmentNumber)
+    /// `leaseMilliseconds` 0 means the level's default.
+    case renewLease(assignment: AssignmentNumber, token: AssignmentNumber, leaseMilliseconds: Int64)
+    case releaseLease(assignment: AssignmentNumber, token: AssignmentNumber, reason: ReleaseReason)
+    /// `eligibility` is that of the specialist who is to take it.
+    case handOffCase(
+        assignment: AssignmentNumber, token: AssignmentNumber, to: Principal,
+        eligibility: Eligibility, note: String)
+    case completeCase(assignment: AssignmentNumber, token: AssignmentNumber)
+
+    case submitDisclosureRequest(DisclosureFiling)
+    case addVerification(request: DisclosureID, verification: Verification, etag: UInt64?)
+    case setScope(request: DisclosureID, scope: Scope, etag: UInt64?)
+    case approveDisclosure(request: DisclosureID, etag: UInt64)
+    case rejectDisclosure(request: DisclosureID, rejection: Rejection, etag: UInt64?)
+
+    /// A sensitive read: recorded, changes nothing else.
+    case recordRead(SensitiveRead)
+    /// The clock reached a timer that the World asked for.
+    case fireTimers
+}
+
+/// A read of sensitive material, with its purpose.
+package struct SensitiveRead: Sendable {
+    /// What was read.
+    package enum Target: Sendable {
+        case `case`(CaseNumber)
+        case disclosure(DisclosureID)
+    }
+    package var target: Target
+    package var purpose: String
+
+    package init(target: Target, purpose: String) {
+        self.target = target
+        self.purpose = purpose
+    }
+}

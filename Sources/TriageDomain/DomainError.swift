@@ -1,0 +1,40 @@
+// Every way in which the rules refuse a command. Carries what the caller may know, never content.
+
+/// Why a command was refused.
+///
+/// The World is unchanged.
+package enum DomainError: Error, Equatable, Sendable {
+    /// A resource that a name points to.
+    package enum Resource: String, Sendable {
+        case `case` = "case"
+        case assignment = "assignment"
+        case disclosureRequest = "disclosure request"
+    }
+
+    /// No such resource, or none that the caller may know of.
+    case notFound(Resource)
+    /// The state does not allow it: names from, what was asked, and from where it would be allowed.
+    case illegalTransition(resource: Resource, from: String, to: String, allowed: [String])
+    /// The fencing token is not that of the current lease, or the caller is not its holder.
+    case leaseNotHeld(current: Bool)
+    /// The resource changed since the caller read it.
+    case etagMismatch(Resource)
+    /// The request id was used before with another content.
+    case requestIDReused
+    /// Lowering needs a reason.
+    case lowerReasonRequired
+    /// Closing a P0 or P1 needs an answer on every duty; names the missing ones.
+    case dutiesUnanswered([String])
+    /// A subject is live and the caller did not say that the risk is over.
+    case liveRiskOpen
+    /// The same person did the other half of what needs two people.
+    case secondPersonRequired(action: String)
+    /// The specialist named may not take this case.
+    case notEligible(SkipReason)
+    /// The case is full; a new case will be opened when it closes.
+    case tooManyReports(limit: Int)
+    /// A field of the command contradicts the state or another field.
+    case invalidField(field: String, description: String)
+    /// The caller already holds as many cases as allowed.
+    case tooManyAssignments(limit: Int)
+}

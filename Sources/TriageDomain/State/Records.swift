@@ -1,0 +1,115 @@
+// What the World exports beside its cases, assignments and disclosure requests, so that a snapshot
+// can be written and read back: who it has seen, what it has answered, and its counters.
+
+package import TriageBase
+
+/// A principal with its place in the World's table; a case refers to it by that place.
+package struct PrincipalRecord: Hashable, Sendable {
+    package var index: PrincipalIndex
+    package var principal: Principal
+
+    package init(index: PrincipalIndex, principal: Principal) {
+        self.index = index
+        self.principal = principal
+    }
+}
+
+/// What a write was answered with, as far as a repeat of it must be answered alike.
+package enum LedgerAnswer: Hashable, Sendable {
+    /// A submitted report: answered exactly as the first time.
+    case receipt(ReportReceipt)
+    /// The case as it is now.
+    case changedCase(CaseNumber)
+    /// The same offer, as it is now.
+    case offer(AssignmentNumber)
+    /// The assignment as it is now.
+    case changedAssignment(AssignmentNumber)
+    /// The disclosure request as it is now.
+    case changedDisclosure(DisclosureID)
+    /// Only that it was done.
+    case recorded
+}
+
+/// One request id and its answer: 64 bytes.
+package struct LedgerEntry: Hashable, Sendable {
+    /// Fingerprint of the principal and the request id.
+    package let key: Hash128
+    /// Fingerprint of the request's content.
+    package let fingerprint: Hash128
+    /// When it was answered; forgotten `Limits.requestIDMilliseconds` later.
+    package let time: WallTime
+    /// Number of the case, assignment or disclosure request.
+    private let subject: UInt64
+    /// Kind in bits 60-63; of a receipt, opened in bit 59, level in bits 56-58, report in bits 0-47.
+    private let packed: UInt64
+    /// Of a receipt; otherwise 0.
+    private let revision: UInt64
+
+    /// Records an answer.
+    ///
+    /// - Precondition: A receipt's `receivedAt` is `time`.
+    package init(key: Hash128, fingerprint: Hash128, time: WallTime, answer: LedgerAnswer) {
+        self.key = key
+        self.fingerprint = fingerprint
+        self.time = time
+        switch answer {
+        case .receipt(let receipt):
+            invariant(receipt.receivedAt == time, "a receipt is answered when it is given")
+            subject = receipt.caseNumber.value
+            packed =
+                (receipt.opened ? 1 << 59 : 0) | UInt64(receipt.level.rawValue) << 56
+                | receipt.report.value
+            revision = receipt.revision
+        case .changedCase(let number): (subject, packed, revision) = (number.value, 1 << 60, 0)
+        case .offer(let number): (subject, packed, revision) = (number.value, 2 << 60, 0)
+        case .changedAssignment(let number):
+            (subject, packed, revision) = (number.value, 3 << 60, 0)
+        case .changedDisclosure(let id): (subject, packed, revision) = (id.value, 4 << 60, 0)
+        case .recorded: (subject, packed, revision) = (0, 5 << 60, 0)
+        }
+    }
+
+    /// What a repeat is answered with.
+    package var answer: LedgerAnswer {
+        switch packed >> 60 {
+        case 0:
+            .receipt(
+                ReportReceipt(
+                    caseNumber: CaseNumber(subject),
+                    report: ReportNumber(packed & 0xFFFF_FFFF_FFFF),
+                    opened: packed >> 59 & 1 == 1,
+                    level: Level(rawValue: UInt8(packed >> 56 & 7)) ?? .p0, revision: revision,
+                    receivedAt: time))
+        case 1: .changedCase(CaseNumber(subject))
+        case 2: .offer(AssignmentNumber(subject))
+        case 3: .changedAssignment(AssignmentNumber(subject))
+        case 4: .changedDisclosure(DisclosureID(subject))
+        default: .recorded
+        }
+    }
+}
+
+/// The World's counters: what the next numbers are, and the last record applied.
+package struct WorldCounters: Hashable, Sendable {
+    /// Sequence of the last record applied.
+    package var sequence: UInt64
+    /// Time of the last record applied; time never runs backwards.
+    package var time: WallTime
+    /// Cases ever opened; the next one has the next number.
+    package var lastCase: CaseNumber
+    /// Reports ever received.
+    package var lastReport: ReportNumber
+    /// Assignments ever made; also the newest fencing token.
+    package var lastAssignment: AssignmentNumber
+
+    package init(
+        sequence: UInt64 = 0, time: WallTime = .epoch, lastCase: CaseNumber = .none,
+        lastReport: ReportNumber = ReportNumber(0), lastAssignment: AssignmentNumber = .none
+    ) {
+        self.sequence = sequence
+        self.time = time
+        self.lastCase = lastCase
+        self.lastReport = lastReport
+        self.lastAssignment = lastAssignment
+    }
+}

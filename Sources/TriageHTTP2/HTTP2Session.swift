@@ -1,0 +1,388 @@
+// One HTTP/2 connection as a byte machine over nghttp2: plaintext in, events out; replies in, plaintext
+// out. Knows nothing of sockets, TLS, clocks or gRPC.
+//
+//            receive(bytes)                     submit…, consume, reset, goAway, ping
+//                 │                                          │
+//                 ▼                                          ▼
+//        nghttp2_session_mem_recv                     nghttp2's queues
+//                 │ callbacks                                │
+//                 ▼                                          ▼
+//        events, headers (this turn) ◀── callbacks ── drain(into:) = nghttp2_session_mem_send
+
+internal import CNghttp2
+
+/// One side of one HTTP/2 connection.
+///
+/// - Isolation: confined to the thread of its reactor.
+@safe package final class HTTP2Session {
+    private let session: OpaquePointer
+    private let context: Unmanaged<SessionState>
+    private let state: SessionState
+
+    /// Starts a session; its SETTINGS wait to be drained.
+    ///
+    /// - Parameters:
+    ///   - role: Which side this is. A client's preface is sent by the session.
+    ///   - settings: What to announce and enforce.
+    /// - Throws: ``HTTP2Error``: `.outOfMemory`.
+    package init(role: HTTP2Role, settings: HTTP2Settings = HTTP2Settings()) throws(HTTP2Error) {
+        let state = SessionState(role: role, settings: settings)
+        let context = unsafe Unmanaged.passRetained(state)
+        guard let made = unsafe Self.makeSession(role, settings, context.toOpaque()) else {
+            unsafe context.release()
+            throw .outOfMemory
+        }
+        unsafe session = made
+        unsafe self.context = context
+        self.state = state
+        try announce(settings)
+    }
+
+    deinit {
+        unsafe nghttp2_session_del(session)
+        unsafe context.release()
+    }
+
+    private static func makeSession(
+        _ role: HTTP2Role, _ settings: HTTP2Settings, _ context: UnsafeMutableRawPointer
+    ) -> OpaquePointer? {
+        var option: OpaquePointer?
+        guard let table = unsafe HTTP2Callbacks.table.pointer,
+            unsafe nghttp2_option_new(&option) == 0, let option = unsafe option
+        else { return nil }
+        defer { unsafe nghttp2_option_del(option) }
+        unsafe nghttp2_option_set_no_auto_window_update(option, 1)
+        unsafe nghttp2_option_set_no_closed_streams(option, 1)
+        unsafe nghttp2_option_set_peer_max_concurrent_streams(
+            option, UInt32(settings.concurrentStreamsMax))
+        unsafe nghttp2_option_set_max_deflate_dynamic_table_size(option, 4_096)
+        unsafe nghttp2_option_set_max_continuations(option, Self.continuationsMax)
+        unsafe nghttp2_option_set_max_settings(option, 32)
+        unsafe nghttp2_option_set_max_outbound_ack(option, Self.queuedAcknowledgementsMax)
+        // The owner's own limit, which has the owner's clock, comes first; this is the last resort.
+        unsafe nghttp2_option_set_stream_reset_rate_limit(option, 1_000, 100)
+        var made: OpaquePointer?
+        let code =
+            switch role {
+            case .server: unsafe nghttp2_session_server_new2(&made, table, context, option)
+            case .client: unsafe nghttp2_session_client_new2(&made, table, context, option)
+            }
+        return code == 0 ? unsafe made : nil
+    }
+
+    /// CONTINUATION frames after one HEADERS frame (CVE-2024-28182).
+    private static let continuationsMax = 8
+    /// PING and SETTINGS answers that may wait in nghttp2's own queue.
+    private static let queuedAcknowledgementsMax = 128
+
+    private func announce(_ settings: HTTP2Settings) throws(HTTP2Error) {
+        func entry(_ id: nghttp2_settings_id, _ value: Int) -> nghttp2_settings_entry {
+            nghttp2_settings_entry(settings_id: Int32(id.rawValue), value: UInt32(value))
+        }
+        var entries = [
+            entry(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings.streamWindowBytes),
+            entry(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings.headerListBytesMax),
+            entry(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1),
+        ]
+        switch state.role {
+        case .server:
+            entries.append(
+                entry(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, settings.concurrentStreamsMax))
+        case .client: entries.append(entry(NGHTTP2_SETTINGS_ENABLE_PUSH, 0))
+        }
+        try check(
+            unsafe nghttp2_submit_settings(
+                session, UInt8(NGHTTP2_FLAG_NONE.rawValue), entries, entries.count))
+        try check(
+            unsafe nghttp2_session_set_local_window_size(
+                session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, Int32(settings.connectionWindowBytes)
+            ))
+    }
+
+    // MARK: In
+
+    /// What happened since the last ``clearEvents()``, oldest first.
+    package var events: [HTTP2Event] { state.events }
+
+    /// The header blocks that ``events`` refer to.
+    package var headers: HeaderStore { state.headers }
+
+    /// Forgets the handled events, their header blocks and the slots of closed streams.
+    package func clearEvents() {
+        state.events.removeAll(keepingCapacity: state.events.capacity <= Self.eventsKept)
+        state.headers.removeAll()
+        state.streams.releaseClosed()
+    }
+
+    private static let eventsKept = 256
+
+    /// Feeds plaintext; what it means is in ``events`` afterwards.
+    ///
+    /// DATA is not copied: `.data` events are ranges of `bytes`, so handle them before these go away.
+    /// A violation for which the protocol wants a GOAWAY does not throw: it queues the GOAWAY.
+    ///
+    /// - Throws: ``HTTP2Error``; the session is dead.
+    ///
+    /// Source: nghttp2_session_mem_recv(3).
+    package func receive(_ bytes: Span<UInt8>) throws(HTTP2Error) {
+        let result = unsafe bytes.withUnsafeBufferPointer { buffer -> Int in
+            guard let base = buffer.baseAddress else { return 0 }
+            unsafe state.input = base
+            defer { unsafe state.input = nil }
+            return unsafe nghttp2_session_mem_recv(session, base, buffer.count)
+        }
+        if result < 0 { throw Self.error(Int32(truncatingIfNeeded: result)) }
+    }
+
+    /// Says that received body bytes were used, so that the windows may open again.
+    ///
+    /// What a closed stream had not consumed is returned by the session; later calls for it do nothing.
+    package func consume(_ stream: HTTP2Stream, _ count: Int) {
+        guard state.streams.isCurrent(stream) else { return }
+        let used = min(count, state.streams[stream.slot].unconsumed)
+        guard used > 0 else { return }
+        state.streams[stream.slot].unconsumed -= used
+        // Fails only for want of memory; the window then stays smaller, which is safe.
+        _ = unsafe nghttp2_session_consume(session, stream.id, used)
+    }
+
+    // MARK: Out
+
+    /// Sends response headers; with `endStream` they are the whole response.
+    ///
+    /// - Throws: ``HTTP2Error``: `.outOfMemory`, or `.library` when headers were sent already.
+    package func submitHeaders(
+        _ stream: HTTP2Stream, _ fields: HeaderFields, endStream: Bool
+    ) throws(HTTP2Error) {
+        guard state.streams.isCurrent(stream) else { return }
+        if endStream {
+            state.streams[stream.slot].end = .submitted
+            return try check(
+                unsafe nghttp2_submit_response(
+                    session, stream.id, fields.pointer, fields.count, nil))
+        }
+        var source = unsafe Self.dataSource(stream.slot)
+        try check(
+            unsafe nghttp2_submit_response(
+                session, stream.id, fields.pointer, fields.count, &source))
+    }
+
+    /// Opens a stream with request headers (client).
+    ///
+    /// - Parameters:
+    ///   - fields: The request's fields, pseudo-header fields first.
+    ///   - userData: The owner's number for the stream.
+    ///   - endStream: True when no body follows.
+    /// - Returns: The stream's handle. When the peer refuses it, `.streamClosed` says so.
+    /// - Throws: ``HTTP2Error``: `.outOfMemory`, or `.library` when stream ids are used up.
+    package func submitRequest(
+        _ fields: HeaderFields, userData: Int, endStream: Bool
+    ) throws(HTTP2Error) -> HTTP2Stream {
+        // Id -1 until nghttp2 has given one: it never matches a handle.
+        let slot = state.streams.open(id: -1).slot
+        state.streams[slot].userData = userData
+        var source = unsafe Self.dataSource(slot)
+        let id =
+            if endStream {
+                unsafe nghttp2_submit_request(
+                    session, nil, fields.pointer, fields.count, nil, SessionState.tag(slot))
+            } else {
+                unsafe nghttp2_submit_request(
+                    session, nil, fields.pointer, fields.count, &source, SessionState.tag(slot))
+            }
+        guard id > 0 else {
+            state.streams.close(slot)
+            throw Self.error(id)
+        }
+        state.counters.streamsOpened += 1
+        if endStream { state.streams[slot].end = .submitted }
+        return state.streams.rename(slot, id: id)
+    }
+
+    /// Queues body bytes; they leave as the peer's windows open.
+    ///
+    /// - Parameters:
+    ///   - stream: The stream; nothing happens when it is closed or its output has ended.
+    ///   - bytes: Shared, not copied, until they are framed.
+    ///   - prefix: Five bytes to send before them.
+    package func submitData(_ stream: HTTP2Stream, _ bytes: [UInt8], prefix: DataPrefix? = nil) {
+        guard state.streams.isCurrent(stream) else { return }
+        guard case .open = state.streams[stream.slot].end else { return }
+        let chunk = OutputChunk(prefix: prefix, bytes: bytes)
+        guard chunk.count > 0 else { return }
+        state.bufferedBytes += chunk.count
+        state.streams[stream.slot].append(chunk)
+        let buffered = state.streams[stream.slot].buffered
+        if buffered > state.settings.highWaterBytes {
+            state.streams[stream.slot].isAboveHighWater = true
+        }
+        if buffered > Self.fairShareBytes { shareFairly(stream) }
+        resume(stream)
+    }
+
+    /// Ends the output with trailers, after everything queued.
+    package func submitTrailers(_ stream: HTTP2Stream, _ fields: HeaderFields) {
+        finish(stream, .trailers(fields))
+    }
+
+    /// Ends the output, after everything queued.
+    package func endStream(_ stream: HTTP2Stream) {
+        finish(stream, .endStream)
+    }
+
+    private func finish(_ stream: HTTP2Stream, _ end: OutputEnd) {
+        guard state.streams.isCurrent(stream) else { return }
+        guard case .open = state.streams[stream.slot].end else { return }
+        state.streams[stream.slot].end = end
+        resume(stream)
+    }
+
+    private func resume(_ stream: HTTP2Stream) {
+        guard state.streams[stream.slot].isDeferred else { return }
+        state.streams[stream.slot].isDeferred = false
+        // Fails only when nothing is deferred, or for want of memory; the deadline then ends the call.
+        _ = unsafe nghttp2_session_resume_data(session, stream.id)
+    }
+
+    /// Above this many queued bytes a stream takes turns with the others instead of going first.
+    private static let fairShareBytes = 32 << 10
+
+    /// By default nghttp2 sends one stream's queue to its end before the next (RFC 9218 §10).
+    private func shareFairly(_ stream: HTTP2Stream) {
+        guard state.role == .server, !state.streams[stream.slot].isIncremental else {
+            return
+        }
+        state.streams[stream.slot].isIncremental = true
+        var priority = nghttp2_extpri(urgency: UInt32(NGHTTP2_EXTPRI_DEFAULT_URGENCY), inc: 1)
+        // Fails only for want of memory; the order is then less fair.
+        _ = unsafe nghttp2_session_change_extpri_stream_priority(session, stream.id, &priority, 1)
+    }
+
+    private static func dataSource(_ slot: Int32) -> nghttp2_data_provider {
+        unsafe nghttp2_data_provider(
+            source: nghttp2_data_source(ptr: SessionState.tag(slot)), read_callback: onReadData)
+    }
+
+    /// Serialises what may be sent now.
+    ///
+    /// Events may be added: streams close when their last frame leaves.
+    ///
+    /// - Parameters:
+    ///   - output: Receives whole frames at its end.
+    ///   - limit: Serialising stops once `output` has at least this many bytes.
+    /// - Returns: True when more could be sent at once.
+    /// - Throws: ``HTTP2Error``; the session is dead.
+    ///
+    /// Source: nghttp2_session_mem_send(3).
+    package func drain(into output: inout [UInt8], atMost limit: Int) throws(HTTP2Error) -> Bool {
+        while output.count < limit {
+            var frame: UnsafePointer<UInt8>?
+            let count = unsafe nghttp2_session_mem_send(session, &frame)
+            if count == 0 { return false }
+            if count < 0 { throw Self.error(Int32(truncatingIfNeeded: count)) }
+            unsafe output.append(contentsOf: UnsafeBufferPointer(start: frame, count: count))
+        }
+        return wantsWrite
+    }
+
+    /// Ends a stream at once; what it had queued is dropped.
+    package func reset(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
+        guard state.streams.isCurrent(stream), !state.streams[stream.slot].resetByUs
+        else { return }
+        state.streams[stream.slot].resetByUs = true
+        // Fails only for want of memory; the stream then lives until the connection ends.
+        _ = unsafe nghttp2_submit_rst_stream(
+            session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code.rawValue)
+    }
+
+    /// Announces a drain: the peer should open no further stream, those on their way are still served.
+    ///
+    /// Source: RFC 9113 §6.8; nghttp2_submit_shutdown_notice(3).
+    package func shutdownNotice() throws(HTTP2Error) {
+        try check(unsafe nghttp2_submit_shutdown_notice(session))
+    }
+
+    /// Refuses streams above `lastStream`; those below it go on.
+    ///
+    /// - Parameters:
+    ///   - lastStream: nil for the last one that was received.
+    ///   - code: Why.
+    ///   - debug: A short public text, as in `too_many_pings`.
+    /// - Throws: ``HTTP2Error``: `.outOfMemory`.
+    package func goAway(
+        lastStream: Int32? = nil, _ code: HTTP2ErrorCode, debug: StaticString = ""
+    ) throws(HTTP2Error) {
+        let last = unsafe lastStream ?? nghttp2_session_get_last_proc_stream_id(session)
+        try check(
+            unsafe nghttp2_submit_goaway(
+                session, UInt8(NGHTTP2_FLAG_NONE.rawValue), last, code.rawValue, debug.utf8Start,
+                debug.utf8CodeUnitCount))
+    }
+
+    /// Ends the connection: GOAWAY, and nothing of the peer is heard any more.
+    package func terminate(_ code: HTTP2ErrorCode) throws(HTTP2Error) {
+        try check(unsafe nghttp2_session_terminate_session(session, code.rawValue))
+    }
+
+    /// Asks the peer for a sign of life; the answer is `.pingAcknowledged` with the same value.
+    package func ping(_ opaque: UInt64) throws(HTTP2Error) {
+        let bytes = (0..<8).map { UInt8(truncatingIfNeeded: opaque >> UInt64(56 - $0 * 8)) }
+        try check(unsafe nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), bytes))
+    }
+
+    // MARK: State
+
+    /// Attaches the owner's number to a stream; readable until the stream's events are cleared.
+    package func setUserData(_ stream: HTTP2Stream, _ userData: Int) {
+        guard state.streams.isCurrent(stream) else { return }
+        state.streams[stream.slot].userData = userData
+    }
+
+    /// The owner's number for a stream, 0 until set; valid for every stream of this turn's events.
+    package func userData(_ stream: HTTP2Stream) -> Int {
+        state.streams[stream.slot].userData
+    }
+
+    /// Queued body bytes of one stream.
+    package func bufferedBytes(_ stream: HTTP2Stream) -> Int {
+        state.streams.isCurrent(stream) ? state.streams[stream.slot].buffered : 0
+    }
+
+    /// Queued body bytes of all streams.
+    package var bufferedBytes: Int { state.bufferedBytes }
+
+    /// Received body bytes of one stream that were not consumed.
+    package func unconsumedBytes(_ stream: HTTP2Stream) -> Int {
+        state.streams.isCurrent(stream) ? state.streams[stream.slot].unconsumed : 0
+    }
+
+    /// False once the protocol has nothing more to hear: after GOAWAY, when all streams are done.
+    package var wantsRead: Bool { unsafe nghttp2_session_want_read(session) != 0 }
+
+    /// True when ``drain(into:atMost:)`` may have something.
+    package var wantsWrite: Bool { unsafe nghttp2_session_want_write(session) != 0 }
+
+    /// Streams that are open, in either direction.
+    package var openStreamCount: Int { state.streams.openCount }
+
+    /// True while a header block has begun and not ended: slow peers are timed out by the owner.
+    package var isReceivingHeaders: Bool { state.isReceivingHeaders }
+
+    /// What the peer has done so far.
+    package var counters: HTTP2Counters { state.counters }
+
+    // MARK: Errors
+
+    private func check(_ code: Int32) throws(HTTP2Error) {
+        if code < 0 { throw Self.error(code) }
+    }
+
+    private static func error(_ code: Int32) -> HTTP2Error {
+        switch code {
+        case NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue: .badPreface
+        case NGHTTP2_ERR_FLOODED.rawValue: .flooded
+        case NGHTTP2_ERR_NOMEM.rawValue: .outOfMemory
+        default: .library(code)
+        }
+    }
+}

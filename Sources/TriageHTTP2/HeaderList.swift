@@ -1,0 +1,166 @@
+// Received header blocks: one arena of bytes a session, fields as ranges in it, and tokens for the
+// names that gRPC uses, so that nobody compares strings. Knows nothing of what the values mean.
+
+/// The name of a header field, if it is one that this system knows.
+package enum HeaderToken: UInt8, Sendable, CaseIterable {
+    case other
+    case authority
+    case method
+    case path
+    case scheme
+    case status
+    case contentType
+    case contentLength
+    case te
+    case userAgent
+    case grpcTimeout
+    case grpcEncoding
+    case grpcAcceptEncoding
+    case grpcStatus
+    case grpcMessage
+    case grpcStatusDetailsBin
+    case grpcPreviousRPCAttempts
+    case grpcRetryPushbackMs
+    case traceparent
+    case tracestate
+
+    /// The name on the wire; empty for ``other``.
+    package var name: StaticString {
+        switch self {
+        case .other: ""
+        case .authority: ":authority"
+        case .method: ":method"
+        case .path: ":path"
+        case .scheme: ":scheme"
+        case .status: ":status"
+        case .contentType: "content-type"
+        case .contentLength: "content-length"
+        case .te: "te"
+        case .userAgent: "user-agent"
+        case .grpcTimeout: "grpc-timeout"
+        case .grpcEncoding: "grpc-encoding"
+        case .grpcAcceptEncoding: "grpc-accept-encoding"
+        case .grpcStatus: "grpc-status"
+        case .grpcMessage: "grpc-message"
+        case .grpcStatusDetailsBin: "grpc-status-details-bin"
+        case .grpcPreviousRPCAttempts: "grpc-previous-rpc-attempts"
+        case .grpcRetryPushbackMs: "grpc-retry-pushback-ms"
+        case .traceparent: "traceparent"
+        case .tracestate: "tracestate"
+        }
+    }
+
+    /// Recognises a name by its length, one letter, and then all of it.
+    static func recognise(_ name: UnsafePointer<UInt8>, _ count: Int) -> HeaderToken {
+        let candidate: HeaderToken
+        switch count {
+        case 2: candidate = .te
+        case 5: candidate = .path
+        case 7:
+            switch unsafe name[2] {
+            case UInt8(ascii: "e"): candidate = .method
+            case UInt8(ascii: "c"): candidate = .scheme
+            default: candidate = .status
+            }
+        case 10:
+            switch unsafe name[0] {
+            case UInt8(ascii: ":"): candidate = .authority
+            case UInt8(ascii: "u"): candidate = .userAgent
+            default: candidate = .tracestate
+            }
+        case 11: candidate = unsafe name[0] == UInt8(ascii: "g") ? .grpcStatus : .traceparent
+        case 12:
+            switch unsafe name[5] {
+            case UInt8(ascii: "t"):
+                candidate = unsafe name[0] == UInt8(ascii: "g") ? .grpcTimeout : .contentType
+            case UInt8(ascii: "m"): candidate = .grpcMessage
+            default: candidate = .contentType
+            }
+        case 13: candidate = .grpcEncoding
+        case 14: candidate = .contentLength
+        case 20: candidate = .grpcAcceptEncoding
+        case 22: candidate = .grpcRetryPushbackMs
+        case 23: candidate = .grpcStatusDetailsBin
+        case 26: candidate = .grpcPreviousRPCAttempts
+        default: return .other
+        }
+        let known = unsafe candidate.name.utf8Start
+        for index in 0..<count where unsafe known[index] != name[index] { return .other }
+        return candidate
+    }
+}
+
+/// One received field: a token and two ranges of ``HeaderStore``.
+package struct HeaderField: Sendable {
+    /// The name, or ``HeaderToken/other``.
+    package let token: HeaderToken
+    /// True when the sender asked never to index it: a secret.
+    package let isSensitive: Bool
+    let nameStart: UInt32
+    let nameCount: UInt32
+    let valueStart: UInt32
+    let valueCount: UInt32
+}
+
+/// One header block: a range of ``HeaderStore/fields``.
+package struct HeaderBlock: Equatable, Sendable {
+    /// Index of the first field.
+    package var start: Int32
+    /// How many fields were kept.
+    package var count: Int32
+    /// True when the block exceeded the limits: what came after the excess was dropped.
+    package var isOversize: Bool
+
+    /// Indices of the block's fields in ``HeaderStore/fields``.
+    package var range: Range<Int> { Int(start)..<Int(start + count) }
+}
+
+/// The header blocks of this turn, valid until `clearEvents()`.
+package struct HeaderStore: Sendable {
+    /// Every field of every block of this turn.
+    package internal(set) var fields: [HeaderField] = []
+    private var bytes: [UInt8] = []
+    /// Bytes that all blocks of one turn may occupy; past it further blocks are marked oversize.
+    ///
+    /// HPACK makes kilobytes out of one byte, and a read brings thousands: this bounds their product.
+    static let bytesMax = 1 << 20
+    /// Storage kept between turns; a burst's excess is given back.
+    private static let bytesKept = 8 << 10
+
+    init() {}
+
+    /// The value of a field.
+    @_lifetime(borrow self)
+    package func value(_ field: HeaderField) -> Span<UInt8> {
+        bytes.span.extracting(Int(field.valueStart)..<Int(field.valueStart + field.valueCount))
+    }
+
+    /// The name of a field that has no token; empty when it has one.
+    @_lifetime(borrow self)
+    package func name(_ field: HeaderField) -> Span<UInt8> {
+        bytes.span.extracting(Int(field.nameStart)..<Int(field.nameStart + field.nameCount))
+    }
+
+    /// True when nothing more may be stored in this turn.
+    var isFull: Bool { bytes.count + fields.count * 32 >= Self.bytesMax }
+
+    mutating func append(
+        token: HeaderToken, sensitive: Bool, name: UnsafeBufferPointer<UInt8>,
+        value: UnsafeBufferPointer<UInt8>
+    ) {
+        let nameStart = bytes.count
+        if token == .other { unsafe bytes.append(contentsOf: name) }
+        let valueStart = bytes.count
+        unsafe bytes.append(contentsOf: value)
+        fields.append(
+            HeaderField(
+                token: token, isSensitive: sensitive, nameStart: UInt32(nameStart),
+                nameCount: UInt32(valueStart - nameStart), valueStart: UInt32(valueStart),
+                valueCount: UInt32(value.count)))
+    }
+
+    mutating func removeAll() {
+        bytes.removeAll(keepingCapacity: bytes.capacity <= Self.bytesKept)
+        fields.removeAll(keepingCapacity: fields.capacity <= Self.bytesKept / 32)
+    }
+}

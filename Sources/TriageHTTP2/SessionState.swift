@@ -1,0 +1,274 @@
+// What nghttp2's callbacks write to: events, header blocks, stream slots, counters. Each method turns
+// one callback into at most a few events; none sends, receives or runs anybody else's code.
+
+internal import CNghttp2
+
+/// The context of one session's callbacks, retained once by the session and released after
+/// `nghttp2_session_del`.
+@safe final class SessionState {
+    let role: HTTP2Role
+    let settings: HTTP2Settings
+
+    var events: [HTTP2Event] = []
+    var headers = HeaderStore()
+    var streams = StreamTable()
+    var counters = HTTP2Counters()
+    /// Queued body bytes of all streams.
+    var bufferedBytes = 0
+    /// A header block has begun and not ended.
+    var isReceivingHeaders = false
+    /// The bytes that `receive` was given, while it runs.
+    var input: UnsafePointer<UInt8>?
+
+    /// The block that is being received.
+    private var block = HeaderBlock(start: 0, count: 0, isOversize: false)
+    private var blockBytes = 0
+    private var blockFields = 0
+    private var blockIsInformational = false
+
+    init(role: HTTP2Role, settings: HTTP2Settings) {
+        self.role = role
+        self.settings = settings
+    }
+
+    // MARK: Received
+
+    func frameBegan(_ header: nghttp2_frame_hd) {
+        counters.frames += 1
+        switch UInt32(header.type) {
+        case NGHTTP2_DATA.rawValue: counters.dataFrames += 1
+        case NGHTTP2_HEADERS.rawValue: counters.headers += 1
+        case NGHTTP2_PRIORITY.rawValue, NGHTTP2_PRIORITY_UPDATE.rawValue:
+            counters.priorities += 1
+        case NGHTTP2_RST_STREAM.rawValue: counters.resets += 1
+        case NGHTTP2_SETTINGS.rawValue:
+            if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 {
+                counters.settings += 1
+            }
+        case NGHTTP2_PING.rawValue:
+            if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { counters.pings += 1 }
+        case NGHTTP2_WINDOW_UPDATE.rawValue: counters.windowUpdates += 1
+        case NGHTTP2_CONTINUATION.rawValue: counters.continuations += 1
+        case NGHTTP2_GOAWAY.rawValue: break
+        default: counters.unknownFrames += 1
+        }
+    }
+
+    func headersBegan(_ session: OpaquePointer, _ frame: borrowing nghttp2_frame) {
+        isReceivingHeaders = true
+        block = HeaderBlock(
+            start: Int32(headers.fields.count), count: 0, isOversize: headers.isFull)
+        blockBytes = 0
+        blockFields = 0
+        blockIsInformational = false
+        guard role == .server, unsafe frame.headers.cat == NGHTTP2_HCAT_REQUEST else { return }
+        let stream = streams.open(id: unsafe frame.hd.stream_id)
+        counters.streamsOpened += 1
+        unsafe nghttp2_session_set_stream_user_data(session, stream.id, Self.tag(stream.slot))
+    }
+
+    /// Keeps a field, unless the block is over its limits.
+    ///
+    /// - Returns: false when the block is so far over that the connection must end.
+    func fieldReceived(
+        name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>, sensitive: Bool
+    ) -> Bool {
+        blockBytes += name.count + value.count + 32
+        blockFields += 1
+        guard blockBytes <= settings.headerListBytesMax,
+            blockFields <= settings.headerFieldsMax
+        else {
+            block.isOversize = true
+            return blockBytes <= settings.headerListBytesMax * Self.excessMax
+                && blockFields <= settings.headerFieldsMax * Self.excessMax
+        }
+        guard !block.isOversize, let nameStart = name.baseAddress else { return true }
+        let token = unsafe HeaderToken.recognise(nameStart, name.count)
+        if token == .status, unsafe value.first == UInt8(ascii: "1") {
+            blockIsInformational = true
+        }
+        unsafe headers.append(token: token, sensitive: sensitive, name: name, value: value)
+        block.count += 1
+        return true
+    }
+
+    /// How many times over the limit a header block is still decoded, to be answered on its stream.
+    private static let excessMax = 4
+
+    func dataReceived(_ session: OpaquePointer, id: Int32, data: UnsafePointer<UInt8>, count: Int) {
+        guard let stream = unsafe stream(session, id), let input = unsafe input else { return }
+        streams[stream.slot].unconsumed += count
+        unsafe events.append(.data(stream, offset: data - input, count: count))
+    }
+
+    func frameReceived(_ session: OpaquePointer, _ frame: borrowing nghttp2_frame) {
+        let header = unsafe frame.hd
+        switch UInt32(header.type) {
+        case NGHTTP2_DATA.rawValue:
+            let padding = unsafe frame.data.padlen
+            let ends = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+            let isEmpty = header.length <= padding
+            counters.emptyDataFramesInARow =
+                isEmpty && !ends ? counters.emptyDataFramesInARow + 1 : 0
+            if ends { remoteEnded(unsafe stream(session, header.stream_id)) }
+        case NGHTTP2_HEADERS.rawValue:
+            headersEnded(
+                unsafe stream(session, header.stream_id),
+                ends: header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0)
+        case NGHTTP2_GOAWAY.rawValue:
+            unsafe events.append(
+                .goAwayReceived(
+                    lastStream: unsafe frame.goaway.last_stream_id,
+                    HTTP2ErrorCode(rawValue: unsafe frame.goaway.error_code)))
+        case NGHTTP2_PING.rawValue where header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0:
+            let o = unsafe frame.ping.opaque_data
+            let bytes = [o.0, o.1, o.2, o.3, o.4, o.5, o.6, o.7]
+            events.append(.pingAcknowledged(bytes.reduce(0) { $0 << 8 | UInt64($1) }))
+        case NGHTTP2_SETTINGS.rawValue:
+            let isAnswer = header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0
+            events.append(isAnswer ? .settingsAcknowledged : .settingsReceived)
+        default:
+            break
+        }
+    }
+
+    private func headersEnded(_ stream: HTTP2Stream?, ends: Bool) {
+        isReceivingHeaders = false
+        guard let stream else { return }
+        if block.isOversize { counters.oversizeHeaders += 1 }
+        if blockIsInformational {
+            unsafe events.append(.informational(stream, block))
+        } else if streams[stream.slot].headersReceived {
+            unsafe events.append(.trailers(stream, block))
+        } else {
+            streams[stream.slot].headersReceived = true
+            unsafe events.append(.headers(stream, block))
+        }
+        if ends { remoteEnded(stream) }
+    }
+
+    private func remoteEnded(_ stream: HTTP2Stream?) {
+        guard let stream else { return }
+        streams[stream.slot].remoteEnded = true
+        events.append(.endStream(stream))
+    }
+
+    func invalidFrameReceived(_ frame: borrowing nghttp2_frame) {
+        counters.invalidFrames += 1
+        if UInt32(unsafe frame.hd.type) == NGHTTP2_HEADERS.rawValue {
+            isReceivingHeaders = false
+        }
+    }
+
+    // MARK: Sent and closed
+
+    func frameSent(_ session: OpaquePointer, _ frame: borrowing nghttp2_frame) {
+        let header = unsafe frame.hd
+        switch UInt32(header.type) {
+        case NGHTTP2_DATA.rawValue:
+            counters.dataFramesSent += 1
+            if header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
+                unsafe localEnded(session, header.stream_id)
+            }
+        case NGHTTP2_HEADERS.rawValue:
+            if header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
+                unsafe localEnded(session, header.stream_id)
+            }
+        case NGHTTP2_RST_STREAM.rawValue:
+            let stream = unsafe stream(session, header.stream_id)
+            if let stream, streams[stream.slot].resetByUs { return }
+            counters.resetsProvoked += 1
+        default:
+            break
+        }
+    }
+
+    /// A complete answer to an unfinished request: the rest of the request is not wanted.
+    ///
+    /// Source: RFC 9113 §8.1.
+    private func localEnded(_ session: OpaquePointer, _ id: Int32) {
+        guard role == .server, let stream = unsafe stream(session, id),
+            !streams[stream.slot].remoteEnded
+        else { return }
+        streams[stream.slot].resetByUs = true
+        // Can only fail for want of memory, or because the stream is gone: either way nothing is owed.
+        _ = unsafe nghttp2_submit_rst_stream(
+            session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, HTTP2ErrorCode.noError.rawValue)
+    }
+
+    /// A frame could not be sent; a request that never opened its stream must still end.
+    func frameNotSent(_ frame: borrowing nghttp2_frame) {
+        guard unsafe frame.hd.type == UInt8(NGHTTP2_HEADERS.rawValue),
+            unsafe frame.headers.cat == NGHTTP2_HCAT_REQUEST,
+            let stream = streams.find(id: unsafe frame.hd.stream_id)
+        else { return }
+        closed(stream, .refusedStream)
+    }
+
+    func streamClosed(_ session: OpaquePointer, id: Int32, code: UInt32) {
+        guard let stream = unsafe stream(session, id) else { return }
+        let unconsumed = streams[stream.slot].unconsumed
+        if unconsumed > 0 {
+            // Fails only for want of memory; the window then stays smaller, which is safe.
+            _ = unsafe nghttp2_session_consume_connection(session, unconsumed)
+        }
+        closed(stream, HTTP2ErrorCode(rawValue: code))
+    }
+
+    private func closed(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
+        bufferedBytes -= streams[stream.slot].buffered
+        streams.close(stream.slot)
+        unsafe events.append(.streamClosed(stream, code))
+    }
+
+    /// What the data source has for a frame.
+    struct Pulled {
+        var count = 0
+        var flags: UInt32 = 0
+        var isDeferred = false
+        var trailers: HeaderFields?
+    }
+
+    func pull(slot: Int32, into buffer: UnsafeMutablePointer<UInt8>, capacity: Int) -> Pulled {
+        var pulled = Pulled()
+        pulled.count = unsafe streams[slot].take(to: buffer, capacity: capacity)
+        bufferedBytes -= pulled.count
+        let buffered = streams[slot].buffered
+        if streams[slot].isAboveHighWater, buffered <= settings.lowWaterBytes {
+            streams[slot].isAboveHighWater = false
+            events.append(.outputDrained(HTTP2Stream(id: streams[slot].id, slot: slot)))
+        }
+        guard buffered == 0 else { return pulled }
+        switch streams[slot].end {
+        case .open, .submitted:
+            pulled.isDeferred = pulled.count == 0
+            streams[slot].isDeferred = pulled.isDeferred
+        case .endStream:
+            pulled.flags = NGHTTP2_DATA_FLAG_EOF.rawValue
+            streams[slot].end = .submitted
+        case .trailers(let fields):
+            pulled.flags = NGHTTP2_DATA_FLAG_EOF.rawValue | NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
+            pulled.trailers = fields
+            streams[slot].end = .submitted
+        }
+        return pulled
+    }
+
+    // MARK: Slots and pointers
+
+    /// The handle of an open stream, or nil when nghttp2 does not know it.
+    @inline(__always)
+    func stream(_ session: OpaquePointer, _ id: Int32) -> HTTP2Stream? {
+        guard let tag = unsafe nghttp2_session_get_stream_user_data(session, id) else { return nil }
+        return HTTP2Stream(id: id, slot: unsafe Self.slot(tag))
+    }
+
+    /// A slot as the pointer that nghttp2 keeps for a stream; never dereferenced.
+    static func tag(_ slot: Int32) -> UnsafeMutableRawPointer? {
+        unsafe UnsafeMutableRawPointer(bitPattern: Int(slot) + 1)
+    }
+
+    static func slot(_ tag: UnsafeMutableRawPointer) -> Int32 {
+        Int32(truncatingIfNeeded: Int(bitPattern: tag) - 1)
+    }
+}

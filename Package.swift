@@ -94,6 +94,8 @@ let package = Package(
         .executableTarget(
             name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain"],
             path: "Tests/Benchmarks/IndexBench", swiftSettings: settings),
+        // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
+        testTarget("TriageTidyTests", []),
 
         // A server on the real transport with the methods that wire tests and benchmarks call; not shipped.
         .target(

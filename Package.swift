@@ -93,7 +93,7 @@ let package = Package(
         // Measures the priority index and the containers beside it; Deploy/bench calls it.
         .executableTarget(
             name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain"],
-            path: "Tests/Benchmarks/IndexBench", swiftSettings: settings),
+            path: "Tests/IndexBench", swiftSettings: settings),
         // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
         testTarget("TriageTidyTests", []),
 

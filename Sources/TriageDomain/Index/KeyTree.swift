@@ -1,5 +1,5 @@
-// One ordered set of keys: a B+tree over nodes of a shared pool. Knows order, splitting and merging;
-// knows nothing of lanes, callers or what a key means.
+// One ordered set of keys: a B+tree over nodes of a shared pool. Knows order, splitting and
+// merging; knows nothing of lanes, callers or what a key means.
 
 /// A B+tree of ``PriorityKey`` in a ``NodePool`` that its owner passes to every call.
 ///
@@ -49,8 +49,8 @@ struct KeyTree {
 
     /// Where a key goes or is, on the way to a change; good until the tree changes otherwise.
     ///
-    /// A change takes steps, `spotFor...`, `make...`, ``aim(_:at:)``, then the change itself, so that a
-    /// caller who changes two trees can take each step for both: a leaf is the one node of its path
+    /// A change takes steps: `spotFor...`, `make...`, ``aim(_:at:)``, then the change itself. A
+    /// caller who changes two trees takes each step for both: a leaf is the one node of its path
     /// that is not in the cache, and so the processor waits for both leaves at once.
     struct Spot {
         /// The leaf, not yet looked at by `spotFor...`.
@@ -149,8 +149,8 @@ struct KeyTree {
 
     /// Splits a full child of `parent`, which is not full.
     ///
-    /// In the middle, unless `key` goes to the end: keys often come in ascending order, and then the
-    /// left node stays three quarters full, as nothing will be added to it.
+    /// In the middle, unless `key` goes to the end: keys often come in ascending order, and then
+    /// nothing will be added to the left node, so it stays three quarters full.
     private static func split(
         child index: Int, of parent: Node, leaf: Bool, for key: PriorityKey, _ pool: inout NodePool
     ) {

@@ -153,7 +153,7 @@ private struct TreeCheck {
         }
     }
 
-    /// Checks that keys ascend within `low ..< high` and that the slots after them hold the sentinel.
+    /// Checks that keys ascend within the bounds, and that the slots after them hold the sentinel.
     private func checkSlots(
         of node: Node, _ id: NodeID, _ bounds: (low: PriorityKey, high: PriorityKey), _ name: String
     ) throws(BrokenInvariant) {

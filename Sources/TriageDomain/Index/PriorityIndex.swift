@@ -163,7 +163,7 @@ package struct PriorityIndex: ~Copyable, Sendable {
     /// Appends the next open cases, claimable and held, in board order.
     ///
     /// - Parameters:
-    ///   - key: The last key of the page before, which need not be open any more; nil for the first page.
+    ///   - key: The last key of the page before, which need not be open any more; nil at first.
     ///   - limit: Cases at most; 0 or more.
     ///   - keys: Where they are appended. Fewer than `limit` means the end.
     package func page(after key: PriorityKey?, limit: Int, into keys: inout [PriorityKey]) {

@@ -14,8 +14,8 @@ let noNode = NodeID.max
 /// ``Node`` stays readable as long as the pool lives, and growing copies nothing.
 ///
 /// `@safe`: every pointer into a slab is formed in this file from a node number below `allocated`.
-/// `@unchecked Sendable`: the pool owns its slabs alone and cannot be copied; whoever holds it holds
-/// all of its memory.
+/// `@unchecked Sendable`: the pool owns its slabs alone and cannot be copied; whoever holds it
+/// holds all of its memory.
 @safe
 struct NodePool: ~Copyable, @unchecked Sendable {
     static let nodeBytes = 1_024
@@ -76,7 +76,7 @@ struct NodePool: ~Copyable, @unchecked Sendable {
         inUse -= 1
     }
 
-    /// How many nodes wait to be handed out again, counted by walking them; for the invariant check.
+    /// How many nodes wait to be handed out again, counted by walking them.
     func countFree() -> Int {
         var count = 0
         var id = firstFree
@@ -256,7 +256,7 @@ struct Node {
         self.count = count - 1
     }
 
-    /// Copies keys within a node (overlap allowed) or from another one of the same kind; counts stay.
+    /// Copies keys within a node (overlap allowed) or from another of the same kind; counts stay.
     @inline(__always)
     func copyKeys(from source: Node, at start: Int, count: Int, to target: Int) {
         assert(count >= 0 && start >= 0 && target >= 0, "negative range")

@@ -90,10 +90,13 @@ let package = Package(
             ],
             swiftSettings: settings),
 
-        // Tests: one target per module.
+        // Tests: one target per module, and what several of them share (the simulated disk).
+        .target(
+            name: "TestSupport", dependencies: ["TriageBase", "TriageIO"], path: "Tests/TestSupport",
+            swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
         testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),
-        testTarget("TriageJournalTests", ["TriageBase", "TriageIO", "TriageJournal"]),
+        testTarget("TriageJournalTests", ["TestSupport", "TriageBase", "TriageIO", "TriageJournal"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
     ]
 )

@@ -112,8 +112,9 @@ struct BatchVerifier {
                 if bodyBytes(bytes, at: candidate) != nil { return false }
                 candidate += 8
             }
-            return Self.hasZeroSector(
-                bytes, offset..<min(offset + Format.batchHeaderBytes, bytes.count))
+            let headerEnd = min(offset + Format.batchHeaderBytes, bytes.count)
+            return bytes.extracting(headerEnd..<bytes.count).isZero
+                || Self.hasZeroSector(bytes, offset..<headerEnd)
         }
         guard bytes.extracting(end..<bytes.count).isZero else { return false }
         return bytes[end - 1] == 0 || Self.hasZeroSector(bytes, offset..<end)

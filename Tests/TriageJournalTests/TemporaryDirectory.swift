@@ -27,3 +27,6 @@ final class TemporaryDirectory {
         _ = unsafe rmdir(path)
     }
 }
+
+/// The id of the process that runs the tests.
+func thisProcess() -> Int32 { getpid() }

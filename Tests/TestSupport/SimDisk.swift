@@ -129,9 +129,13 @@ package final class SimDisk: Disk {
     package var fileNames: [String] { state.change { $0.names.keys.sorted() } }
 
     /// What is on the disk when the power comes back; chance decides as the fault model says.
-    package func afterPowerCut() -> SimDisk {
+    ///
+    /// - Parameters:
+    ///   - seed: Which chances; nil goes on with the disk's own.
+    package func afterPowerCut(seed: UInt64? = nil) -> SimDisk {
         let copy = copy()
         copy.state.change { state in
+            if let seed { state.random = SeededRandom(seed: seed) }
             let kept = Int(state.random.next() % UInt64(state.pendingNames.count + 1))
             for change in state.pendingNames.prefix(kept) {
                 Self.apply(change, &state.durableNames)

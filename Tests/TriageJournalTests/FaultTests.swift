@@ -44,10 +44,9 @@ import TriageJournal
         #expect(throws: JournalError.self) { try journal.commit() }
         #expect(throws: JournalError.self) { try journal.append([1].span, time: .epoch) }
         #expect(journal.durableHead.sequence == 1)
-        for seed in 0..<20 {
+        for seed in UInt64(0)..<20 {
             var copy = bench
-            for _ in 0..<seed { copy.disk = copy.disk.afterPowerCut() }
-            copy.disk = copy.disk.afterPowerCut()
+            copy.disk = copy.disk.afterPowerCut(seed: seed)
             var state = Recorded()
             let (_, report) = try copy.open(into: &state)
             #expect(state.records.first == bench.durable[0])

@@ -90,7 +90,7 @@ import TriageJournal
             let reached = run.bench.disk.calls >= call
             for chance in 0..<3 {
                 var after = run
-                for _ in 0...chance { after.bench.disk = after.bench.disk.afterPowerCut() }
+                after.bench.disk = after.bench.disk.afterPowerCut(seed: UInt64(chance))
                 try after.live(steps: 3)
                 cuts += 1
             }
@@ -124,5 +124,40 @@ import TriageJournal
             run.bench.disk = run.bench.disk.afterPowerCut()
         }
         #expect(run.acknowledged > 0)
+    }
+
+    @Test func aPowerCutWhileATornTailIsCutLosesNothing() throws {
+        // A large torn batch, then a small one at its place: if the zeros over the first were not
+        // durable before the second, what is left of the first would stand behind the second.
+        let torn = try Workbench.with([[40], [900, 900, 900]])
+        let end = Workbench.ends([[40]])[0]
+        var bytes = try #require(torn.disk.bytes(of: Workbench.file(segment1)))
+        for index in 5120..<5632 { bytes[index] = 0 }
+        torn.disk.replace(Workbench.file(segment1), with: bytes)
+        var call = 1
+        var reached = true
+        while reached {
+            var bench = torn
+            bench.disk = torn.disk.copy()
+            let start = bench.disk.calls
+            bench.disk.cutPower(at: start + call)
+            do {
+                let (_, journal) = try bench.start()
+                _ = try journal.append([1, 2, 3].span, time: .epoch)
+                try journal.commit()
+            } catch {}
+            reached = bench.disk.calls >= start + call
+            for chance in 0..<30 {
+                var after = bench
+                after.disk = bench.disk.afterPowerCut(seed: UInt64(chance))
+                var state = Recorded()
+                let (_, report) = try after.open(into: &state)
+                #expect(state.records.first == torn.durable[0])
+                #expect(report.head.sequence <= 2)
+                #expect(report.tornTail == nil || report.tornTail?.offset == end)
+            }
+            call += 1
+        }
+        #expect(call > 20)
     }
 }

@@ -1,5 +1,5 @@
-// A disk in memory that keeps apart what was written and what is durable, fails where it is told to, and
-// loses power.
+// A disk in memory that keeps apart what was written and what is durable, fails where it is told
+// to, and loses power.
 //
 // Fault model. We survive:
 //   - a power cut before any call: every 512-byte sector written since the file's last sync holds its old
@@ -8,8 +8,8 @@
 //   - a call that fails once with any error, having done nothing, and a failed sync after which the
 //     unsynced sectors hold old or new bytes by chance (the cache forgot them);
 //   - no space.
-// We only detect: a byte that changed after it was durable, a file that was cut, emptied or is missing.
-// Not modelled: a sector that is torn inside, a disk that confirms a sync it did not do.
+// We only detect: a byte that changed after it was durable, a file that was cut, emptied or is
+// missing. Not modelled: a sector that is torn inside, a disk that confirms a sync it did not do.
 
 package import TriageBase
 package import TriageIO
@@ -67,7 +67,9 @@ package final class SimDisk: Disk {
 
     // MARK: What tests do to it
 
-    /// The same disk at another place: changes to one are not seen in the other. Locks are free.
+    /// The same disk at another place: changes to one are not seen in the other.
+    ///
+    /// Locks are free there.
     package func copy() -> SimDisk {
         SimDisk(
             state.change { state in
@@ -130,8 +132,8 @@ package final class SimDisk: Disk {
 
     /// What is on the disk when the power comes back; chance decides as the fault model says.
     ///
-    /// - Parameters:
-    ///   - seed: Which chances; nil goes on with the disk's own.
+    /// - Parameter seed: Which chances; nil goes on with the disk's own.
+    /// - Returns: Another disk; this one stays as it is.
     package func afterPowerCut(seed: UInt64? = nil) -> SimDisk {
         let copy = copy()
         copy.state.change { state in

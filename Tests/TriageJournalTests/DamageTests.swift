@@ -1,5 +1,5 @@
-// Every byte of a small journal and of a snapshot changed, every length, every torn tail: the outcome is in
-// FORMAT.md's recovery table, and never wrong records.
+// Every byte of a small journal and of a snapshot changed, every length, every torn tail: the
+// outcome is in FORMAT.md's recovery table, and never wrong records.
 
 import TestSupport
 import Testing

@@ -1,4 +1,5 @@
-// Directories that are not what they should be: locked, foreign, newer, with a gap, cut, unreadable.
+// Directories that are not what they should be: locked, foreign, newer, with a gap, cut,
+// unreadable.
 
 import TestSupport
 import Testing
@@ -8,7 +9,7 @@ import TriageJournal
 
 @Suite struct DirectoryTests {
     @Test func aSecondServerIsRefusedWithTheProcessOfTheFirst() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try TempDirectory()
         var first: DataDirectory? = try DataDirectory(opening: directory.path)
         #expect(first != nil)
         #expect(
@@ -144,7 +145,7 @@ import TriageJournal
     }
 
     @Test func anUnreadableDirectoryIsAnErrorWithItsPath() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try TempDirectory()
         let path = directory.path + "/missing/below"
         #expect(
             throws: JournalError.io(IOError(.makeDirectory, path: path, .notFound))

@@ -1,5 +1,5 @@
-// Power cuts before every call of a run, and runs of random work under a seed: what was acknowledged is
-// there, what is there was written, and nothing in between.
+// Power cuts before every call of a run, and runs of random work under a seed: what was
+// acknowledged is there, what is there was written, and nothing in between.
 
 import TestSupport
 import Testing

@@ -8,7 +8,7 @@ import TriageJournal
 
 @Suite struct RoundTripTests {
     @Test func recordsSurviveRestartsOnTheRealDisk() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try TempDirectory()
         var options = StorageOptions()
         options.segmentBytes = 64 << 10
         var expected: [[UInt8]] = []

@@ -1,5 +1,5 @@
-// What the journal's tests share: a state that remembers what it was given, and a small data directory
-// on a simulated disk whose content is known.
+// What the journal's tests share: a state that remembers what it was given, and a small data
+// directory on a simulated disk whose content is known.
 
 import TestSupport
 import Testing

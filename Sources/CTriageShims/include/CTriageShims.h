@@ -11,6 +11,7 @@
 #include <sys/timerfd.h>
 
 #include "CTriageShimsIO.h"
+#include "CTriageShims_codec.h"
 #include "CTriageShims_tls.h"
 
 #endif

@@ -817,6 +817,51 @@ void   triaged__storage__v1__sensitive_read__free_unpacked
   assert(message->base.descriptor == &triaged__storage__v1__sensitive_read__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   triaged__storage__v1__legal_clock_due__init
+                     (Triaged__Storage__V1__LegalClockDue         *message)
+{
+  static const Triaged__Storage__V1__LegalClockDue init_value = TRIAGED__STORAGE__V1__LEGAL_CLOCK_DUE__INIT;
+  *message = init_value;
+}
+size_t triaged__storage__v1__legal_clock_due__get_packed_size
+                     (const Triaged__Storage__V1__LegalClockDue *message)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__legal_clock_due__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__storage__v1__legal_clock_due__pack
+                     (const Triaged__Storage__V1__LegalClockDue *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__legal_clock_due__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__storage__v1__legal_clock_due__pack_to_buffer
+                     (const Triaged__Storage__V1__LegalClockDue *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__legal_clock_due__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__Storage__V1__LegalClockDue *
+       triaged__storage__v1__legal_clock_due__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__Storage__V1__LegalClockDue *)
+     protobuf_c_message_unpack (&triaged__storage__v1__legal_clock_due__descriptor,
+                                allocator, len, data);
+}
+void   triaged__storage__v1__legal_clock_due__free_unpacked
+                     (Triaged__Storage__V1__LegalClockDue *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__storage__v1__legal_clock_due__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 static const ProtobufCFieldDescriptor triaged__storage__v1__journal_record__field_descriptors[8] =
 {
   {
@@ -946,7 +991,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__journal_record__descripto
   (ProtobufCMessageInit) triaged__storage__v1__journal_record__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor triaged__storage__v1__event__field_descriptors[17] =
+static const ProtobufCFieldDescriptor triaged__storage__v1__event__field_descriptors[18] =
 {
   {
     "report_received",
@@ -1152,6 +1197,18 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__event__field_descrip
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "legal_clock_due",
+    18,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__Storage__V1__Event, kind_case),
+    offsetof(Triaged__Storage__V1__Event, legal_clock_due),
+    &triaged__storage__v1__legal_clock_due__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__event__field_indices_by_name[] = {
   8,   /* field[8] = assignment_ended */
@@ -1164,6 +1221,7 @@ static const unsigned triaged__storage__v1__event__field_indices_by_name[] = {
   15,   /* field[15] = disclosure_rejected */
   9,   /* field[9] = disclosure_submitted */
   7,   /* field[7] = lease_renewed */
+  17,   /* field[17] = legal_clock_due */
   11,   /* field[11] = preservation_expired */
   10,   /* field[10] = preservation_placed */
   1,   /* field[1] = protocol_answered */
@@ -1175,7 +1233,7 @@ static const unsigned triaged__storage__v1__event__field_indices_by_name[] = {
 static const ProtobufCIntRange triaged__storage__v1__event__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 17 }
+  { 0, 18 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__event__descriptor =
 {
@@ -1185,7 +1243,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__event__descriptor =
   "Triaged__Storage__V1__Event",
   "triaged.storage.v1",
   sizeof(Triaged__Storage__V1__Event),
-  17,
+  18,
   triaged__storage__v1__event__field_descriptors,
   triaged__storage__v1__event__field_indices_by_name,
   1,  triaged__storage__v1__event__number_ranges,
@@ -2214,5 +2272,43 @@ const ProtobufCMessageDescriptor triaged__storage__v1__sensitive_read__descripto
   triaged__storage__v1__sensitive_read__field_indices_by_name,
   1,  triaged__storage__v1__sensitive_read__number_ranges,
   (ProtobufCMessageInit) triaged__storage__v1__sensitive_read__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__storage__v1__legal_clock_due__field_descriptors[1] =
+{
+  {
+    "case_number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__LegalClockDue, case_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__storage__v1__legal_clock_due__field_indices_by_name[] = {
+  0,   /* field[0] = case_number */
+};
+static const ProtobufCIntRange triaged__storage__v1__legal_clock_due__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor triaged__storage__v1__legal_clock_due__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.storage.v1.LegalClockDue",
+  "LegalClockDue",
+  "Triaged__Storage__V1__LegalClockDue",
+  "triaged.storage.v1",
+  sizeof(Triaged__Storage__V1__LegalClockDue),
+  1,
+  triaged__storage__v1__legal_clock_due__field_descriptors,
+  triaged__storage__v1__legal_clock_due__field_indices_by_name,
+  1,  triaged__storage__v1__legal_clock_due__number_ranges,
+  (ProtobufCMessageInit) triaged__storage__v1__legal_clock_due__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

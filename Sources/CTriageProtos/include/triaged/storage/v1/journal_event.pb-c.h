@@ -35,6 +35,7 @@ typedef struct Triaged__Storage__V1__ScopeSet Triaged__Storage__V1__ScopeSet;
 typedef struct Triaged__Storage__V1__DisclosureApproved Triaged__Storage__V1__DisclosureApproved;
 typedef struct Triaged__Storage__V1__DisclosureRejected Triaged__Storage__V1__DisclosureRejected;
 typedef struct Triaged__Storage__V1__SensitiveRead Triaged__Storage__V1__SensitiveRead;
+typedef struct Triaged__Storage__V1__LegalClockDue Triaged__Storage__V1__LegalClockDue;
 
 
 /* --- enums --- */
@@ -105,7 +106,8 @@ typedef enum {
   TRIAGED__STORAGE__V1__EVENT__KIND_SCOPE_SET = 14,
   TRIAGED__STORAGE__V1__EVENT__KIND_DISCLOSURE_APPROVED = 15,
   TRIAGED__STORAGE__V1__EVENT__KIND_DISCLOSURE_REJECTED = 16,
-  TRIAGED__STORAGE__V1__EVENT__KIND_SENSITIVE_READ = 17
+  TRIAGED__STORAGE__V1__EVENT__KIND_SENSITIVE_READ = 17,
+  TRIAGED__STORAGE__V1__EVENT__KIND_LEGAL_CLOCK_DUE = 18
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRIAGED__STORAGE__V1__EVENT__KIND__CASE)
 } Triaged__Storage__V1__Event__KindCase;
 
@@ -185,6 +187,10 @@ struct  Triaged__Storage__V1__Event
      * Sensitive material was read.
      */
     Triaged__Storage__V1__SensitiveRead *sensitive_read;
+    /*
+     * A legal clock of a case came within its handling allowance.
+     */
+    Triaged__Storage__V1__LegalClockDue *legal_clock_due;
   };
 };
 #define TRIAGED__STORAGE__V1__EVENT__INIT \
@@ -587,6 +593,22 @@ struct  Triaged__Storage__V1__SensitiveRead
     , (char *)protobuf_c_empty_string, TRIAGED__STORAGE__V1__SENSITIVE_READ__TARGET__NOT_SET, {0} }
 
 
+/*
+ * A legal clock of a case came within its handling allowance.
+ */
+struct  Triaged__Storage__V1__LegalClockDue
+{
+  ProtobufCMessage base;
+  /*
+   * The case.
+   */
+  int64_t case_number;
+};
+#define TRIAGED__STORAGE__V1__LEGAL_CLOCK_DUE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__legal_clock_due__descriptor) \
+    , 0 }
+
+
 /* Triaged__Storage__V1__JournalRecord methods */
 void   triaged__storage__v1__journal_record__init
                      (Triaged__Storage__V1__JournalRecord         *message);
@@ -929,6 +951,25 @@ Triaged__Storage__V1__SensitiveRead *
 void   triaged__storage__v1__sensitive_read__free_unpacked
                      (Triaged__Storage__V1__SensitiveRead *message,
                       ProtobufCAllocator *allocator);
+/* Triaged__Storage__V1__LegalClockDue methods */
+void   triaged__storage__v1__legal_clock_due__init
+                     (Triaged__Storage__V1__LegalClockDue         *message);
+size_t triaged__storage__v1__legal_clock_due__get_packed_size
+                     (const Triaged__Storage__V1__LegalClockDue   *message);
+size_t triaged__storage__v1__legal_clock_due__pack
+                     (const Triaged__Storage__V1__LegalClockDue   *message,
+                      uint8_t             *out);
+size_t triaged__storage__v1__legal_clock_due__pack_to_buffer
+                     (const Triaged__Storage__V1__LegalClockDue   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__Storage__V1__LegalClockDue *
+       triaged__storage__v1__legal_clock_due__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__storage__v1__legal_clock_due__free_unpacked
+                     (Triaged__Storage__V1__LegalClockDue *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Triaged__Storage__V1__JournalRecord_Closure)
@@ -985,6 +1026,9 @@ typedef void (*Triaged__Storage__V1__DisclosureRejected_Closure)
 typedef void (*Triaged__Storage__V1__SensitiveRead_Closure)
                  (const Triaged__Storage__V1__SensitiveRead *message,
                   void *closure_data);
+typedef void (*Triaged__Storage__V1__LegalClockDue_Closure)
+                 (const Triaged__Storage__V1__LegalClockDue *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -1009,6 +1053,7 @@ extern const ProtobufCMessageDescriptor triaged__storage__v1__scope_set__descrip
 extern const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_approved__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_rejected__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__sensitive_read__descriptor;
+extern const ProtobufCMessageDescriptor triaged__storage__v1__legal_clock_due__descriptor;
 
 PROTOBUF_C__END_DECLS
 

@@ -41,7 +41,9 @@ package struct Assessment: Sendable {
     }
 }
 
-/// What happened. All events of one command make one journal record, so that they hold together.
+/// What happened.
+///
+/// All events of one command make one journal record, so that they hold together.
 ///
 /// Who did it and when stand in the header: `principal` and the times inside a decision,
 /// verification, scope or rejection are not yet set in an event, and are set when it is applied.

@@ -68,7 +68,8 @@ extension Clearance {
         case .intimateImageAbuse, .humanTrafficking:
             modifiers.contains(.minor) ? .childSafety : .general
         case .suicideSelfHarm, .terrorism, .unrecognised: .graphic
-        case .violentThreat, .missingPerson, .domesticViolence, .disaster, .otherImminentHarm: .general
+        case .violentThreat, .missingPerson, .domesticViolence, .disaster, .otherImminentHarm:
+            .general
         }
     }
 

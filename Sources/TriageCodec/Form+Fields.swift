@@ -25,7 +25,8 @@ extension Form {
     }
 
     @inline(never)
-    private mutating func refuseLength(_ count: Int, _ min: Int, _ max: Int, _ field: () -> String) {
+    private mutating func refuseLength(_ count: Int, _ min: Int, _ max: Int, _ field: () -> String)
+    {
         if count == 0 {
             refuse(field, Wording.required)
         } else if min <= 1 {
@@ -59,7 +60,8 @@ extension Form {
     ) -> [String] {
         checkCount(count, max: countMax, field)
         var copies: [String] = []
-        for unsafe (index, value) in unsafe elements(start, Swift.min(count, countMax)).enumerated() {
+        for unsafe(index, value) in unsafe elements(start, Swift.min(count, countMax)).enumerated()
+        {
             copies.append(unsafe text(value, min: 1, max: bytesMax, "\(field)[\(index)]"))
         }
         return copies
@@ -131,7 +133,7 @@ extension Form {
         _ field: @autoclosure () -> String
     ) -> RiskModifiers {
         var set: RiskModifiers = []
-        for unsafe (index, value) in unsafe elements(start, count).enumerated() {
+        for unsafe(index, value) in unsafe elements(start, count).enumerated() {
             set.formUnion(modifier(value, "\(field())[\(index)]"))
         }
         return set

@@ -12,18 +12,18 @@ extension RequestDecoder {
         var board = BoardFilter()
         guard let filter = unsafe filter?.pointee else { return board }
         let max = Limits.filterValuesMax
-        for unsafe (index, level) in unsafe elements(filter.levels, filter.n_levels).enumerated() {
+        for unsafe(index, level) in unsafe elements(filter.levels, filter.n_levels).enumerated() {
             if (1...5).contains(level.rawValue) {
                 board.levels |= 1 << UInt8(level.rawValue - 1)
             } else {
                 form.refuse({ "filter.levels[\(index)]" }, "is not a level")
             }
         }
-        for unsafe (index, value) in unsafe elements(filter.states, filter.n_states).enumerated() {
+        for unsafe(index, value) in unsafe elements(filter.states, filter.n_states).enumerated() {
             let state: CaseState = form.choice(value, "filter.states[\(index)]")
             board.states |= 1 << state.rawValue
         }
-        for unsafe (index, value) in unsafe elements(filter.harm_families, filter.n_harm_families)
+        for unsafe(index, value) in unsafe elements(filter.harm_families, filter.n_harm_families)
             .enumerated()
         {
             // Unspecified asks for the kinds that this version does not know.
@@ -32,19 +32,19 @@ extension RequestDecoder {
             board.families |= 1 << UInt16(family.rawValue)
         }
         unsafe form.checkCount(filter.n_language_codes, max: max, "filter.language_codes")
-        for unsafe (index, tag) in unsafe elements(
+        for unsafe(index, tag) in unsafe elements(
             filter.language_codes, min(max, filter.n_language_codes)
         ).enumerated() {
             board.languages.append(unsafe form.language(tag, "filter.language_codes[\(index)]"))
         }
         unsafe form.checkCount(filter.n_region_codes, max: max, "filter.region_codes")
-        for unsafe (index, code) in unsafe elements(
+        for unsafe(index, code) in unsafe elements(
             filter.region_codes, min(max, filter.n_region_codes)
         ).enumerated() {
             board.regions.append(unsafe form.region(code, "filter.region_codes[\(index)]"))
         }
         unsafe form.checkCount(filter.n_assignees, max: max, "filter.assignees")
-        for unsafe (index, name) in unsafe elements(
+        for unsafe(index, name) in unsafe elements(
             filter.assignees, min(max, filter.n_assignees)
         ).enumerated() {
             board.assignees.append(unsafe form.principal(name, "filter.assignees[\(index)]"))
@@ -70,7 +70,7 @@ extension RequestDecoder {
             actionCount: form.choice(answers.action_count, "answers.action_count"),
             modifiersPresent: [], modifiersUnknown: [], modifiersAbsent: [])
         var seen: RiskModifiers = []
-        for unsafe (index, element) in unsafe elements(answers.modifiers, answers.n_modifiers)
+        for unsafe(index, element) in unsafe elements(answers.modifiers, answers.n_modifiers)
             .enumerated()
         {
             guard let answer = unsafe element?.pointee else { continue }

@@ -40,14 +40,15 @@ extension RequestDecoder {
             bytes, triaged__v1__list_disclosure_requests_request__init)
         var form = Form()
         let pageSize = unsafe form.pageSize(message.pointee.page_size)
-        var states: Set<DisclosureState> = []
+        var states: [DisclosureState] = []
         var bits: UInt64 = 0
-        for unsafe (index, value) in unsafe elements(
+        for unsafe(index, value) in unsafe elements(
             message.pointee.states, message.pointee.n_states
         ).enumerated() {
             let state: DisclosureState = form.choice(value, "states[\(index)]")
-            states.insert(state)
-            bits |= 1 << UInt64(state.rawValue)
+            let bit: UInt64 = 1 << UInt64(state.rawValue)
+            if bits & bit == 0 { states.append(state) }
+            bits |= bit
         }
         let binding = PageBinding(principal: principal, filter: Hash128(high: bits, low: 0))
         let place = unsafe openToken(message.pointee.page_token, .disclosures, binding, &form)
@@ -162,7 +163,7 @@ extension RequestDecoder {
         }
         unsafe form.checkCount(scope.n_items, min: 1, max: 256, "scope.items")
         var items: [ScopeItem] = []
-        for unsafe (index, element) in unsafe elements(scope.items, min(256, scope.n_items))
+        for unsafe(index, element) in unsafe elements(scope.items, min(256, scope.n_items))
             .enumerated()
         {
             guard let item = unsafe element?.pointee else { continue }
@@ -261,7 +262,7 @@ extension RequestDecoder {
     ) {
         unsafe form.checkCount(
             request.n_subject_identifiers, min: 1, max: 64, "\(root).subject_identifiers")
-        for unsafe (index, element) in unsafe elements(
+        for unsafe(index, element) in unsafe elements(
             request.subject_identifiers, min(64, request.n_subject_identifiers)
         ).enumerated() {
             guard let sent = unsafe element?.pointee else { continue }
@@ -276,7 +277,7 @@ extension RequestDecoder {
             "\(root).content_uris")
         unsafe form.checkCount(
             request.n_data_requests, min: 1, max: 16, "\(root).data_requests")
-        for unsafe (index, element) in unsafe elements(
+        for unsafe(index, element) in unsafe elements(
             request.data_requests, min(16, request.n_data_requests)
         ).enumerated() {
             guard let sent = unsafe element?.pointee else { continue }
@@ -290,7 +291,7 @@ extension RequestDecoder {
                     start: period.start, end: period.end))
         }
         unsafe form.checkCount(request.n_documents, max: 16, "\(root).documents")
-        for unsafe (index, element) in unsafe elements(
+        for unsafe(index, element) in unsafe elements(
             request.documents, min(16, request.n_documents)
         ).enumerated() {
             guard let sent = unsafe element?.pointee else { continue }

@@ -52,7 +52,7 @@ final class Arena {
     }
 
     deinit {
-        for unsafechunk in unsafe state.pointee.chunks { unsafe chunk.deallocate() }
+        unsafe state.pointee.chunks.forEach { unsafe $0.deallocate() }
         unsafe state.deinitialize(count: 1)
         unsafe state.deallocate()
         unsafe allocator.deallocate()
@@ -64,7 +64,7 @@ final class Arena {
     func reset() {
         if unsafe state.pointee.chunks.count > 1 {
             let total = unsafe state.pointee.chunks.reduce(0) { $0 + $1.count }
-            for unsafechunk in unsafe state.pointee.chunks { unsafe chunk.deallocate() }
+            unsafe state.pointee.chunks.forEach { unsafe $0.deallocate() }
             let kept = UnsafeMutableRawBufferPointer.allocate(
                 byteCount: min(total, Limits.arenaRetainedBytesMax), alignment: Self.alignment)
             unsafe state.pointee = Self.state(of: kept)

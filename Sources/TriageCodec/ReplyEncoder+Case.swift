@@ -179,8 +179,9 @@ extension ReplyEncoder {
         unsafe message.pointee.harm_family = .init(UInt32(family.rawValue))
         unsafe message.pointee.imminence = .init(UInt32(clamping: content.pointee.imminence))
         var modifiers: RiskModifiers = []
-        for unsafevalue in unsafe elements(content.pointee.modifiers, content.pointee.n_modifiers)
-        where (1...7).contains(value) {
+        for index in unsafe 0..<content.pointee.n_modifiers {
+            let value = unsafe content.pointee.modifiers[index]
+            guard (1...7).contains(value) else { continue }
             modifiers.insert(RiskModifiers(rawValue: 1 << UInt8(value - 1)))
         }
         let list = unsafe arena.modifiers(modifiers)

@@ -65,8 +65,9 @@ enum StorageReader {
     ) throws(CodecError) -> [T] {
         var values: [T] = []
         values.reserveCapacity(count)
-        for unsafeelement in unsafe elements(start, count) {
-            if let message = element?.pointee { values.append(try read(message)) }
+        for index in 0..<count {
+            guard let message = unsafe elements(start, count)[index] else { continue }
+            values.append(unsafe try read(message.pointee))
         }
         return values
     }
@@ -75,7 +76,9 @@ enum StorageReader {
     static func texts(_ start: UnsafeMutablePointer<CText?>?, _ count: Int) -> [String] {
         var values: [String] = []
         values.reserveCapacity(count)
-        for unsafeelement in unsafe elements(start, count) { values.append(unsafe string(element)) }
+        for index in 0..<count {
+            values.append(unsafe string(elements(start, count)[index]))
+        }
         return values
     }
 }

@@ -85,6 +85,7 @@ let package = Package(
             dependencies: [
                 "TriageBase", "TriageIO", "TriageClient", "TriageGRPC", "TriageTransport", "TriageCodec",
                 "TriageDomain",
+                "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],

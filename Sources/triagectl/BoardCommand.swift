@@ -86,11 +86,14 @@ struct BoardCommand: AsyncParsableCommand {
                 if global.json {
                     Output.json(message)
                 } else if let value = message.message("case") {
-                    let line = "\(message.int("revision"))  " + Shown.row(value).joined(separator: "  ")
+                    let line =
+                        "\(message.int("revision"))  " + Shown.row(value).joined(separator: "  ")
                     let colour = Output.colour(ofLevel: Shown.level(value))
                     Output.line(colour.map { Output.coloured(line, $0) } ?? line)
                 } else if !message.text("removed_case").isEmpty {
-                    Output.line("\(message.int("revision"))  \(message.text("removed_case")) left the board")
+                    Output.line(
+                        "\(message.int("revision"))  \(message.text("removed_case")) left the board"
+                    )
                 } else if let bookmark = message.message("bookmark") {
                     Output.line("\(message.int("revision"))  \(bookmark.int("open_count")) open")
                 }

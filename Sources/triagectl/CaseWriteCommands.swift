@@ -57,7 +57,8 @@ struct AnswerCommand: AsyncParsableCommand {
     var credibleThreat: String
     @Option(help: "C: how many actions: none, one, two-or-more, unknown.")
     var actions: String
-    @Option(help: "For suicide: none, wish, thoughts, method, intent, plan, recent-behaviour, unknown.")
+    @Option(
+        help: "For suicide: none, wish, thoughts, method, intent, plan, recent-behaviour, unknown.")
     var rung: String?
     @Option(help: "D: a circumstance as NAME=ANSWER, such as minor=yes; may be repeated.")
     var modifier: [String] = []
@@ -118,11 +119,13 @@ struct DecideCommand: AsyncParsableCommand {
     var rationale: String?
     @Option(help: "Referral to an authority: done or not-applicable.")
     var referral: String?
-    @Option(name: .customLong("statutory-report"), help: "Statutory report: done or not-applicable.")
+    @Option(
+        name: .customLong("statutory-report"), help: "Statutory report: done or not-applicable.")
     var statutoryReport: String?
     @Option(help: "Preservation of evidence: done or not-applicable.")
     var preservation: String?
-    @Option(name: .customLong("welfare-resource"), help: "Welfare resource: done or not-applicable.")
+    @Option(
+        name: .customLong("welfare-resource"), help: "Welfare resource: done or not-applicable.")
     var welfareResource: String?
 
     mutating func run() async throws {

@@ -36,7 +36,7 @@ struct CallFailure: Error, CustomStringConvertible {
 }
 
 /// A connected client that speaks dynamic messages.
-struct CommandClient {
+struct CommandClient: Sendable {
     private let client: TriageClient
 
     /// Prepares a client; it connects with the first call.

@@ -88,9 +88,12 @@ struct DisclosureCommand: AsyncParsableCommand {
                 }
                 let reply = try await command.global.call("ListDisclosureRequests", request)
                 if command.global.json { return Output.json(reply) }
-                var table = Table(["REQUEST", "KIND", "STATE", "INSTRUMENT", "RECEIVED", "NEXT CLOCK"])
+                var table = Table([
+                    "REQUEST", "KIND", "STATE", "INSTRUMENT", "RECEIVED", "NEXT CLOCK",
+                ])
                 for value in reply.messages("disclosure_requests") {
-                    let clock = value.messages("clocks").compactMap { $0.time("deadline_time") }.min()
+                    let clock = value.messages("clocks").compactMap { $0.time("deadline_time") }
+                        .min()
                     table.add([
                         value.text("name"),
                         Shown.value(value, "kind", prefix: "DISCLOSURE_KIND_"),

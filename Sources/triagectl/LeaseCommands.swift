@@ -29,7 +29,11 @@ struct ClaimCommand: AsyncParsableCommand {
             let timeout = global.timeoutMilliseconds + Int64(wait * 1_000)
             var reply = try await client.call("ClaimNext", request, timeoutMilliseconds: timeout)
             guard let offer = reply.message("assignment") else {
-                if global.json { Output.json(reply) } else { Output.line("nothing that you may take") }
+                if global.json {
+                    Output.json(reply)
+                } else {
+                    Output.line("nothing that you may take")
+                }
                 throw ExitCode(9)
             }
             if accept {
@@ -140,7 +144,9 @@ struct LeaseCommand: AsyncParsableCommand {
 
         mutating func run() async throws {
             let command = self
-            try await reportingFailures { try await send("AcceptCase", command.target, command.global) }
+            try await reportingFailures {
+                try await send("AcceptCase", command.target, command.global)
+            }
         }
     }
 

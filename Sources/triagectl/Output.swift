@@ -2,6 +2,7 @@
 
 internal import TriageBase
 internal import TriageCodec
+internal import TriageGRPC
 internal import TriageIO
 
 /// What the subcommands print with.
@@ -103,7 +104,8 @@ enum JSONMapping {
         case .long(let number): "\"\(number)\""
         case .double(let number): number.isFinite ? "\(number)" : "\"\(number)\""
         case .string(let text), .enumeration(let text): JSONText.quoted(text)
-        case .bytes(let bytes): JSONText.quoted(Base64.encode(bytes))
+        case .bytes(let bytes):
+            JSONText.quoted(String(decoding: Base64.encode(bytes.span), as: UTF8.self))
         case .timestamp(let time): JSONText.quoted(Timestamp.rfc3339(time))
         case .duration(let milliseconds): JSONText.quoted(seconds(milliseconds))
         case .list(let values): "[" + values.map(text).joined(separator: ",") + "]"

@@ -19,8 +19,9 @@ enum RequestFile {
     static func read(path: String, schema: MessageSchema) throws -> [DynamicMessage] {
         let root: Node
         do {
-            guard let node = try Yams.compose(
-                yaml: try TextFile.read(path: path, bytesMax: 16 << 20))
+            guard
+                let node = try Yams.compose(
+                    yaml: try TextFile.read(path: path, bytesMax: 16 << 20))
             else { throw ValidationError("\(path): is empty") }
             root = node
         } catch let error as TextFileError {

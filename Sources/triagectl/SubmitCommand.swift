@@ -9,7 +9,8 @@ struct SubmitCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "submit",
         abstract: "Submit a report from flags, or every report of a YAML or JSON file.",
-        discussion: "Values of enums are written by their end: suicide-self-harm, live-stream, now.")
+        discussion: "Values of enums are written by their end: suicide-self-harm, live-stream, now."
+    )
 
     @OptionGroup var global: GlobalOptions
     @Option(help: "File with one report or a list of them, fields as in triaged.v1.Report.")
@@ -85,7 +86,8 @@ struct SubmitCommand: AsyncParsableCommand {
     private static func signal(_ text: String) throws -> DynamicMessage {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
         guard parts.count == 3, let confidence = Double(parts[2]) else {
-            throw ValidationError("--signal takes SOURCE:LABEL:CONFIDENCE, such as nsfw-v3:gore:0.93")
+            throw ValidationError(
+                "--signal takes SOURCE:LABEL:CONFIDENCE, such as nsfw-v3:gore:0.93")
         }
         var signal = DynamicMessage()
         signal["source"] = .string(parts[0])
@@ -101,12 +103,14 @@ struct SubmitCommand: AsyncParsableCommand {
         let reply = try await global.call("SubmitReport", request)
         if global.json { return Output.json(reply) }
         let verb = reply.bool("opened") ? "opened" : "joined"
-        Output.line("\(reply.text("report")) \(verb) \(reply.text("case")) at \(Shown.level(reply))")
+        Output.line(
+            "\(reply.text("report")) \(verb) \(reply.text("case")) at \(Shown.level(reply))")
     }
 
     private func submitFile(_ file: String) async throws {
-        guard case .message(let schema)? = MethodSchema.named("SubmitReport").request
-            .shape(ofField: "report")
+        guard
+            case .message(let schema)? = MethodSchema.named("SubmitReport").request
+                .shape(ofField: "report")
         else { preconditionFailure("SubmitReport takes a report") }
         let requests = try RequestFile.read(path: file, schema: schema).map { report in
             var request = DynamicMessage()
@@ -122,12 +126,15 @@ struct SubmitCommand: AsyncParsableCommand {
         for (index, result) in reply.messages("results").enumerated() {
             if let response = result.message("response") {
                 let verb = response.bool("opened") ? "opened" : "joined"
-                Output.line("\(index + 1): \(verb) \(response.text("case")) at \(Shown.level(response))")
+                Output.line(
+                    "\(index + 1): \(verb) \(response.text("case")) at \(Shown.level(response))")
             } else {
-                Output.line("\(index + 1): refused: \(result.text("message")) (\(result.text("reason")))")
+                Output.line(
+                    "\(index + 1): refused: \(result.text("message")) (\(result.text("reason")))")
             }
         }
-        Output.line("\(reply.int("accepted_count")) accepted, \(reply.int("refused_count")) refused")
+        Output.line(
+            "\(reply.int("accepted_count")) accepted, \(reply.int("refused_count")) refused")
         if reply.int("refused_count") > 0 { throw ExitCode(6) }
     }
 }

@@ -4,6 +4,7 @@
 internal import ArgumentParser
 
 /// `triagectl`: the whole API from a terminal or a script.
+@main
 struct TriageCtl: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "triagectl",

@@ -41,7 +41,7 @@ package struct DisclosureView: Sendable {
 }
 
 /// The answer to a submitted report; repeated exactly when the request id is.
-package struct ReportReceipt: Equatable, Sendable {
+package struct ReportReceipt: Hashable, Sendable {
     package var caseNumber: CaseNumber
     package var report: ReportNumber
     package var opened: Bool

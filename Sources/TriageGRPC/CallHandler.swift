@@ -105,7 +105,9 @@ package enum SendOutcome: Sendable {
     case gone
 }
 
-/// How a handler answers. Implemented by the reactor; used on its thread only.
+/// How a handler answers.
+///
+/// Implemented by the reactor; used on its thread only.
 package protocol CallResponder: AnyObject {
     /// Answers a unary (or client-streaming) call with OK and one message.
     ///

@@ -77,6 +77,7 @@ package struct CallStateMachine: Sendable {
     /// The client has half-closed.
     ///
     /// - Parameter atBoundary: No message is cut off.
+    /// - Returns: What to do now.
     @inline(__always)
     package mutating func inputEnded(atBoundary: Bool) -> EndAction {
         guard input != .ended else { return .ignore }

@@ -8,8 +8,11 @@ import TriageBase
 package enum PercentEncoding {
     /// Encodes UTF-8 text.
     ///
-    /// - Parameter bytesMax: Most bytes of the result; the rest of the text is cut off, never in the
-    ///   middle of an encoded character.
+    /// - Parameters:
+    ///   - text: Any text.
+    ///   - bytesMax: Most bytes of the result; the rest of the text is cut off, never in the middle of
+    ///     an encoded character.
+    /// - Returns: The header value.
     package static func encode(_ text: String, bytesMax: Int = .max) -> [UInt8] {
         var out: [UInt8] = []
         out.reserveCapacity(text.utf8.count)

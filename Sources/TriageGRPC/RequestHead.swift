@@ -76,6 +76,7 @@ package struct RequestHead {
     /// - Parameters:
     ///   - table: The methods.
     ///   - isIdentified: Whether the connection has a principal.
+    /// - Returns: What to do with the request.
     package func verdict(_ table: MethodTable, isIdentified: Bool) -> RequestVerdict {
         if isOversize { return .refuse(WireError.metadataTooLarge) }
         guard isPost else { return .http(status: 405) }

@@ -1,0 +1,31 @@
+// Socket and thread calls that need _GNU_SOURCE or a cast that Swift cannot write. No logic lives here.
+#ifndef C_TRIAGE_SHIMS_IO_H
+#define C_TRIAGE_SHIMS_IO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// accept4(2) with SOCK_NONBLOCK | SOCK_CLOEXEC; the peer's address is not wanted.
+int CTriageShims_accept(int listener);
+/// bind(2) to an IPv4 or IPv6 literal; -1 and EINVAL when `host` is neither.
+int CTriageShims_bind(int fd, const char *host, uint16_t port);
+/// connect(2) to an IPv4 or IPv6 literal; -1 and EINVAL when `host` is neither.
+int CTriageShims_connect(int fd, const char *host, uint16_t port);
+/// AF_INET or AF_INET6 for a literal; -1 when `host` is neither.
+int CTriageShims_family(const char *host);
+/// The local port of a bound socket, or -1.
+int CTriageShims_local_port(int fd);
+/// setsockopt(2) with an int.
+int CTriageShims_set_int(int fd, int level, int option, int value);
+/// SO_ERROR of a socket, or -1.
+int CTriageShims_socket_error(int fd);
+/// Resolves a host name to the text of its first address of any family; 0, or getaddrinfo's error.
+int CTriageShims_resolve(const char *host, char *address, size_t capacity);
+/// Blocks the signals in the calling thread and returns a signalfd for them, or -1.
+int CTriageShims_signalfd(const int *signals, size_t count);
+/// pthread_setname_np for the calling thread.
+int CTriageShims_name_thread(const char *name);
+/// Binds the calling thread to one CPU.
+int CTriageShims_pin_thread(int cpu);
+
+#endif

@@ -1,0 +1,99 @@
+#include "CTriageShims.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+
+int CTriageShims_accept(int listener) {
+    return accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+static socklen_t fill(struct sockaddr_storage *storage, const char *host, uint16_t port) {
+    memset(storage, 0, sizeof *storage);
+    struct sockaddr_in *v4 = (struct sockaddr_in *)storage;
+    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(port);
+        return sizeof *v4;
+    }
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)storage;
+    memset(storage, 0, sizeof *storage);
+    if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons(port);
+        return sizeof *v6;
+    }
+    return 0;
+}
+
+int CTriageShims_bind(int fd, const char *host, uint16_t port) {
+    struct sockaddr_storage storage;
+    socklen_t size = fill(&storage, host, port);
+    if (size == 0) return errno = EINVAL, -1;
+    return bind(fd, (struct sockaddr *)&storage, size);
+}
+
+int CTriageShims_connect(int fd, const char *host, uint16_t port) {
+    struct sockaddr_storage storage;
+    socklen_t size = fill(&storage, host, port);
+    if (size == 0) return errno = EINVAL, -1;
+    return connect(fd, (struct sockaddr *)&storage, size);
+}
+
+int CTriageShims_family(const char *host) {
+    struct sockaddr_storage storage;
+    return fill(&storage, host, 0) == 0 ? -1 : storage.ss_family;
+}
+
+int CTriageShims_local_port(int fd) {
+    struct sockaddr_storage storage;
+    socklen_t size = sizeof storage;
+    if (getsockname(fd, (struct sockaddr *)&storage, &size) != 0) return -1;
+    if (storage.ss_family == AF_INET) return ntohs(((struct sockaddr_in *)&storage)->sin_port);
+    if (storage.ss_family == AF_INET6) return ntohs(((struct sockaddr_in6 *)&storage)->sin6_port);
+    return errno = EAFNOSUPPORT, -1;
+}
+
+int CTriageShims_set_int(int fd, int level, int option, int value) {
+    return setsockopt(fd, level, option, &value, sizeof value);
+}
+
+int CTriageShims_socket_error(int fd) {
+    int value = 0;
+    socklen_t size = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &size) == 0 ? value : -1;
+}
+
+int CTriageShims_resolve(const char *host, char *address, size_t capacity) {
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    int code = getaddrinfo(host, NULL, &hints, &found);
+    if (code != 0) return code;
+    code = getnameinfo(found->ai_addr, found->ai_addrlen, address, (socklen_t)capacity, NULL, 0, NI_NUMERICHOST);
+    freeaddrinfo(found);
+    return code;
+}
+
+int CTriageShims_signalfd(const int *signals, size_t count) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < count; i++) sigaddset(&set, signals[i]);
+    int code = pthread_sigmask(SIG_BLOCK, &set, NULL);
+    if (code != 0) return errno = code, -1;
+    return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+int CTriageShims_name_thread(const char *name) { return pthread_setname_np(pthread_self(), name); }
+
+int CTriageShims_pin_thread(int cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((unsigned)cpu, &set);
+    return pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}

@@ -84,6 +84,16 @@ package enum EngineOperation: Sendable {
         }
     }
 
+    /// True for what cannot be answered without the World.
+    var showsState: Bool {
+        switch self {
+        case .write, .claim, .readCase, .listCases, .readDisclosure, .listDisclosures, .watchBoard,
+            .watchAssignments, .watchDisclosure:
+            true
+        case .credit, .cancel, .status, .snapshot: false
+        }
+    }
+
     /// About how many bytes it may add to the journal, for back-pressure.
     package var journalBytes: Int {
         switch self {

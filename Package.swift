@@ -92,6 +92,8 @@ let package = Package(
 
         // Tests: one target per module.
         testTarget("TriageBaseTests", ["TriageBase"]),
+        testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),
+        testTarget("TriageJournalTests", ["TriageBase", "TriageIO", "TriageJournal"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
     ]
 )

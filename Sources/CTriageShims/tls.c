@@ -36,15 +36,13 @@ long CTriageShims_SSL_set_tlsext_host_name(SSL *ssl, const char *name) {
     return SSL_set_tlsext_host_name(ssl, name);
 }
 
-long CTriageShims_SSL_CTX_add1_chain_cert(SSL_CTX *context, X509 *certificate) {
-    return SSL_CTX_add1_chain_cert(context, certificate);
+long CTriageShims_SSL_CTX_set_max_cert_list(SSL_CTX *context, long bytes) {
+    return SSL_CTX_set_max_cert_list(context, bytes);
 }
 
 uint64_t CTriageShims_SSL_OP_NO_TICKET(void) { return SSL_OP_NO_TICKET; }
 
 uint64_t CTriageShims_SSL_OP_NO_RENEGOTIATION(void) { return SSL_OP_NO_RENEGOTIATION; }
-
-uint64_t CTriageShims_SSL_OP_NO_COMPRESSION(void) { return SSL_OP_NO_COMPRESSION; }
 
 int CTriageShims_file_mode(const char *path) {
     struct stat status;

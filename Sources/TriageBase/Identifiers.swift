@@ -32,7 +32,9 @@ package struct Principal: Hashable, Sendable, CustomStringConvertible {
     package var description: String { text }
 }
 
-/// A client's idempotency key: a UUID as 16 bytes. All zero means "none given".
+/// A client's idempotency key: a UUID as 16 bytes.
+///
+/// All zero means "none given".
 ///
 /// Source: RFC 9562; AIP-155.
 package struct RequestID: Hashable, Sendable {
@@ -67,7 +69,11 @@ package struct RequestID: Hashable, Sendable {
                 continue
             }
             guard let value = hexDigitValue(byte) else { return nil }
-            if digits < 16 { words.0 = words.0 << 4 | UInt64(value) } else { words.1 = words.1 << 4 | UInt64(value) }
+            if digits < 16 {
+                words.0 = words.0 << 4 | UInt64(value)
+            } else {
+                words.1 = words.1 << 4 | UInt64(value)
+            }
             digits += 1
         }
         high = words.0
@@ -81,16 +87,22 @@ package struct RequestID: Hashable, Sendable {
         var out: [UInt8] = []
         out.reserveCapacity(36)
         for (index, byte) in hex.enumerated() {
-            if index == 8 || index == 12 || index == 16 || index == 20 { out.append(UInt8(ascii: "-")) }
+            if index == 8 || index == 12 || index == 16 || index == 20 {
+                out.append(UInt8(ascii: "-"))
+            }
             out.append(byte)
         }
         return String(decoding: out, as: UTF8.self)
     }
 }
 
-/// The number of a case: 1, 2, 3 ... in the order of receipt; also its slot in the World. 0 is none.
+/// The number of a case: 1, 2, 3 ...
+///
+/// in the order of receipt; also its slot in the World. 0 is none.
 package struct CaseNumber: Hashable, Comparable, Sendable {
-    /// 1 ... 2^48 - 1; 0 stands for "no case".
+    /// 1 ...
+    ///
+    /// 2^48 - 1; 0 stands for "no case".
     package var value: UInt64
     /// Wraps a number.
     package init(_ value: UInt64) { self.value = value }
@@ -99,18 +111,26 @@ package struct CaseNumber: Hashable, Comparable, Sendable {
     package static func < (a: CaseNumber, b: CaseNumber) -> Bool { a.value < b.value }
 }
 
-/// The number of a report, counted over the whole service from 1. 0 is none.
+/// The number of a report, counted over the whole service from 1.
+///
+/// 0 is none.
 package struct ReportNumber: Hashable, Comparable, Sendable {
-    /// 1 ... 2^48 - 1; 0 stands for "no report".
+    /// 1 ...
+    ///
+    /// 2^48 - 1; 0 stands for "no report".
     package var value: UInt64
     /// Wraps a number.
     package init(_ value: UInt64) { self.value = value }
     package static func < (a: ReportNumber, b: ReportNumber) -> Bool { a.value < b.value }
 }
 
-/// The number of an assignment, which is also its lease's fencing token: it only ever grows. 0 is none.
+/// The number of an assignment, which is also its lease's fencing token: it only ever grows.
+///
+/// 0 is none.
 package struct AssignmentNumber: Hashable, Comparable, Sendable {
-    /// 1 ... 2^48 - 1; 0 stands for "no assignment".
+    /// 1 ...
+    ///
+    /// 2^48 - 1; 0 stands for "no assignment".
     package var value: UInt64
     /// Wraps a number.
     package init(_ value: UInt64) { self.value = value }
@@ -120,7 +140,9 @@ package struct AssignmentNumber: Hashable, Comparable, Sendable {
 }
 
 /// The identifier of a disclosure request: 64 random bits, so that an outside agency learns nothing
-/// from its own about how many others there are. 0 is none.
+/// from its own about how many others there are.
+///
+/// 0 is none.
 package struct DisclosureID: Hashable, Sendable {
     /// The random bits.
     package var value: UInt64

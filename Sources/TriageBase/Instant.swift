@@ -60,7 +60,9 @@ package struct MonotonicTime: Comparable, Hashable, Sendable {
     }
 }
 
-/// Supplies both times. The real one is in `TriageIO`; tests and simulation drive their own.
+/// Supplies both times.
+///
+/// The real one is in `TriageIO`; tests and simulation drive their own.
 package protocol TimeSource: Sendable {
     /// Civil time now.
     func wallTime() -> WallTime

@@ -7,18 +7,24 @@
 package enum Limits {
     // MARK: Messages
 
-    /// Largest gRPC message accepted, after decompression. Reports carry references, not media.
+    /// Largest gRPC message accepted, after decompression.
+    ///
+    /// Reports carry references, not media.
     package static let messageBytesMax = 1 << 20
     /// Fields in one message, nested ones included; bounds protobuf-c's 28-fold amplification of tiny fields.
     package static let messageFieldsMax = 10_000
-    /// Message nesting. The schema has no recursive type; this bounds what a forged message may pretend.
+    /// Message nesting.
+    ///
+    /// The schema has no recursive type; this bounds what a forged message may pretend.
     package static let messageDepthMax = 32
     /// Assembled request bodies of all connections together, in bytes; above it RESOURCE_EXHAUSTED.
     package static let messageBytesInFlightMax = 64 << 20
 
     // MARK: Metadata
 
-    /// Decoded header list, 32 bytes counted a field (RFC 9113 §6.5.2). Announced and enforced.
+    /// Decoded header list, 32 bytes counted a field (RFC 9113 §6.5.2).
+    ///
+    /// Announced and enforced.
     package static let headerListBytesMax = 16 << 10
     /// Fields in one header list; cures HPACK bombs that stay small in bytes.
     package static let headerFieldsMax = 100
@@ -79,7 +85,9 @@ package enum Limits {
 
     /// Journal bytes that may wait for the disk; above it writes are refused with RESOURCE_EXHAUSTED.
     package static let journalBufferBytesMax = 64 << 20
-    /// One journal record's payload. A message plus what the service adds.
+    /// One journal record's payload.
+    ///
+    /// A message plus what the service adds.
     package static let recordBytesMax = 2 << 20
     /// One journal segment.
     package static let segmentBytes = 64 << 20
@@ -96,6 +104,7 @@ package enum Limits {
             statusDetailsBytesMax / 3 * 4 < trailerBytesMax, "details fit the trailers in base64")
         invariant(trailerBytesMax < headerListBytesMax, "our trailers pass our own limit")
         invariant(longLivedStreamsMax < concurrentStreamsMax, "watches leave room for calls")
-        invariant(claimWaitMillisecondsMax < unaryMillisecondsMax, "a long poll ends before its call")
+        invariant(
+            claimWaitMillisecondsMax < unaryMillisecondsMax, "a long poll ends before its call")
     }
 }

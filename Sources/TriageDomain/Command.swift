@@ -34,7 +34,8 @@ package enum Command: Sendable {
     case answerProtocol(
         case: CaseNumber, answers: ProtocolAnswers, lowerReason: String,
         token: AssignmentNumber, etag: UInt64?)
-    case decideCase(case: CaseNumber, decision: CaseDecision, token: AssignmentNumber, etag: UInt64?)
+    case decideCase(
+        case: CaseNumber, decision: CaseDecision, token: AssignmentNumber, etag: UInt64?)
     case closeCase(case: CaseNumber, token: AssignmentNumber, liveRiskEnded: Bool, etag: UInt64?)
     case reopenCase(case: CaseNumber, reason: String, etag: UInt64?)
 

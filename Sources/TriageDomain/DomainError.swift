@@ -1,6 +1,8 @@
 // Every way in which the rules refuse a command. Carries what the caller may know, never content.
 
-/// Why a command was refused. The World is unchanged.
+/// Why a command was refused.
+///
+/// The World is unchanged.
 package enum DomainError: Error, Equatable, Sendable {
     /// A resource that a name points to.
     package enum Resource: String, Sendable {

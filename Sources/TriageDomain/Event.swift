@@ -41,7 +41,9 @@ package struct Assessment: Sendable {
     }
 }
 
-/// What happened. All events of one command make one journal record, so that they hold together.
+/// What happened.
+///
+/// All events of one command make one journal record, so that they hold together.
 package enum Event: Sendable {
     /// A report opened (`opened`) or joined a case. `facts` and `assessment` are the case's after it.
     case reportReceived(

@@ -1,7 +1,9 @@
 // The closed vocabularies of the domain, as small integers. Raw values are journaled and equal the
 // API's numbers; they never change meaning. Knows nothing of protobuf.
 
-/// The kind of harm. `unrecognised` keeps a report whose kind this version does not know.
+/// The kind of harm.
+///
+/// `unrecognised` keeps a report whose kind this version does not know.
 package enum HarmFamily: UInt8, CaseIterable, Sendable {
     case unrecognised = 0
     case suicideSelfHarm = 1
@@ -40,7 +42,9 @@ package enum Imminence: UInt8, CaseIterable, Sendable {
     case notImminent = 4
 }
 
-/// Circumstances of decision point D, as a set. Bit `n` is the API's `RiskModifier` `n + 1`.
+/// Circumstances of decision point D, as a set.
+///
+/// Bit `n` is the API's `RiskModifier` `n + 1`.
 package struct RiskModifiers: OptionSet, Hashable, Sendable {
     package let rawValue: UInt8
     package init(rawValue: UInt8) { self.rawValue = rawValue }
@@ -66,14 +70,18 @@ package enum ReporterKind: UInt8, CaseIterable, Sendable {
     case authority = 5
 }
 
-/// What a specialist must be cleared for. The raw value is also the lane's clearance index.
+/// What a specialist must be cleared for.
+///
+/// The raw value is also the lane's clearance index.
 package enum Clearance: UInt8, CaseIterable, Sendable {
     case general = 1
     case graphic = 2
     case childSafety = 3
 }
 
-/// The region whose specialists take a case. The raw value is also the lane's region index.
+/// The region whose specialists take a case.
+///
+/// The raw value is also the lane's region index.
 package enum RoutingRegion: UInt8, CaseIterable, Sendable {
     case unspecified = 0
     case americas = 1
@@ -99,7 +107,9 @@ package struct LanguageCode: Hashable, Comparable, Sendable {
         var letters = 0
         while letters < tag.count, tag[letters] != UInt8(ascii: "-") {
             let lower = tag[letters] | 0x20
-            guard letters < 3, lower >= UInt8(ascii: "a"), lower <= UInt8(ascii: "z") else { return nil }
+            guard letters < 3, lower >= UInt8(ascii: "a"), lower <= UInt8(ascii: "z") else {
+                return nil
+            }
             packed = packed << 5 | UInt16(lower - UInt8(ascii: "a") + 1)
             letters += 1
         }

@@ -27,6 +27,7 @@ import TriageBase
 
     @Test func wallTimeSaturates() {
         #expect(WallTime.distantFuture.advanced(byMilliseconds: .max) == .distantFuture)
-        #expect(MonotonicTime(nanoseconds: 5).nanoseconds(since: MonotonicTime(nanoseconds: 9)) == 0)
+        #expect(
+            MonotonicTime(nanoseconds: 5).nanoseconds(since: MonotonicTime(nanoseconds: 9)) == 0)
     }
 }

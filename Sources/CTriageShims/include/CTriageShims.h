@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
+#include "CTriageShimsStorage.h"
 #include "CTriageShimsIO.h"
 #include "CTriageShims_tls.h"
 

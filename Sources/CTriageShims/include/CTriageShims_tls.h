@@ -7,7 +7,6 @@
 
 struct ssl_ctx_st;
 struct ssl_st;
-struct x509_st;
 
 int CTriageShims_SSL_CTX_set_min_proto_version(struct ssl_ctx_st *context, int version);
 int CTriageShims_SSL_CTX_set_max_proto_version(struct ssl_ctx_st *context, int version);
@@ -16,10 +15,9 @@ long CTriageShims_SSL_CTX_set_mode(struct ssl_ctx_st *context, long mode);
 long CTriageShims_SSL_CTX_set_session_cache_mode(struct ssl_ctx_st *context, long mode);
 long CTriageShims_SSL_CTX_sess_set_cache_size(struct ssl_ctx_st *context, long sessions);
 long CTriageShims_SSL_set_tlsext_host_name(struct ssl_st *ssl, const char *name);
-long CTriageShims_SSL_CTX_add1_chain_cert(struct ssl_ctx_st *context, struct x509_st *certificate);
+long CTriageShims_SSL_CTX_set_max_cert_list(struct ssl_ctx_st *context, long bytes);
 uint64_t CTriageShims_SSL_OP_NO_TICKET(void);
 uint64_t CTriageShims_SSL_OP_NO_RENEGOTIATION(void);
-uint64_t CTriageShims_SSL_OP_NO_COMPRESSION(void);
 
 // stat(2) without Glibc's struct: the permission bits of a regular file, or a negative errno
 // (-EISDIR for anything that is not a regular file).

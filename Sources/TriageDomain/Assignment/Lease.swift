@@ -2,7 +2,9 @@
 
 package import TriageBase
 
-/// Where an assignment is in its life. Raw values equal the API's.
+/// Where an assignment is in its life.
+///
+/// Raw values equal the API's.
 ///
 /// ```
 /// offered -> active -> completed | handedOff | released | expired | revoked
@@ -23,7 +25,9 @@ package enum AssignmentState: UInt8, CaseIterable, Sendable {
     package var holdsCase: Bool { self == .offered || self == .active }
 }
 
-/// Why a specialist gave a case back. Raw values equal the API's; 0 is "not released".
+/// Why a specialist gave a case back.
+///
+/// Raw values equal the API's; 0 is "not released".
 package enum ReleaseReason: UInt8, CaseIterable, Sendable {
     case notReleased = 0
     case wellness = 1
@@ -33,7 +37,9 @@ package enum ReleaseReason: UInt8, CaseIterable, Sendable {
     case other = 5
 }
 
-/// One assignment. Its number is also its fencing token.
+/// One assignment.
+///
+/// Its number is also its fencing token.
 package struct Assignment: Sendable {
     package var number: AssignmentNumber
     package var caseNumber: CaseNumber
@@ -49,7 +55,9 @@ package struct Assignment: Sendable {
     package var endedAt: WallTime
     package var handedOffFrom: AssignmentNumber
     package var revision: UInt64
-    /// The note of a hand-off. Sensitive.
+    /// The note of a hand-off.
+    ///
+    /// Sensitive.
     package var note: String
 
     package init(
@@ -71,7 +79,9 @@ package struct Assignment: Sendable {
     }
 }
 
-/// Why a caller may not take a case. Raw values equal the API's.
+/// Why a caller may not take a case.
+///
+/// Raw values equal the API's.
 package enum SkipReason: UInt8, CaseIterable, Sendable {
     case none = 0
     case skill = 1

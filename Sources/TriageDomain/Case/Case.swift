@@ -3,7 +3,9 @@
 
 package import TriageBase
 
-/// Where a case is in its life. Raw values equal the API's.
+/// Where a case is in its life.
+///
+/// Raw values equal the API's.
 ///
 /// ```
 /// received -> screened -> queued -> assigned -> inTriage -> decided -> closed
@@ -69,7 +71,9 @@ package struct StoredReport: Sendable {
     }
 }
 
-/// A principal that the World has seen, by its place in the World's table. 0 is nobody.
+/// A principal that the World has seen, by its place in the World's table.
+///
+/// 0 is nobody.
 package struct PrincipalIndex: Hashable, Sendable {
     package var value: UInt32
     package init(_ value: UInt32) { self.value = value }

@@ -8,7 +8,9 @@ package struct ReportFacts: Sendable {
     package var reporter: ReporterKind
     package var imminence: Imminence
     package var modifiers: RiskModifiers
-    /// Highest confidence of any machine signal, 0 ... 1000; 0 when there is none.
+    /// Highest confidence of any machine signal, 0 ...
+    ///
+    /// 1000; 0 when there is none.
     package var signalPermille: UInt16
     /// The subject is a live stream that is on air, or not known to have ended.
     package var live: Bool
@@ -38,14 +40,18 @@ package struct ReportFacts: Sendable {
     }
 }
 
-/// An answer to a protocol question. Unknown counts as yes.
+/// An answer to a protocol question.
+///
+/// Unknown counts as yes.
 package enum Answer: UInt8, CaseIterable, Sendable {
     case yes = 1
     case no = 2
     case unknown = 3
 }
 
-/// The highest rung of suicide risk found. `notAsked` outside that family.
+/// The highest rung of suicide risk found.
+///
+/// `notAsked` outside that family.
 package enum SuicideRung: UInt8, CaseIterable, Sendable {
     case notAsked = 0
     case none = 1
@@ -68,7 +74,9 @@ package enum ActionCount: UInt8, CaseIterable, Sendable {
 
 /// Answers to the triage protocol.
 package struct ProtocolAnswers: Sendable {
-    /// 1 ... 32 bytes, such as `2026-11`.
+    /// 1 ...
+    ///
+    /// 32 bytes, such as `2026-11`.
     package var protocolVersion: String
     package var happeningNow: Answer
     package var credibleThreat: Answer
@@ -104,7 +112,9 @@ package struct ProtocolRound: Sendable {
     package var code: LevelCode
     package var principal: PrincipalIndex
     package var answeredAt: WallTime
-    /// Why the level was lowered; empty when it was not. Sensitive.
+    /// Why the level was lowered; empty when it was not.
+    ///
+    /// Sensitive.
     package var lowerReason: String
 
     package init(
@@ -120,7 +130,9 @@ package struct ProtocolRound: Sendable {
     }
 }
 
-/// The outcome of a decision. Raw values equal the API's.
+/// The outcome of a decision.
+///
+/// Raw values equal the API's.
 package enum DecisionOutcome: UInt8, CaseIterable, Sendable {
     case harmActioned = 1
     case harmReferred = 2
@@ -157,7 +169,9 @@ package struct DutyAnswers: Sendable {
     }
 }
 
-/// What was decided. In a command, `principal` and `decidedAt` are not yet set.
+/// What was decided.
+///
+/// In a command, `principal` and `decidedAt` are not yet set.
 package struct CaseDecision: Sendable {
     package var outcome: DecisionOutcome
     package var policyVersion: String

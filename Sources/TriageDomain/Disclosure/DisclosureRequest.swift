@@ -232,7 +232,9 @@ package struct DisclosureFiling: Sendable {
     }
 }
 
-/// One verification step. In a command, `principal` and `verifiedAt` are not yet set.
+/// One verification step.
+///
+/// In a command, `principal` and `verifiedAt` are not yet set.
 package struct Verification: Sendable {
     package var method: VerificationMethod
     package var outcome: VerificationOutcome
@@ -266,7 +268,9 @@ package struct ScopeItem: Sendable {
     }
 }
 
-/// What may leave, at most. In a command, `principal` and `setAt` are not yet set.
+/// What may leave, at most.
+///
+/// In a command, `principal` and `setAt` are not yet set.
 package struct Scope: Sendable {
     package var items: [ScopeItem]
     package var legalBasis: LegalBasis

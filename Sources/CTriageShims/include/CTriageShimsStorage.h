@@ -1,0 +1,38 @@
+// What storage needs from C: checksums that use the processor's own instructions, and Linux calls
+// that glibc hides without _GNU_SOURCE.
+#ifndef C_TRIAGE_SHIMS_STORAGE_H
+#define C_TRIAGE_SHIMS_STORAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// CRC32C. `crc` is the CRC of what came before, 0 at the start.
+uint32_t CTriageShims_crc32c(uint32_t crc, const uint8_t *bytes, size_t count);
+// The same without the processor's instruction; for tests, and for processors without it.
+uint32_t CTriageShims_crc32c_portable(uint32_t crc, const uint8_t *bytes, size_t count);
+
+// SHA-256 state: eight words, bytes hashed so far, and the block that is not yet full.
+typedef struct {
+    uint32_t state[8];
+    uint64_t count;
+    uint8_t block[64];
+} CTriageShims_sha256;
+
+void CTriageShims_sha256_init(CTriageShims_sha256 *context);
+void CTriageShims_sha256_update(CTriageShims_sha256 *context, const uint8_t *bytes, size_t count);
+void CTriageShims_sha256_final(CTriageShims_sha256 *context, uint8_t digest[32]);
+// SHA-256 of one byte followed by `bytes`.
+void CTriageShims_sha256_prefixed(
+    uint8_t prefix, const uint8_t *bytes, size_t count, uint8_t digest[32]);
+// Makes later calls use the portable code, or the processor's again; for tests.
+void CTriageShims_sha256_force_portable(int portable);
+
+int CTriageShims_open(const char *path, int flags, uint32_t mode);
+int CTriageShims_O_DIRECT(void);
+int CTriageShims_fallocate(int fd, int64_t offset, int64_t count);
+// Takes an exclusive open-file-description lock on the whole file: 0, or -1 with errno.
+int CTriageShims_ofd_lock(int fd);
+int CTriageShims_getrandom(uint8_t *bytes, size_t count);
+int CTriageShims_thread_name(const char *name);
+
+#endif

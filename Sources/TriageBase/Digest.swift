@@ -1,0 +1,48 @@
+// A SHA-256 value as four machine words: comparable, hashable, without an allocation.
+// Knows nothing of what was hashed or how.
+
+/// 32 bytes that stand for other bytes.
+package struct Digest: Hashable, Sendable, CustomStringConvertible {
+    /// The bytes, eight to a word, the first byte lowest.
+    package var words: (UInt64, UInt64, UInt64, UInt64)
+
+    /// Wraps four words, each with its first byte lowest.
+    package init(_ a: UInt64, _ b: UInt64, _ c: UInt64, _ d: UInt64) {
+        words = (a, b, c, d)
+    }
+
+    /// All zero: "no digest".
+    package static let zero = Digest(0, 0, 0, 0)
+
+    package static func == (a: Digest, b: Digest) -> Bool {
+        a.words.0 == b.words.0 && a.words.1 == b.words.1 && a.words.2 == b.words.2
+            && a.words.3 == b.words.3
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(words.0)
+    }
+
+    /// 64 lower-case hexadecimal digits, in byte order.
+    package var description: String {
+        hexText(words.0.byteSwapped) + hexText(words.1.byteSwapped) + hexText(words.2.byteSwapped)
+            + hexText(words.3.byteSwapped)
+    }
+}
+
+/// Which deployment a data directory belongs to: 16 random bytes made at the first start.
+package struct ClusterID: Hashable, Sendable, CustomStringConvertible {
+    /// The first eight bytes, the first byte lowest.
+    package var low: UInt64
+    /// The last eight bytes, the first byte lowest.
+    package var high: UInt64
+
+    /// Wraps 128 bits.
+    package init(low: UInt64, high: UInt64) {
+        self.low = low
+        self.high = high
+    }
+
+    /// 32 lower-case hexadecimal digits, in byte order.
+    package var description: String { hexText(low.byteSwapped) + hexText(high.byteSwapped) }
+}

@@ -1,0 +1,104 @@
+// Directories: list, make, sync, and the rename and removal of what is in them. Knows nothing of
+// what the names mean.
+
+internal import Glibc
+
+/// One name in a directory.
+package struct DirectoryEntry: Hashable, Sendable {
+    /// The name, without the directory.
+    package let name: String
+    /// True for a directory.
+    package let isDirectory: Bool
+
+    /// Describes an entry.
+    package init(name: String, isDirectory: Bool) {
+        self.name = name
+        self.isDirectory = isDirectory
+    }
+}
+
+/// Calls on directories, by path.
+package enum Directory {
+    /// Names in a directory, in byte order, without `.` and `..`.
+    ///
+    /// - Throws: ``IOError``: `.list`.
+    ///
+    /// Source: readdir(3)
+    package static func list(_ path: String) throws(IOError) -> [DirectoryEntry] {
+        guard let stream = unsafe opendir(path) else { throw IOError(.list, path: path, .current) }
+        defer { unsafe closedir(stream) }
+        var entries: [DirectoryEntry] = []
+        while true {
+            errno = 0
+            guard let entry = unsafe readdir(stream) else {
+                if errno != 0 { throw IOError(.list, path: path, .current) }
+                break
+            }
+            let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { raw in
+                unsafe String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name == "." || name == ".." { continue }
+            var status = stat()
+            guard unsafe lstat(path + "/" + name, &status) == 0 else {
+                throw IOError(.stat, path: path + "/" + name, .current)
+            }
+            entries.append(
+                DirectoryEntry(name: name, isDirectory: status.st_mode & S_IFMT == S_IFDIR))
+        }
+        return entries.sorted { Array($0.name.utf8).lexicographicallyPrecedes($1.name.utf8) }
+    }
+
+    /// Makes a directory of mode 0700; one that exists is left as it is.
+    ///
+    /// - Throws: ``IOError``: `.makeDirectory`.
+    ///
+    /// Source: mkdir(2)
+    package static func make(_ path: String) throws(IOError) {
+        guard unsafe mkdir(path, 0o700) != 0 else { return }
+        let error = Errno.current
+        var status = stat()
+        if error == .exists, unsafe stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
+            return
+        }
+        throw IOError(.makeDirectory, path: path, error == .exists ? .notDirectory : error)
+    }
+
+    /// Makes names that were created, renamed or removed in a directory durable.
+    ///
+    /// - Throws: ``IOError``: `.syncDirectory`.
+    ///
+    /// Source: fsync(2)
+    package static func sync(_ path: String) throws(IOError) {
+        let descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw IOError(.syncDirectory, path: path, .current) }
+        defer { _ = close(descriptor) }
+        while fsync(descriptor) != 0 {
+            if errno == EINTR { continue }
+            throw IOError(.syncDirectory, path: path, .current)
+        }
+    }
+
+    /// Renames a file, replacing what has the new name.
+    ///
+    /// Durable after a sync of the directory.
+    ///
+    /// - Throws: ``IOError``: `.rename`.
+    ///
+    /// Source: rename(2)
+    package static func rename(_ path: String, to newPath: String) throws(IOError) {
+        guard unsafe Glibc.rename(path, newPath) == 0 else {
+            throw IOError(.rename, path: path, .current)
+        }
+    }
+
+    /// Removes a file.
+    ///
+    /// Durable after a sync of the directory.
+    ///
+    /// - Throws: ``IOError``: `.remove`.
+    ///
+    /// Source: unlink(2)
+    package static func remove(_ path: String) throws(IOError) {
+        guard unsafe unlink(path) == 0 else { throw IOError(.remove, path: path, .current) }
+    }
+}

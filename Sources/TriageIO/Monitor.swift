@@ -1,0 +1,129 @@
+// A lock with a condition, and a thread that runs what it is given, one piece after the other. For
+// work beside the engine that is never on a request's path; knows nothing of what the work is.
+
+internal import CTriageShims
+internal import Glibc
+
+/// State that several threads share, with a way to wait for it to change.
+///
+/// `pthread` rather than `Synchronization.Mutex`, because waiting is the point and ThreadSanitizer
+/// understands it.
+///
+/// `@unchecked Sendable`: `state` is touched only with `mutex` held.
+@safe package final class Monitor<State: Sendable>: @unchecked Sendable {
+    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    private let condition: UnsafeMutablePointer<pthread_cond_t>
+    private var state: State
+
+    /// Starts with `state`.
+    package init(_ state: State) {
+        self.state = state
+        unsafe mutex = .allocate(capacity: 1)
+        unsafe condition = .allocate(capacity: 1)
+        unsafe mutex.initialize(to: pthread_mutex_t())
+        unsafe condition.initialize(to: pthread_cond_t())
+        _ = unsafe pthread_mutex_init(mutex, nil)
+        _ = unsafe pthread_cond_init(condition, nil)
+    }
+
+    deinit {
+        _ = unsafe pthread_cond_destroy(condition)
+        _ = unsafe pthread_mutex_destroy(mutex)
+        unsafe condition.deallocate()
+        unsafe mutex.deallocate()
+    }
+
+    /// Changes the state, and wakes whoever waits for that.
+    package func change<R>(_ body: (inout State) -> R) -> R {
+        _ = unsafe pthread_mutex_lock(mutex)
+        defer {
+            _ = unsafe pthread_cond_broadcast(condition)
+            _ = unsafe pthread_mutex_unlock(mutex)
+        }
+        return body(&state)
+    }
+
+    /// Waits until `body`, tried at once and after every change, gives a value.
+    package func wait<R>(until body: (inout State) -> R?) -> R {
+        _ = unsafe pthread_mutex_lock(mutex)
+        defer { _ = unsafe pthread_mutex_unlock(mutex) }
+        while true {
+            if let result = body(&state) { return result }
+            _ = unsafe pthread_cond_wait(condition, mutex)
+        }
+    }
+}
+
+/// A thread that runs pieces of work in the order in which they were given.
+package final class TaskThread: Sendable {
+    private struct State: Sendable {
+        var work: [@Sendable () -> Void] = []
+        var stopping = false
+        var finished = false
+    }
+
+    private final class Start {
+        let name: String
+        let monitor: Monitor<State>
+
+        init(name: String, monitor: Monitor<State>) {
+            self.name = name
+            self.monitor = monitor
+        }
+    }
+
+    private let monitor = Monitor(State())
+
+    /// Starts the thread.
+    ///
+    /// - Parameter name: For process listings; at most 15 bytes.
+    /// - Throws: ``IOError``: `.thread` when the system has no thread left.
+    ///
+    /// Source: pthread_create(3)
+    package init(name: String) throws(IOError) {
+        let start = unsafe Unmanaged.passRetained(Start(name: name, monitor: monitor))
+        var thread = pthread_t()
+        let result = unsafe pthread_create(&thread, nil, runTaskThread, start.toOpaque())
+        guard result == 0 else {
+            unsafe start.release()
+            throw IOError(.thread, path: name, Errno(rawValue: result))
+        }
+        _ = pthread_detach(thread)
+    }
+
+    /// Adds work.
+    ///
+    /// Work given after ``stop()`` is dropped.
+    package func submit(_ work: @escaping @Sendable () -> Void) {
+        monitor.change { state in
+            if !state.stopping { state.work.append(work) }
+        }
+    }
+
+    /// Lets the work that was given finish, then ends the thread; returns when it has ended.
+    package func stop() {
+        monitor.change { $0.stopping = true }
+        monitor.wait { $0.finished ? () : nil }
+    }
+
+    deinit { monitor.change { $0.stopping = true } }
+
+    fileprivate static func run(_ context: UnsafeMutableRawPointer) {
+        let start = unsafe Unmanaged<Start>.fromOpaque(context).takeRetainedValue()
+        _ = unsafe CTriageShims_thread_name(start.name)
+        while true {
+            let next: (@Sendable () -> Void)?? = start.monitor.wait { state in
+                if !state.work.isEmpty { return .some(state.work.removeFirst()) }
+                return state.stopping ? .some(nil) : nil
+            }
+            guard let work = next ?? nil else { break }
+            work()
+        }
+        start.monitor.change { $0.finished = true }
+    }
+}
+
+private func runTaskThread(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    if let context = unsafe context { unsafe TaskThread.run(context) }
+    return nil
+}

@@ -1,0 +1,60 @@
+// Small text files that people write: configuration and policy. Not for the journal.
+
+import Glibc
+
+/// Why a text file could not be read.
+package enum TextFileError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The system refused; the words of strerror(3).
+    case system(String)
+    /// It is larger than its reader wants.
+    case tooLarge(limitBytes: Int)
+    /// It is not UTF-8.
+    case notUTF8
+
+    package var description: String {
+        switch self {
+        case .system(let words): words
+        case .tooLarge(let limit): "is larger than \(limit) bytes"
+        case .notUTF8: "is not UTF-8 text"
+        }
+    }
+}
+
+/// Reads text files whole.
+package enum TextFile {
+    /// Reads a file.
+    ///
+    /// - Parameters:
+    ///   - path: Its path.
+    ///   - bytesMax: Above this size it is refused.
+    /// - Returns: Its text.
+    /// - Throws: ``TextFileError``.
+    ///
+    /// Source: open(2), read(2).
+    package static func read(path: String, bytesMax: Int) throws(TextFileError) -> String {
+        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .system(words(errno)) }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            let count = unsafe chunk.withUnsafeMutableBytes {
+                unsafe Glibc.read(descriptor, $0.baseAddress, $0.count)
+            }
+            if count == 0 { break }
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw .system(words(errno))
+            }
+            bytes += chunk.prefix(count)
+            guard bytes.count <= bytesMax else { throw .tooLarge(limitBytes: bytesMax) }
+        }
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw .notUTF8 }
+        return text
+    }
+
+    private static func words(_ code: Int32) -> String {
+        guard let words = unsafe strerror(code) else { return "error \(code)" }
+        return unsafe String(cString: words)
+    }
+}

@@ -1,0 +1,53 @@
+// What a data directory holds, by name: segments, snapshots, leftovers. Reads names and the identity,
+// nothing else, and changes nothing.
+
+internal import TriageBase
+internal import TriageIO
+
+/// The files of a data directory.
+struct Inventory {
+    /// First sequences of segments, rising.
+    var segments: [UInt64] = []
+    /// Sequences of snapshots, rising.
+    var snapshots: [UInt64] = []
+    /// Names under which nothing was finished.
+    var temporaries: [String] = []
+    var hasIdentity = false
+    var hasMark = false
+
+    /// Lists `directory`.
+    ///
+    /// - Throws: `.foreignFile`, `.io`.
+    init(_ disk: any Disk, _ directory: String) throws(JournalError) {
+        let entries = try TriageJournal.disk { () throws(IOError) in try disk.list(directory) }
+        for entry in entries {
+            switch FileName.meaning(of: entry) {
+            case .segment(let first): segments.append(first)
+            case .snapshot(let sequence): snapshots.append(sequence)
+            case .identity: hasIdentity = true
+            case .mark: hasMark = true
+            case .temporary: temporaries.append(entry.name)
+            case .ignored: break
+            case .foreign: throw .foreignFile(file: entry.name)
+            }
+        }
+    }
+
+    /// Whether nothing was ever finished here.
+    var isEmpty: Bool { segments.isEmpty && snapshots.isEmpty && !hasIdentity && !hasMark }
+}
+
+/// Reads the identity file.
+func readIdentity(_ disk: any Disk, _ directory: String) throws(JournalError) -> ClusterID {
+    let path = directory + "/" + FileName.identity
+    let file = try TriageJournal.disk { () throws(IOError) in try disk.open(path, .read) }
+    let size = try TriageJournal.disk { () throws(IOError) in try file.size() }
+    let header = try readHeader(of: file, .identity, FileName.identity, nil)
+    guard size == Format.blockBytes, header.sequence == 0, header.size == 0, header.chain == .zero
+    else {
+        throw .dataLoss(
+            file: FileName.identity, offset: min(size, Format.blockBytes),
+            what: "it is longer than an identity, or holds more")
+    }
+    return header.cluster
+}

@@ -1,0 +1,68 @@
+// Everything that can go wrong with a data directory, each with what an operator needs to know.
+// Knows nothing of statuses on the wire.
+
+package import TriageBase
+package import TriageIO
+
+/// Why a data directory, a journal or a snapshot cannot be used, or not any more.
+package enum JournalError: Error, Equatable, Sendable {
+    /// A call failed while opening, reading or preparing. What was durable still is.
+    case io(IOError)
+    /// A write or sync of the journal failed before: nothing further is accepted until a restart.
+    case poisoned(IOError)
+    /// Bytes that were durable do not verify. Nothing was changed.
+    case dataLoss(file: String, offset: Int, what: String)
+    /// Records are missing: the first missing sequence, and the file that begins too late.
+    case gap(file: String, missing: UInt64)
+    /// A file that is none of ours.
+    case foreignFile(file: String)
+    /// A file of another deployment.
+    case foreignCluster(file: String, expected: ClusterID, found: ClusterID)
+    /// A file of a later release.
+    case newerVersion(file: String, found: UInt32, supported: UInt32)
+    /// Another server owns the directory; its process id if known.
+    case locked(file: String, processID: Int32?)
+    /// The bounded commit buffer cannot take the record before the next commit. Nothing was appended.
+    case bufferFull
+    /// A record longer than ``Limits/recordBytesMax``. Nothing was appended.
+    case recordTooLarge(bytes: Int)
+    /// No room on the disk for the next segment. Nothing was appended; works again when there is room.
+    case noSpace(IOError)
+    /// The state machine does not take a record that verifies: written by a release unlike this one.
+    case rejected(file: String, offset: Int, what: String)
+}
+
+extension JournalError: CustomStringConvertible {
+    /// What happened and, where an operator can do something, what to do.
+    package var description: String {
+        switch self {
+        case .io(let error): "storage: \(error)"
+        case .poisoned(let error):
+            "storage failed and takes no more writes: \(error); check the disk, then restart"
+        case .dataLoss(let file, let offset, let what):
+            "data loss: \(file) at byte \(offset): \(what); nothing was changed: "
+                + "restore from a backup, or inspect with `triaged inspect`"
+        case .gap(let file, let missing):
+            "data loss: record \(missing) is missing before \(file); restore the segment that held it"
+        case .foreignFile(let file): "\(file) does not belong into a data directory: move it away"
+        case .foreignCluster(let file, let expected, let found):
+            "\(file) is of cluster \(found), this directory is of \(expected): move it back"
+        case .newerVersion(let file, let found, let supported):
+            "\(file) has format version \(found), this release reads up to \(supported): upgrade"
+        case .locked(let file, let processID):
+            "\(file) is locked by another server"
+                + (processID.map { " (process \($0))" } ?? "") + ": stop it first"
+        case .bufferFull: "the journal's buffer is full: the disk is slower than the intake"
+        case .recordTooLarge(let bytes): "a journal record of \(bytes) bytes is too large"
+        case .noSpace(let error): "no room for the next journal segment: \(error)"
+        case .rejected(let file, let offset, let what):
+            "\(file) at byte \(offset) holds what this release does not understand: \(what)"
+        }
+    }
+}
+
+/// Runs calls of the disk, turning their errors into ``JournalError/io(_:)``.
+@inline(__always)
+func disk<R>(_ body: () throws(IOError) -> R) throws(JournalError) -> R {
+    do { return try body() } catch { throw .io(error) }
+}

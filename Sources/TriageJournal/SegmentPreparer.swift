@@ -1,0 +1,107 @@
+// Keeps one spare segment ready: reserved, written full of zeros, synced, under a temporary name, so
+// that a commit overwrites blocks that exist. Knows nothing of what goes into a segment.
+
+internal import TriageBase
+internal import TriageIO
+
+/// Prepares the next segment, on a thread of its own or when asked.
+final class SegmentPreparer: Sendable {
+    private enum State: Sendable {
+        case idle
+        case preparing
+        case ready
+        case failed(IOError, at: MonotonicTime)
+    }
+
+    private static let chunkBytes = 256 << 10
+    /// After a failure appends fail at once for this long, before the disk is tried again.
+    private static let retryNanoseconds: UInt64 = 1_000_000_000
+
+    private let disk: any Disk
+    private let path: String
+    private let options: StorageOptions
+    private let thread: TaskThread?
+    private let state = Monitor(State.idle)
+
+    init(
+        _ disk: any Disk, directory: String, options: StorageOptions, thread: TaskThread?
+    ) {
+        self.disk = disk
+        path = directory + "/" + FileName.spare
+        self.options = options
+        self.thread = thread
+    }
+
+    /// Starts preparing, if there is a thread and nothing is ready or under way.
+    func request() {
+        guard thread != nil else { return }
+        start(paced: true)
+    }
+
+    private func start(paced: Bool) {
+        let starts = state.change { state in
+            switch state {
+            case .preparing, .ready: return false
+            case .failed(_, let at):
+                guard disk.monotonicTime().nanoseconds(since: at) >= Self.retryNanoseconds else {
+                    return false
+                }
+                state = .preparing
+            case .idle: state = .preparing
+            }
+            return true
+        }
+        guard starts else { return }
+        if let thread { thread.submit { [self] in run(paced: paced) } } else { run(paced: paced) }
+    }
+
+    /// Waits until a spare is ready.
+    ///
+    /// - Throws: `.noSpace`, `.io`; the next call tries again, but not more often than once a second.
+    func waitUntilReady() throws(JournalError) {
+        start(paced: false)
+        let failure: IOError? = state.wait { state in
+            switch state {
+            case .ready: .some(nil)
+            case .failed(let error, _): .some(error)
+            case .idle, .preparing: nil
+            }
+        }
+        guard let failure else { return }
+        switch failure.errno {
+        case .noSpace, .quotaExceeded: throw .noSpace(failure)
+        default: throw .io(failure)
+        }
+    }
+
+    /// The spare was taken: renamed by the caller.
+    func taken() { state.change { $0 = .idle } }
+
+    private func run(paced: Bool) {
+        let result: State
+        do {
+            try prepare(bytesPerSecond: paced ? options.preparationBytesPerSecond : nil)
+            result = .ready
+        } catch {
+            // Gives the room back; if even that fails, the next attempt cuts the file anyway.
+            try? disk.remove(path)
+            result = .failed(error, at: disk.monotonicTime())
+        }
+        state.change { $0 = result }
+    }
+
+    private func prepare(bytesPerSecond: Int?) throws(IOError) {
+        let file = try disk.open(path, .createDirect)
+        try file.allocate(options.segmentBytes)
+        let zeros = PageBuffer(capacity: Self.chunkBytes)
+        var pacer = Pacer(disk, bytesPerSecond: bytesPerSecond)
+        var offset = 0
+        while offset < options.segmentBytes {
+            let count = min(Self.chunkBytes, options.segmentBytes - offset)
+            try file.write(zeros.span(0..<count), at: offset)
+            offset += count
+            pacer.wrote(count)
+        }
+        try file.sync()
+    }
+}

@@ -1,0 +1,49 @@
+// What may differ between a server, a test and a simulation: sizes, pacing, whether a helper thread
+// prepares segments. Defaults are the server's.
+
+internal import TriageBase
+internal import TriageIO
+
+/// Sizes and pacing of a data directory.
+package struct StorageOptions: Sendable {
+    /// Bytes of a new segment; a multiple of 4096.
+    package var segmentBytes = Limits.segmentBytes
+    /// Pending bytes above which appends are refused.
+    package var bufferBytesMax = Limits.journalBufferBytesMax
+    /// Whether a thread prepares the next segment; otherwise it is prepared when it is needed.
+    package var preparesInBackground = true
+    /// Pace of zeroing the next segment, so that commits do not stall behind it; nil for none.
+    package var preparationBytesPerSecond: Int? = 100_000_000
+    /// Bytes of a snapshot block; a multiple of 4096.
+    package var snapshotBlockBytes = 256 << 10
+    /// Pace of writing a snapshot; nil for none, on an idle server.
+    package var snapshotBytesPerSecond: Int? = 100_000_000
+    /// Snapshots kept.
+    package var snapshotsKept = 2
+
+    /// The server's options.
+    package init() {}
+}
+
+/// Spreads writing over time.
+struct Pacer {
+    private let disk: any Disk
+    private let bytesPerSecond: Int?
+    private let start: MonotonicTime
+    private var bytes = 0
+
+    init(_ disk: any Disk, bytesPerSecond: Int?) {
+        self.disk = disk
+        self.bytesPerSecond = bytesPerSecond
+        start = disk.monotonicTime()
+    }
+
+    /// Counts what was written, and waits until the pace allows more.
+    mutating func wrote(_ count: Int) {
+        guard let bytesPerSecond, bytesPerSecond > 0 else { return }
+        bytes += count
+        let due = UInt64(Double(bytes) / Double(bytesPerSecond) * 1e9)
+        let spent = disk.monotonicTime().nanoseconds(since: start)
+        if due > spent { disk.pause(nanoseconds: due - spent) }
+    }
+}

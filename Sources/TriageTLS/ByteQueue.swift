@@ -1,0 +1,41 @@
+// A first-in first-out buffer of bytes that gives its memory back when it is empty: an idle connection
+// holds none.
+
+/// Bytes waiting to be taken from the front.
+struct ByteQueue {
+    private var bytes: [UInt8] = []
+    private var head = 0
+    /// Capacity kept when empty.
+    private static let capacityKept = 1 << 10
+
+    var count: Int { bytes.count - head }
+
+    mutating func append(_ new: UnsafeBufferPointer<UInt8>) {
+        unsafe bytes.append(contentsOf: new)
+    }
+
+    /// Moves up to `capacity` bytes to `target`; returns how many.
+    mutating func take(to target: UnsafeMutablePointer<UInt8>, capacity: Int) -> Int {
+        let taken = min(capacity, count)
+        guard taken > 0 else { return 0 }
+        unsafe bytes.withUnsafeBufferPointer { source in
+            guard let base = source.baseAddress else { return }
+            unsafe target.update(from: base + head, count: taken)
+        }
+        drop(taken)
+        return taken
+    }
+
+    /// Shows the bytes; `body` returns how many it used up.
+    mutating func consume(_ body: (Span<UInt8>) -> Int) {
+        let used = body(bytes.span.extracting(head..<bytes.count))
+        drop(min(max(0, used), count))
+    }
+
+    private mutating func drop(_ dropped: Int) {
+        head += dropped
+        guard head == bytes.count else { return }
+        head = 0
+        bytes.removeAll(keepingCapacity: bytes.capacity <= Self.capacityKept)
+    }
+}

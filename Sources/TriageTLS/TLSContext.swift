@@ -1,0 +1,105 @@
+// What all sessions of a listener (or of a client) share: certificate, key, trust, revocation, rules.
+// Loading checks everything that can be checked before the first connection. Knows no peer.
+
+internal import COpenSSL
+internal import CTriageShims
+internal import Synchronization
+package import TriageBase
+
+/// A loaded TLS configuration; immutable, shared by threads.
+///
+/// To replace certificates, make a new context for new connections. Sessions that the old one kept
+/// cannot be resumed in the new one, so a new revocation list holds for everyone who reconnects.
+// @unchecked Sendable: SSL_CTX is reference-counted and locked by OpenSSL; it is not configured any
+// more after init. The rest is immutable or behind a Mutex.
+@safe package final class TLSContext: @unchecked Sendable {
+    let pointer: OpaquePointer
+    let shared: SharedState
+    let role: TLSConfiguration.Role
+
+    /// When our own certificate expires; ``WallTime/distantFuture`` for a client without one.
+    package let certificateNotAfter: WallTime
+    /// When the first revocation list is due for an update; nil without lists. Past it, every peer is refused.
+    package let revocationNextUpdate: WallTime?
+
+    /// Loads and checks a configuration.
+    ///
+    /// - Parameter configuration: Paths and rules.
+    /// - Throws: ``TLSError``: the configuration cases; `.unavailable` when OpenSSL refuses.
+    package init(_ configuration: TLSConfiguration) throws(TLSError) {
+        let now = configuration.clock?() ?? .machine()
+        let owned = try ContextHandle(configuration.role)
+        try owned.limit()
+        if let chain = configuration.certificateChain {
+            guard let key = configuration.privateKey else {
+                throw .fileInvalid(path: chain, reason: "no private key is configured for it")
+            }
+            certificateNotAfter = try owned.loadIdentity(chain: chain, key: key, now: now)
+        } else {
+            certificateNotAfter = .distantFuture
+        }
+        try owned.loadTrust(configuration.trust, role: configuration.role)
+        if let path = configuration.revocationList {
+            revocationNextUpdate = try owned.loadRevocationList(path, now: now)
+        } else {
+            revocationNextUpdate = nil
+        }
+        owned.setRules(configuration.role)
+        shared = SharedState(clock: configuration.clock, revocationNextUpdate: revocationNextUpdate)
+        role = configuration.role
+        unsafe pointer = owned.take()
+    }
+
+    deinit {
+        shared.dropSession()
+        unsafe SSL_CTX_free(pointer)
+    }
+
+    /// Full handshakes and resumed ones that this context has completed as a server.
+    package var handshakeCounts: (full: Int, resumed: Int) {
+        let all = unsafe SSL_CTX_ctrl(pointer, SSL_CTRL_SESS_ACCEPT_GOOD, 0, nil)
+        let resumed = unsafe SSL_CTX_ctrl(pointer, SSL_CTRL_SESS_HIT, 0, nil)
+        return (all - resumed, resumed)
+    }
+}
+
+/// What the sessions of one context share beside OpenSSL's own state.
+@safe final class SharedState: Sendable {
+    let clock: (@Sendable () -> WallTime)?
+    let revocationNextUpdate: WallTime?
+    private let saved = Mutex(SavedSession())
+
+    /// The latest session that a server gave us to resume.
+    // @unchecked Sendable: only ever touched inside the Mutex; SSL_SESSION counts references atomically.
+    @safe private struct SavedSession: @unchecked Sendable {
+        var pointer: OpaquePointer?
+    }
+
+    init(clock: (@Sendable () -> WallTime)?, revocationNextUpdate: WallTime?) {
+        self.clock = clock
+        self.revocationNextUpdate = revocationNextUpdate
+    }
+
+    /// The time to judge certificates by.
+    var now: WallTime { clock?() ?? .machine() }
+
+    /// Keeps a session for the next connection; takes over one reference.
+    func saveSession(_ session: OpaquePointer) {
+        unsafe SSL_SESSION_free(swapSession(session))
+    }
+
+    /// Hands out the saved session with its reference: each is used once (RFC 8446 §C.4).
+    func takeSession() -> OpaquePointer? { unsafe swapSession(nil) }
+
+    func dropSession() { unsafe SSL_SESSION_free(swapSession(nil)) }
+
+    private func swapSession(_ new: OpaquePointer?) -> OpaquePointer? {
+        let new = unsafe SavedSession(pointer: new)
+        let old = saved.withLock { saved in
+            let old = saved
+            saved = new
+            return old
+        }
+        return unsafe old.pointer
+    }
+}

@@ -1,0 +1,211 @@
+// Where the daemon's configuration comes from: flag over environment over file over default. One
+// table names every setting, so that the three sources and their documentation cannot drift apart.
+
+internal import ArgumentParser
+internal import TriageIO
+internal import Yams
+
+/// A setting of the daemon.
+enum Setting: String, CaseIterable {
+    case data
+    case listen
+    case admin
+    case cert
+    case key
+    case clientCA = "client-ca"
+    case crl
+    case policy
+    case clientCertificates = "client-certificates"
+    case reactors
+    case snapshotRecords = "snapshot-records"
+    case snapshotMinutes = "snapshot-minutes"
+    case logLevel = "log-level"
+
+    /// The environment variable, such as `TRIAGED_CLIENT_CA`.
+    var environmentName: String {
+        "TRIAGED_" + rawValue.uppercased().replacing("-", with: "_")
+    }
+
+    /// The value when no source gives one; nil where one must be given.
+    var defaultValue: String? {
+        switch self {
+        case .listen: "127.0.0.1:8443"
+        case .admin: "127.0.0.1:8444"
+        case .crl: ""
+        case .clientCertificates: "required"
+        case .reactors: "1"
+        case .snapshotRecords: "1000000"
+        case .snapshotMinutes: "60"
+        case .logLevel: "info"
+        case .data, .cert, .key, .clientCA, .policy: nil
+        }
+    }
+}
+
+/// A setting's value and where it came from.
+struct SettingValue {
+    /// Which source gave it.
+    enum Source: String {
+        case flag, environment, file, `default`
+    }
+    var text: String
+    var source: Source
+}
+
+/// Why the configuration cannot be used, in words for whoever wrote it.
+struct ConfigurationError: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) {
+        self.description = description
+    }
+}
+
+/// The flags that `serve` and `check-config` share.
+struct SettingFlags: ParsableArguments {
+    @Option(name: .customLong("data"), help: "Folder of the journal and the snapshots.")
+    var data: String?
+    @Option(help: "HOST:PORT to serve gRPC on; port 0 picks one.")
+    var listen: String?
+    @Option(help: "HOST:PORT for /livez, /readyz and /metrics: plaintext, loopback only.")
+    var admin: String?
+    @Option(help: "Server certificate chain, PEM.")
+    var cert: String?
+    @Option(help: "Its private key, PEM.")
+    var key: String?
+    @Option(
+        name: .customLong("client-ca"),
+        help: "Certificates that client certificates must chain to, PEM.")
+    var clientCA: String?
+    @Option(help: "Revoked client certificates, PEM. Checked for every client when given.")
+    var crl: String?
+    @Option(help: "Who may do what: YAML, read again on SIGHUP.")
+    var policy: String?
+    @Option(
+        name: .customLong("client-certificates"),
+        help: "required, or optional: then a client without one may call Health only.")
+    var clientCertificates: String?
+    @Option(help: "Threads that serve connections.")
+    var reactors: String?
+    @Option(name: .customLong("snapshot-records"), help: "Take a snapshot after this many records.")
+    var snapshotRecords: String?
+    @Option(name: .customLong("snapshot-minutes"), help: "Take a snapshot after this many minutes.")
+    var snapshotMinutes: String?
+    @Option(name: .customLong("log-level"), help: "debug, info, warning or error.")
+    var logLevel: String?
+    @Option(help: "Configuration file: YAML, the flags' names as keys.")
+    var config: String?
+
+    private func flag(_ setting: Setting) -> String? {
+        switch setting {
+        case .data: data
+        case .listen: listen
+        case .admin: admin
+        case .cert: cert
+        case .key: key
+        case .clientCA: clientCA
+        case .crl: crl
+        case .policy: policy
+        case .clientCertificates: clientCertificates
+        case .reactors: reactors
+        case .snapshotRecords: snapshotRecords
+        case .snapshotMinutes: snapshotMinutes
+        case .logLevel: logLevel
+        }
+    }
+
+    /// Gathers every setting from its highest source.
+    ///
+    /// - Parameter environment: Looks up an environment variable.
+    /// - Returns: A value for each setting that has one.
+    /// - Throws: `ConfigurationError` when the file cannot be used.
+    func resolve(
+        environment: (String) -> String?
+    ) throws(ConfigurationError) -> [Setting: SettingValue] {
+        var values: [Setting: SettingValue] = [:]
+        let path = config ?? environment("TRIAGED_CONFIG")
+        let file =
+            try path.map { path throws(ConfigurationError) in
+                try SettingsFile.read(path: path)
+            } ?? [:]
+        for setting in Setting.allCases {
+            if let text = flag(setting) {
+                values[setting] = SettingValue(text: text, source: .flag)
+            } else if let text = environment(setting.environmentName) {
+                values[setting] = SettingValue(text: text, source: .environment)
+            } else if let text = file[setting] {
+                values[setting] = SettingValue(text: text, source: .file)
+            } else if let text = setting.defaultValue {
+                values[setting] = SettingValue(text: text, source: .default)
+            }
+        }
+        return values
+    }
+}
+
+/// The configuration file: a YAML mapping of settings to scalars.
+enum SettingsFile {
+    /// Reads and checks the file.
+    ///
+    /// - Throws: `ConfigurationError` naming file, line and column.
+    static func read(path: String) throws(ConfigurationError) -> [Setting: String] {
+        let root = try YAMLFile.compose(path: path)
+        guard let mapping = root.mapping else {
+            throw YAMLFile.problem(path, root, "expected a mapping of settings to values")
+        }
+        var values: [Setting: String] = [:]
+        for (key, value) in mapping {
+            guard let name = key.scalar?.string, let setting = Setting(rawValue: name) else {
+                let known = Setting.allCases.map(\.rawValue).joined(separator: ", ")
+                throw YAMLFile.problem(path, key, "unknown setting; known are \(known)")
+            }
+            guard let text = value.scalar?.string else {
+                throw YAMLFile.problem(path, value, "\(name) takes one value")
+            }
+            if values.updateValue(text, forKey: setting) != nil {
+                throw YAMLFile.problem(path, key, "\(name) is given twice")
+            }
+        }
+        return values
+    }
+}
+
+/// Reads YAML with errors that name line and column.
+enum YAMLFile {
+    /// Parses a file into a node tree.
+    static func compose(path: String) throws(ConfigurationError) -> Node {
+        let text: String
+        do {
+            text = try TextFile.read(path: path, bytesMax: 16 << 20)
+        } catch {
+            throw ConfigurationError("\(path): cannot be read: \(error)")
+        }
+        let root: Node?
+        do {
+            root = try Yams.compose(yaml: text)
+        } catch let error as YamlError {
+            throw ConfigurationError("\(path):\(describe(error))")
+        } catch {
+            throw ConfigurationError("\(path): is not YAML")
+        }
+        guard let root else { throw ConfigurationError("\(path): is empty") }
+        return root
+    }
+
+    /// An error at a node of a file.
+    static func problem(_ path: String, _ node: Node, _ what: String) -> ConfigurationError {
+        guard let mark = node.mark else { return ConfigurationError("\(path): \(what)") }
+        return ConfigurationError("\(path):\(mark.line):\(mark.column): \(what)")
+    }
+
+    private static func describe(_ error: YamlError) -> String {
+        switch error {
+        case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
+            .composer(_, let problem, let mark, _):
+            "\(mark.line):\(mark.column): \(problem)"
+        case .duplicatedKeysInMapping(_, let context):
+            "\(context.mark.line):\(context.mark.column): a key is given twice"
+        default: " is not YAML"
+        }
+    }
+}

@@ -70,24 +70,6 @@ struct GlobalOptions: ParsableArguments {
     }
 }
 
-/// A `HOST:PORT`.
-struct Endpoint: Equatable {
-    var host: String
-    var port: UInt16
-
-    /// Splits at the last colon; brackets around an IPv6 address are taken off.
-    init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":"),
-            let port = UInt16(text[text.index(after: colon)...])
-        else { return nil }
-        var host = String(text[..<colon])
-        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
-        guard !host.isEmpty else { return nil }
-        self.host = host
-        self.port = port
-    }
-}
-
 /// A fresh request id, or the one that the user gave to repeat a call safely.
 enum RequestIDText {
     /// A random (version 4) UUID.

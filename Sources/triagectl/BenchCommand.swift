@@ -1,0 +1,5 @@
+internal import ArgumentParser
+
+struct BenchCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "bench")
+}

@@ -90,10 +90,23 @@ let package = Package(
             ],
             swiftSettings: settings),
 
-        // Tests: one target per module.
+        // A server on the real transport with the methods that wire tests and benchmarks call; not shipped.
+        .target(
+            name: "CBenchEcho", dependencies: ["CProtobufC"], path: "Tests/CBenchEcho"),
+        .executableTarget(
+            name: "triage-echo",
+            dependencies: [
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageTransport", "CBenchEcho",
+            ],
+            path: "Tests/EchoServer",
+            swiftSettings: settings),
+
+        // Tests: one target per module, and what several of them need.
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
         testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),
         testTarget("TriageJournalTests", ["TriageBase", "TriageIO", "TriageJournal"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
+        testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
     ]
 )

@@ -70,3 +70,28 @@ package struct RPCError: Error, Equatable, Sendable {
         self.retryAfterMilliseconds = retryAfterMilliseconds
     }
 }
+
+extension StatusCode {
+    /// The name as metrics write it, `DeadlineExceeded`.
+    package var title: String {
+        switch self {
+        case .ok: "OK"
+        case .cancelled: "Canceled"
+        case .unknown: "Unknown"
+        case .invalidArgument: "InvalidArgument"
+        case .deadlineExceeded: "DeadlineExceeded"
+        case .notFound: "NotFound"
+        case .alreadyExists: "AlreadyExists"
+        case .permissionDenied: "PermissionDenied"
+        case .resourceExhausted: "ResourceExhausted"
+        case .failedPrecondition: "FailedPrecondition"
+        case .aborted: "Aborted"
+        case .outOfRange: "OutOfRange"
+        case .unimplemented: "Unimplemented"
+        case .internal: "Internal"
+        case .unavailable: "Unavailable"
+        case .dataLoss: "DataLoss"
+        case .unauthenticated: "Unauthenticated"
+        }
+    }
+}

@@ -131,4 +131,7 @@ package struct HTTP2Counters: Sendable {
     package var streamsOpened = 0
     /// DATA frames sent.
     package var dataFramesSent = 0
+
+    /// Nothing done yet.
+    package init() {}
 }

@@ -19,6 +19,8 @@ package struct ReadyEvent: Equatable, Sendable {
     package let token: UInt64
     /// Bytes, a connection, or the end of the stream can be read.
     package let isReadable: Bool
+    /// The peer sends nothing more: reading must go on until it says so.
+    package let isEnded: Bool
     /// Bytes can be written, or a connect has ended.
     package let isWritable: Bool
     /// The connection is broken or closed both ways.
@@ -46,12 +48,13 @@ private struct Descriptor: ~Copyable {
 
     /// Makes an empty set.
     ///
-    /// - Parameter eventsMax: Most events that one wait reports.
+    /// - Parameters:
+    ///   - wakeUp: The door, made before, so that other threads can have it.
+    ///   - eventsMax: Most events that one wait reports.
     /// - Throws: ``SocketError`` when the kernel has no descriptors left.
     ///
-    /// Source: epoll_create1(2), eventfd(2).
-    package init(eventsMax: Int = 256) throws(SocketError) {
-        let wakeUp = try WakeUp()
+    /// Source: epoll_create1(2), epoll_ctl(2).
+    package init(_ wakeUp: WakeUp, eventsMax: Int = 256) throws(SocketError) {
         let descriptor = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard descriptor >= 0 else { throw SocketError.last("epoll_create1") }
         let epoll = Descriptor(owning: descriptor)
@@ -127,6 +130,7 @@ private struct Descriptor: ~Copyable {
         return ReadyEvent(
             token: unsafe event.data.u64,
             isReadable: bits & (EPOLLIN.rawValue | EPOLLRDHUP.rawValue) != 0,
+            isEnded: bits & EPOLLRDHUP.rawValue != 0,
             isWritable: bits & EPOLLOUT.rawValue != 0,
             isBroken: bits & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0)
     }
@@ -151,7 +155,12 @@ package final class WakeUp: Sendable {
     let descriptor: Int32
     private let isSleeping = Atomic<Bool>(false)
 
-    init() throws(SocketError) {
+    /// Makes the door of one loop.
+    ///
+    /// - Throws: ``SocketError`` when the kernel has no descriptors left.
+    ///
+    /// Source: eventfd(2).
+    package init() throws(SocketError) {
         descriptor = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))
         guard descriptor >= 0 else { throw SocketError.last("eventfd") }
     }

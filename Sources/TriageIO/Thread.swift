@@ -3,10 +3,11 @@
 
 import CTriageShims
 import Glibc
+import Synchronization
 import TriageBase
 
-/// One thread of the process, joined before it is dropped.
-package struct Thread: ~Copyable {
+/// One thread of the process; join it once.
+package final class Thread: Sendable {
     // The closure crosses to the C entry point in a retained box, which the entry point consumes.
     private final class Box: Sendable {
         let name: String
@@ -21,6 +22,7 @@ package struct Thread: ~Copyable {
     }
 
     private let handle: pthread_t
+    private let isJoined = Atomic<Bool>(false)
 
     /// Starts a thread.
     ///
@@ -59,11 +61,55 @@ package struct Thread: ~Copyable {
         self.handle = handle
     }
 
-    /// Waits until the thread has ended.
+    deinit { if !isJoined.load(ordering: .relaxed) { pthread_detach(handle) } }
+
+    /// Waits until the thread has ended; a second call returns at once.
     ///
     /// Source: pthread_join(3).
-    package consuming func join() {
+    package func join() {
+        guard !isJoined.exchange(true, ordering: .relaxed) else { return }
         let code = pthread_join(handle, nil)
-        invariant(code == 0, "a thread is joined once, by another one")
+        invariant(code == 0, "a thread is joined by another one")
+    }
+}
+
+/// Lets one thread wait until others have arrived.
+package final class Latch: Sendable {
+    private let descriptor: Int32
+
+    /// Makes a latch at which nobody has arrived.
+    ///
+    /// - Throws: ``SocketError`` when the kernel has no descriptors left.
+    ///
+    /// Source: eventfd(2) EFD_SEMAPHORE.
+    package init() throws(SocketError) {
+        descriptor = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC | EFD_SEMAPHORE))
+        guard descriptor >= 0 else { throw SocketError.last("eventfd") }
+    }
+
+    deinit { if descriptor >= 0 { _ = close(descriptor) } }
+
+    /// Arrives.
+    package func arrive() {
+        var one: UInt64 = 1
+        _ = unsafe write(descriptor, &one, 8)
+    }
+
+    /// Waits for so many arrivals, each at most so long.
+    ///
+    /// - Parameters:
+    ///   - count: Arrivals, each counted once.
+    ///   - milliseconds: Longest wait for the next one; negative: for ever.
+    /// - Returns: False when one did not come in time.
+    package func wait(for count: Int, milliseconds: Int32) -> Bool {
+        var arrived = 0
+        while arrived < count {
+            var watched = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            let ready = unsafe poll(&watched, 1, milliseconds)
+            if ready == 0 { return false }
+            var one: UInt64 = 0
+            if unsafe read(descriptor, &one, 8) == 8 { arrived += 1 }
+        }
+        return true
     }
 }

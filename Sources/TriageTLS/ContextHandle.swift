@@ -169,10 +169,10 @@ internal import TriageBase
     // MARK: Rules
 
     /// Installs verification, protocol selection, resumption and message counting.
-    func setRules(_ role: TLSConfiguration.Role) {
+    func setRules(_ configuration: TLSConfiguration) {
         unsafe SSL_CTX_set_msg_callback(pointer, onMessage)
         unsafe SSL_CTX_sess_set_new_cb(pointer, onNewSession)
-        switch role {
+        switch configuration.role {
         case .server(let clientCertificate):
             let mode =
                 switch clientCertificate {
@@ -189,7 +189,7 @@ internal import TriageBase
                 pointer, Int(SSL_SESS_CACHE_SERVER))
         case .client:
             unsafe SSL_CTX_set_verify(pointer, Int32(SSL_VERIFY_PEER), onVerify)
-            let offer: [UInt8] = [2, UInt8(ascii: "h"), UInt8(ascii: "2")]
+            let offer = configuration.offeredProtocols.flatMap { [UInt8($0.utf8.count)] + $0.utf8 }
             // Fails only for want of memory; the handshake then ends with `.noCommonProtocol`.
             _ = unsafe SSL_CTX_set_alpn_protos(pointer, offer, UInt32(offer.count))
             _ = unsafe CTriageShims_SSL_CTX_set_session_cache_mode(

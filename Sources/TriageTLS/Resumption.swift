@@ -7,7 +7,9 @@ internal import TriageBase
 
 /// The deadline that is attached to an `SSL_SESSION`.
 enum Resumption {
-    /// The place of the deadline among a session's extra data. Copied along when OpenSSL copies a session.
+    /// The place of the deadline among a session's extra data.
+    ///
+    /// OpenSSL copies it along when it copies a session.
     private static let index = CRYPTO_get_ex_new_index(
         CRYPTO_EX_INDEX_SSL_SESSION, 0, nil, nil, nil, nil)
 

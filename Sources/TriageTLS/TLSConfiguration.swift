@@ -2,7 +2,9 @@
 
 package import TriageBase
 
-/// What a ``TLSContext`` is made from. Paths are of PEM files.
+/// What a ``TLSContext`` is made from.
+///
+/// Paths are of PEM files.
 package struct TLSConfiguration: Sendable {
     /// Whether a server's clients must present a certificate.
     package enum ClientCertificate: Sendable {
@@ -28,6 +30,11 @@ package struct TLSConfiguration: Sendable {
     /// For tests and simulation, which must not wait for a certificate to expire.
     package var clock: (@Sendable () -> WallTime)?
 
+    /// What a client offers in ALPN.
+    ///
+    /// Every session but one that agreed on `h2` is refused.
+    package var offeredProtocols = ["h2"]
+
     /// A server's configuration.
     ///
     /// - Parameters:
@@ -36,6 +43,7 @@ package struct TLSConfiguration: Sendable {
     ///   - clientTrust: The authorities of clients.
     ///   - crl: Revocation lists of all these authorities; nil checks no revocation.
     ///   - clientCertificate: Whether clients must present one.
+    /// - Returns: The configuration; nothing is read yet.
     package static func server(
         certificateChain: String, privateKey: String, clientTrust: String, crl: String?,
         clientCertificate: ClientCertificate
@@ -52,6 +60,7 @@ package struct TLSConfiguration: Sendable {
     ///   - privateKey: The leaf's key; nil exactly when there is no certificate.
     ///   - serverTrust: The authorities of the server.
     ///   - serverName: The DNS name or IP address that the server's certificate must be for.
+    /// - Returns: The configuration; nothing is read yet.
     package static func client(
         certificateChain: String?, privateKey: String?, serverTrust: String, serverName: String
     ) -> TLSConfiguration {

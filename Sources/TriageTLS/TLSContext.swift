@@ -19,7 +19,9 @@ package import TriageBase
 
     /// When our own certificate expires; ``WallTime/distantFuture`` for a client without one.
     package let certificateNotAfter: WallTime
-    /// When the first revocation list is due for an update; nil without lists. Past it, every peer is refused.
+    /// When the first revocation list is due for an update; nil without lists.
+    ///
+    /// Past it every peer is refused, so alarm before.
     package let revocationNextUpdate: WallTime?
 
     /// Loads and checks a configuration.
@@ -44,7 +46,7 @@ package import TriageBase
         } else {
             revocationNextUpdate = nil
         }
-        owned.setRules(configuration.role)
+        owned.setRules(configuration)
         shared = SharedState(clock: configuration.clock, revocationNextUpdate: revocationNextUpdate)
         role = configuration.role
         unsafe pointer = owned.take()

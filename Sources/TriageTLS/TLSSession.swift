@@ -248,6 +248,18 @@ package enum ReadStep: Equatable, Sendable {
         return fail(entry.isPeerAlert ? .alertReceived(entry.text) : .protocolViolation(entry.text))
     }
 
+    /// Changes the keys that we send with; the message that says so joins the output.
+    ///
+    /// - Throws: ``TLSError``: `.protocolViolation` before the handshake is complete.
+    ///
+    /// Source: RFC 8446 §4.6.3; SSL_key_update(3).
+    package func updateKeys() throws(TLSError) {
+        OpenSSLErrorQueue.clear()
+        guard unsafe SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1,
+            unsafe SSL_do_handshake(ssl) == 1
+        else { throw recordFailure() }
+    }
+
     /// Puts close_notify into the output; the session stays resumable.
     ///
     /// Source: SSL_shutdown(3).

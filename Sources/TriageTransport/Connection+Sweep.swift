@@ -1,0 +1,136 @@
+// What time does to a connection: once a second each is looked at for what it failed to do. And drain,
+// which ends a connection without losing a call. Time is handed in, as everywhere in this machine.
+
+import TriageBase
+import TriageGRPC
+import TriageHTTP2
+import TriageTLS
+
+extension Connection {
+    private func has(_ milliseconds: Int64, passedSince start: MonotonicTime) -> Bool {
+        core.now.nanoseconds(since: start) > UInt64(milliseconds) * 1_000_000
+    }
+
+    /// Checks everything on this connection that has a time limit of its own but no timer.
+    func sweep() {
+        guard !isEnding else { return }
+        if wire.isHandshaking {
+            if has(core.limits.handshakeMillisecondsMax, passedSince: acceptedAt) {
+                time(.handshakeTime)
+            }
+            return
+        }
+        if !hasSettings {
+            if has(core.limits.prefaceMillisecondsMax, passedSince: openedAt) { time(.prefaceTime) }
+            return
+        }
+        sweepHeaders()
+        sweepOutput()
+        sweepIdle()
+        if case .noticed(let since) = drainPhase, has(Self.noticeMilliseconds, passedSince: since) {
+            drainAcknowledged()
+        }
+    }
+
+    private func time(_ kind: LimitKind) {
+        core.metrics.count(kind)
+        end(kind.label, .noError, debug: "timeout")
+    }
+
+    private func sweepHeaders() {
+        guard http2.isReceivingHeaders else {
+            headersSince = nil
+            return
+        }
+        let since = headersSince ?? core.now
+        headersSince = since
+        if has(core.limits.headerBlockMillisecondsMax, passedSince: since) {
+            time(.headerBlockTime)
+        }
+    }
+
+    private func sweepOutput() {
+        if wire.tls.outputCount > 0,
+            has(core.limits.stalledStreamMillisecondsMax * 2, passedSince: sentAt)
+        {
+            return time(.stalledSocket)
+        }
+        guard http2.bufferedBytes > 0 else { return }
+        for slot in openCalls {
+            let slot = Int(slot)
+            guard let stream = core.calls[slot].stream else { continue }
+            let buffered = http2.bufferedBytes(stream)
+            if buffered == 0 || buffered != core.calls[slot].stalledBytes {
+                core.calls[slot].stalledBytes = buffered
+                core.calls[slot].movedAt = core.now
+            } else if has(
+                core.limits.stalledStreamMillisecondsMax, passedSince: core.calls[slot].movedAt)
+            {
+                core.metrics.count(.stalledStream)
+                http2.reset(stream, .cancel)
+                markDirty()
+            }
+        }
+    }
+
+    private func sweepIdle() {
+        let opened = http2.counters.streamsOpened
+        if http2.openStreamCount > 0 || opened != streamsSeen {
+            streamsSeen = opened
+            activeAt = core.now
+        } else if has(core.limits.idleMillisecondsMax, passedSince: activeAt) {
+            core.metrics.count(.idleTime)
+            end(LimitKind.idleTime.label, .noError, debug: "idle")
+        }
+    }
+
+    // MARK: Drain
+
+    /// How long the answer to the notice's ping may take, milliseconds.
+    private static let noticeMilliseconds: Int64 = 1_000
+    private static let drainPing: UInt64 = 0x6472_6169_6E00_0000  // "drain"
+
+    /// Announces the end: streams on their way are still served.
+    ///
+    /// Source: RFC 9113 §6.8; grpc-go's server drains in the same two steps.
+    func beginDrain() {
+        guard case .none = drainPhase, !isEnding else { return }
+        if wire.isHandshaking { return end("draining") }
+        drainPhase = .noticed(since: core.now)
+        do throws(HTTP2Error) {
+            try http2.shutdownNotice()
+            try http2.ping(Self.drainPing)
+        } catch {
+            end("draining")
+        }
+        markDirty()
+    }
+
+    /// A round trip after the notice: no stream opened before it is on its way any more.
+    func drainAcknowledged() {
+        guard case .noticed = drainPhase, !isEnding else { return }
+        drainPhase = .final
+        do throws(HTTP2Error) {
+            try http2.goAway(.noError, debug: "draining")
+        } catch {
+            end("draining")
+        }
+        markDirty()
+    }
+
+    /// The grace is over: what is still open ends now.
+    func finishDrain() {
+        guard !isEnding else { return }
+        for slot in openCalls {
+            let slot = Int(slot)
+            guard core.calls[slot].machine.isOpen, let stream = core.calls[slot].stream else {
+                continue
+            }
+            core.metrics.count(.drainTime)
+            core.end(slot, self, stream, WireError.draining)
+            core.notifyCancelled(slot, .drained)
+        }
+        flush()
+        end("drained", .noError, debug: "draining")
+    }
+}

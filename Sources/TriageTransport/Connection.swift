@@ -1,0 +1,318 @@
+// One client's connection as a byte machine: ciphertext in, calls to the handler, ciphertext out. Joins
+// TLS, HTTP/2 and gRPC. No socket, no clock: the reactor moves the bytes and sets the time, so that the
+// machine can be tested and fuzzed without either.
+//
+//     handshaking ──complete──▶ open ──end(…)──▶ ending (output leaves, nothing is read) ──▶ removed
+//          └────────────────end(…)────────────────┘
+
+import TriageBase
+import TriageGRPC
+import TriageHTTP2
+import TriageTLS
+
+/// The server's side of one connection.
+///
+/// - Isolation: confined to its reactor's thread.
+final class Connection {
+    /// A stream with more queued bytes than this asks its handler to wait.
+    static let highWaterBytes = 64 << 10
+
+    let core: ServerCore
+    let wire: Wire
+    let admission: Admission
+    /// Place in the core's table.
+    private(set) var index = -1
+    /// Without a principal until the handshake is complete, and after it if none was presented.
+    private(set) var peer = PeerContext(principal: nil)
+    /// The peer counts against its identity's limit.
+    private var isIdentified = false
+    /// Slots of the connection's calls.
+    var openCalls: [Int32] = []
+    var longLivedCount = 0
+    /// Listed in `core.dirty`.
+    private var isDirty = false
+    /// Nothing is read any more; the connection goes when its output has left.
+    private(set) var isEnding = false
+
+    private var abuse: AbuseLimits
+    private var heldOutput = 0
+    private var turn: UInt64 = 0
+    private var newCalls = 0
+
+    // What the sweep compares, see Connection+Sweep.swift.
+    let acceptedAt: MonotonicTime
+    var openedAt: MonotonicTime
+    var activeAt: MonotonicTime
+    var headersSince: MonotonicTime?
+    var sentAt: MonotonicTime
+    var hasSettings = false
+    var streamsSeen = 0
+    var drainPhase = DrainPhase.none
+
+    /// How far a drain has come on this connection.
+    enum DrainPhase {
+        case none
+        /// The notice is out; streams on their way are still taken until the answer to our ping.
+        case noticed(since: MonotonicTime)
+        /// The final GOAWAY is out.
+        case final
+    }
+
+    /// Puts a connection into the core's table; its SETTINGS wait for the handshake.
+    init(_ core: ServerCore, _ wire: Wire, _ admission: Admission) {
+        self.core = core
+        self.wire = wire
+        self.admission = admission
+        abuse = AbuseLimits(now: core.now)
+        acceptedAt = core.now
+        openedAt = core.now
+        activeAt = core.now
+        sentAt = core.now
+        index = core.add(self)
+    }
+
+    var http2: HTTP2Session { wire.http2 }
+
+    // MARK: Input
+
+    /// What is left to do after ``process()``.
+    enum Progress {
+        /// Nothing, until bytes come.
+        case idle
+        /// More of what came, in the next turn: this one is used up.
+        case more
+    }
+
+    /// Goes on with the handshake; true when it is over, one way or the other.
+    func advanceHandshake() -> Bool {
+        guard wire.isHandshaking, !isEnding else { return true }
+        markDirty()
+        switch wire.handshake() {
+        case .needsInput: return false
+        case .complete:
+            openedAt = core.now
+            activeAt = core.now
+            handshakeCompleted()
+        case .failed(let error):
+            core.metrics.handshakesFailed += 1
+            end(error.description)
+        }
+        return true
+    }
+
+    private func handshakeCompleted() {
+        if wire.tls.resumed {
+            core.metrics.handshakesResumed += 1
+        } else {
+            core.metrics.handshakesFull += 1
+        }
+        let principal = wire.tls.peerPrincipal
+        peer = PeerContext(principal: principal)
+        guard let principal else { return }
+        isIdentified = admission.identify(principal)
+        if !isIdentified {
+            core.metrics.count(.connectionsPerIdentity)
+            end(
+                "too many connections of one identity", .enhanceYourCalm,
+                debug: "connections_per_identity")
+        }
+    }
+
+    /// Decrypts and handles what has come, up to what one turn may bring.
+    func process() -> Progress {
+        if turn != core.metrics.turns {
+            turn = core.metrics.turns
+            newCalls = 0
+        }
+        var buffer: [UInt8] = []
+        swap(&buffer, &core.plaintext)
+        defer { swap(&buffer, &core.plaintext) }
+        while !isEnding {
+            if newCalls >= core.limits.newCallsPerTurnMax {
+                core.metrics.count(.newCallsPerTurn)
+                return .more
+            }
+            switch wire.read(into: &buffer) {
+            case .events(let count):
+                handleEvents(buffer.span.extracting(first: count))
+                core.startTimers()
+                if let kind = abuse.judge(http2.counters, at: core.now) { endForAbuse(kind) }
+                // Windows that opened, answers to PING and SETTINGS: there may be something to send.
+                markDirty()
+            case .needsInput:
+                return .idle
+            case .closed:
+                end("the peer closed TLS")
+            case .failed(let reason):
+                end(reason)
+            }
+        }
+        return .idle
+    }
+
+    private func endForAbuse(_ kind: LimitKind) {
+        core.metrics.count(kind)
+        let debug: StaticString =
+            switch kind {
+            case .pings: "too_many_pings"
+            case .resets: "too_many_resets"
+            case .provokedResets: "too_many_errors"
+            case .settings: "too_many_settings"
+            case .emptyFrames: "too_many_empty_frames"
+            default: "too_many_frames"
+            }
+        end(kind.label, .enhanceYourCalm, debug: debug)
+    }
+
+    /// Handles the events of one batch; DATA lies in `plaintext`.
+    private func handleEvents(_ plaintext: Span<UInt8>) {
+        let events = http2.events
+        guard !events.isEmpty else { return }
+        let headers = http2.headers
+        var position = 0
+        while position < events.count, !isEnding {
+            switch events[position] {
+            case .headers(let stream, let block):
+                newCalls += 1
+                callBegan(stream, block, headers)
+            case .data(let stream, let offset, let count):
+                var ended = false
+                if position + 1 < events.count, case .endStream(let next) = events[position + 1],
+                    next.id == stream.id
+                {
+                    ended = true
+                    position += 1
+                }
+                bodyReceived(
+                    stream, plaintext.extracting(offset..<(offset + count)), ended: ended)
+            case .endStream(let stream):
+                inputEnded(stream)
+            case .streamClosed(let stream, _):
+                streamClosed(stream)
+            case .outputDrained(let stream):
+                let slot = http2.userData(stream) - 1
+                if slot >= 0, core.calls[slot].machine.isOpen {
+                    core.handlerWasCalled = true
+                    core.handler?.streamWritable(core.id(slot))
+                }
+            case .settingsReceived: hasSettings = true
+            case .pingAcknowledged: drainAcknowledged()
+            case .trailers, .informational, .goAwayReceived, .settingsAcknowledged:
+                // Request trailers carry nothing that gRPC knows; endStream follows. A client's GOAWAY
+                // announces that it opens no more streams: idle time and wantsRead see to the rest.
+                break
+            }
+            position += 1
+        }
+        http2.clearEvents()
+    }
+
+    // MARK: Output
+
+    /// Lists the connection for the flush at the end of the turn.
+    @inline(__always)
+    func markDirty() {
+        guard !isDirty else { return }
+        isDirty = true
+        core.dirty.append(index)
+    }
+
+    /// Frames and encrypts what can be sent, and handles what that brought about.
+    func flush() {
+        isDirty = false
+        if !isEnding, let reason = wire.seal(&core.staging, limit: core.limits.outputBytesMax) {
+            end(reason)
+        }
+        handleEvents(Span())
+        let held = http2.bufferedBytes
+        core.outputBytesHeld += held - heldOutput
+        heldOutput = held
+        if !isEnding, !wire.isHandshaking, !http2.wantsRead, !http2.wantsWrite {
+            end("the streams are done")
+        }
+    }
+
+    /// True when more can be framed as soon as the socket has taken what waits.
+    var hasMoreOutput: Bool { !isEnding && !wire.isHandshaking && http2.wantsWrite }
+
+    /// A whole unary reply.
+    @inline(__always)
+    func reply(
+        _ stream: HTTP2Stream, _ head: HeaderFields, _ message: [UInt8], trailers: HeaderFields
+    ) {
+        sendHead(stream, head)
+        http2.submitData(
+            stream, message, prefix: DataPrefix(flag: 0, length: UInt32(message.count)))
+        http2.submitTrailers(stream, trailers)
+        markDirty()
+    }
+
+    func sendHead(_ stream: HTTP2Stream, _ head: HeaderFields) {
+        submit(stream, head, endStream: false)
+    }
+
+    /// One header block that is the whole reply.
+    func sendWhole(_ stream: HTTP2Stream, _ fields: HeaderFields) {
+        submit(stream, fields, endStream: true)
+    }
+
+    private func submit(_ stream: HTTP2Stream, _ fields: HeaderFields, endStream: Bool) {
+        do throws(HTTP2Error) {
+            try http2.submitHeaders(stream, fields, endStream: endStream)
+        } catch {
+            // Memory ran out, or the stream cannot take headers: it must not hang.
+            http2.reset(stream, .internalError)
+        }
+        markDirty()
+    }
+
+    /// Queues one message; returns how many bytes the stream holds now.
+    func send(_ stream: HTTP2Stream, _ message: [UInt8]) -> Int {
+        http2.submitData(
+            stream, message, prefix: DataPrefix(flag: 0, length: UInt32(message.count)))
+        markDirty()
+        return http2.bufferedBytes(stream)
+    }
+
+    func sendTrailers(_ stream: HTTP2Stream, _ fields: HeaderFields) {
+        http2.submitTrailers(stream, fields)
+        markDirty()
+    }
+
+    // MARK: End
+
+    /// Ends the connection: its calls are cancelled, a last GOAWAY and close_notify leave.
+    ///
+    /// - Parameters:
+    ///   - reason: For the log; public.
+    ///   - code: Sent as GOAWAY, if given.
+    ///   - debug: Its debug text.
+    func end(_ reason: String, _ code: HTTP2ErrorCode? = nil, debug: StaticString = "") {
+        guard !isEnding else { return }
+        if let code, !wire.isHandshaking {
+            // Failures mean that memory ran out: then the close alone has to do.
+            try? http2.goAway(code, debug: debug)
+            _ = wire.seal(&core.staging, limit: core.limits.outputBytesMax * 2)
+        }
+        isEnding = true
+        endReason = reason
+        wire.tls.close()
+        while let slot = openCalls.last {
+            if core.calls[Int(slot)].machine.isOpen { core.cancelled(Int(slot), .byClient) }
+            release(Int(slot))
+        }
+        markDirty()
+    }
+
+    /// Why the connection ended.
+    private(set) var endReason = ""
+
+    /// Leaves the core's table; the last call on a connection.
+    func remove() {
+        end("the socket is gone")
+        admission.close(isIdentified ? peer.principal : nil)
+        core.outputBytesHeld -= heldOutput
+        heldOutput = 0
+        core.remove(index)
+    }
+}

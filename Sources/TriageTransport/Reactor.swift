@@ -1,0 +1,396 @@
+// One thread that serves: waits for sockets, moves bytes between them and the connections, runs jobs, and
+// flushes each connection once a turn. All system calls of the server's hot path start here.
+
+import TriageBase
+import TriageGRPC
+import TriageHTTP2
+import TriageIO
+import TriageTLS
+
+/// A connection and its socket.
+private final class Channel {
+    let socket: Socket
+    let connection: Connection
+    /// The socket may have bytes: it was reported and not yet read to the end.
+    var mayRead = false
+    /// The peer has ended its side: a short read does not mean that nothing follows.
+    var sawEnd = false
+    /// Ciphertext that a full turn left in the TLS session.
+    var hasLeftover = false
+    var isQueuedForHandshake = false
+    var isResumed = false
+    /// Reading waits for the output to shrink.
+    var isPaused = false
+    /// Our side is shut down; the peer's bytes are thrown away until it closes.
+    var lingersSince: MonotonicTime?
+
+    init(_ socket: consuming Socket, _ connection: Connection) {
+        self.socket = socket
+        self.connection = connection
+    }
+}
+
+/// One event loop of a server.
+///
+/// - Isolation: everything runs on its thread; others reach it through the mailbox.
+final class Reactor {
+    private let core: ServerCore
+    private let clock: any TimeSource
+    private let mailbox: Mailbox
+    private let admission: Admission
+    private var loop: EventLoop
+    private var listener: Socket?
+    private var tls: TLSContext
+
+    private var channels: [Channel?] = []
+    private var resumed: [Channel] = []
+    private var handshakes: [Channel] = []
+    private var input = [UInt8](repeating: 0, count: 64 << 10)
+    private var flushing: [Int] = []
+    private var sweptAt: MonotonicTime
+    private var drainingSince: MonotonicTime?
+    private var isDone = false
+
+    private static let listenerToken: UInt64 = 0
+    private static let sweepNanoseconds: UInt64 = 1_000_000_000
+    /// How long a connection that we ended may keep its socket, milliseconds.
+    private static let lingerNanoseconds: UInt64 = 2_000_000_000
+    /// How often one turn flushes again because flushing made handlers send.
+    private static let flushRoundsMax = 4
+
+    init(
+        _ core: ServerCore, _ clock: any TimeSource, _ mailbox: Mailbox, _ admission: Admission,
+        _ wakeUp: WakeUp, _ listener: consuming Socket, _ tls: TLSContext
+    ) throws(SocketError) {
+        let loop = try EventLoop(wakeUp)
+        try loop.add(listener.descriptor, token: Self.listenerToken, .whileReadable)
+        self.core = core
+        self.clock = clock
+        self.mailbox = mailbox
+        self.admission = admission
+        self.loop = loop
+        self.listener = consume listener
+        self.tls = tls
+        sweptAt = core.now
+    }
+
+    /// Serves until a drain is complete.
+    func run() {
+        while !isDone { turn() }
+    }
+
+    // MARK: A turn
+
+    private func turn() {
+        let mailbox = mailbox
+        let count = loop.wait(milliseconds: waitMilliseconds()) { mailbox.isEmpty }
+        core.now = clock.monotonicTime()
+        for index in 0..<count { handle(loop.event(index)) }
+        resumeChannels()
+        advanceHandshakes()
+        runJobs()
+        core.deliver()
+        core.expireCalls()
+        if core.now.nanoseconds(since: sweptAt) >= Self.sweepNanoseconds { sweep() }
+        endHandlerTurn()
+        core.observe(at: clock.monotonicTime())
+        flushAll()
+        if drainingSince != nil, core.metrics.connectionsOpen == 0 { isDone = true }
+    }
+
+    /// How long there is nothing to do; negative: until something happens.
+    private func waitMilliseconds() -> Int32 {
+        if !resumed.isEmpty || !handshakes.isEmpty || !core.deliveries.isEmpty
+            || !core.dirty.isEmpty
+        {
+            return 0
+        }
+        var next = core.timers.nextExpiry ?? .never
+        if core.metrics.connectionsOpen > 0 {
+            next = min(next, sweptAt.advanced(byNanoseconds: Self.sweepNanoseconds))
+        }
+        guard next != .never else { return -1 }
+        let wait = next.nanoseconds(since: core.now)
+        return Int32(clamping: (wait + 999_999) / 1_000_000)
+    }
+
+    private func handle(_ event: ReadyEvent) {
+        if event.token == Self.listenerToken { return accept() }
+        guard let channel = channels[Int(event.token) - 1] else { return }
+        if event.isWritable, channel.connection.wire.tls.outputCount > 0 { transmit(channel) }
+        if event.isEnded || event.isBroken { channel.sawEnd = true }
+        if event.isReadable || event.isBroken {
+            channel.mayRead = true
+            pump(channel)
+        }
+    }
+
+    private func endHandlerTurn() {
+        core.handlerWasCalled = false
+        core.handler?.turnEnded()
+    }
+
+    private func runJobs() {
+        let (jobs, controls) = mailbox.take()
+        if !jobs.isEmpty, let handler = core.handler {
+            for job in jobs { job.run(handler) }
+        }
+        for control in controls {
+            switch control {
+            case .reload(let context): tls = context
+            case .drain: beginDrain()
+            case .scrape(let scrape): scrape.add(core.metrics)
+            }
+        }
+    }
+
+    // MARK: Accept
+
+    private func accept() {
+        for _ in 0..<core.limits.acceptsPerTurnMax {
+            let accepted: Socket?
+            do throws(SocketError) {
+                // The listener is gone while a drain runs; an event of this turn may still name it.
+                guard let socket = try listener?.accept() else { return }
+                accepted = consume socket
+            } catch {
+                // No descriptors or memory: the queue holds the rest until connections close.
+                return
+            }
+            guard let socket = accepted else { return }
+            add(socket)
+        }
+    }
+
+    private func add(_ socket: consuming Socket) {
+        if let kind = admission.accept() {
+            core.metrics.count(kind)
+            return
+        }
+        var settings = HTTP2Settings()
+        settings.concurrentStreamsMax = core.limits.concurrentStreamsMax
+        let wire: Wire
+        do {
+            wire = Wire(
+                try TLSSession(tls), try HTTP2Session(role: .server, settings: settings))
+        } catch {
+            // Memory ran out.
+            admission.close(nil)
+            return
+        }
+        let connection = Connection(core, wire, admission)
+        let descriptor = socket.descriptor
+        let channel = Channel(socket, connection)
+        while channels.count <= connection.index { channels.append(nil) }
+        channels[connection.index] = channel
+        do throws(SocketError) {
+            try loop.add(descriptor, token: UInt64(connection.index) + 1, .onChange)
+        } catch {
+            close(channel)
+        }
+    }
+
+    // MARK: In
+
+    /// Reads and handles what a channel has, up to what one turn may bring.
+    private func pump(_ channel: Channel) {
+        let connection = channel.connection
+        if connection.isEnding { return discard(channel) }
+        if channel.hasLeftover {
+            channel.hasLeftover = false
+            if process(channel) { return }
+        }
+        guard channel.mayRead, !connection.isEnding else { return }
+        if connection.wire.tls.outputCount >= core.limits.outputBytesMax {
+            if !channel.isPaused { core.metrics.count(.outputBytes) }
+            channel.isPaused = true
+            return
+        }
+        switch channel.socket.read(into: &input) {
+        case .bytes(let count):
+            core.metrics.bytesReceived += UInt64(count)
+            // A short read has emptied the socket, unless the end of the stream waits behind it.
+            channel.mayRead = count == input.count || channel.sawEnd
+            connection.wire.tls.receive(input.span.extracting(first: count))
+            if connection.wire.isHandshaking {
+                queueHandshake(channel)
+            } else if process(channel) {
+                return
+            }
+            if channel.mayRead { resume(channel) }
+        case .wouldBlock:
+            channel.mayRead = false
+        case .ended:
+            connection.end("the peer closed the connection")
+            close(channel)
+        case .failed:
+            connection.end("the connection broke")
+            close(channel)
+        }
+    }
+
+    /// Handles decrypted bytes; true when some are left for the next turn.
+    private func process(_ channel: Channel) -> Bool {
+        switch channel.connection.process() {
+        case .idle: return false
+        case .more:
+            channel.hasLeftover = true
+            resume(channel)
+            return true
+        }
+    }
+
+    private func resume(_ channel: Channel) {
+        guard !channel.isResumed else { return }
+        channel.isResumed = true
+        resumed.append(channel)
+    }
+
+    private func resumeChannels() {
+        guard !resumed.isEmpty else { return }
+        let waiting = resumed
+        resumed.removeAll(keepingCapacity: true)
+        for channel in waiting {
+            channel.isResumed = false
+            if isCurrent(channel) { pump(channel) }
+        }
+    }
+
+    private func isCurrent(_ channel: Channel) -> Bool {
+        let index = channel.connection.index
+        return channels[index] === channel
+    }
+
+    private func queueHandshake(_ channel: Channel) {
+        guard !channel.isQueuedForHandshake else { return }
+        channel.isQueuedForHandshake = true
+        handshakes.append(channel)
+    }
+
+    /// Goes on with a few handshakes: each step costs as much as hundreds of calls.
+    private func advanceHandshakes() {
+        guard !handshakes.isEmpty else { return }
+        let count = min(handshakes.count, core.limits.handshakeStepsPerTurnMax)
+        let batch = Array(handshakes.prefix(count))
+        handshakes.removeFirst(count)
+        let start = clock.monotonicTime()
+        for channel in batch {
+            channel.isQueuedForHandshake = false
+            guard isCurrent(channel) else { continue }
+            if channel.connection.advanceHandshake(), !channel.connection.isEnding {
+                // The first requests may have come in the same segment.
+                _ = process(channel)
+            }
+        }
+        core.metrics.handshakeNanoseconds += clock.monotonicTime().nanoseconds(since: start)
+    }
+
+    // MARK: Out
+
+    private func flushAll() {
+        var rounds = 0
+        while !core.dirty.isEmpty, rounds < Self.flushRoundsMax {
+            swap(&flushing, &core.dirty)
+            for index in flushing {
+                guard let channel = channels[index] else { continue }
+                channel.connection.flush()
+                transmit(channel)
+            }
+            flushing.removeAll(keepingCapacity: true)
+            if core.handlerWasCalled { endHandlerTurn() }
+            rounds += 1
+        }
+    }
+
+    /// Writes what waits to the socket; once, because a socket that took less is full.
+    private func transmit(_ channel: Channel) {
+        let connection = channel.connection
+        let tls = connection.wire.tls
+        if tls.outputCount > 0, channel.lingersSince == nil {
+            var isBroken = false
+            tls.withOutput { bytes in
+                switch channel.socket.write(bytes) {
+                case .bytes(let count):
+                    core.metrics.bytesSent += UInt64(count)
+                    connection.sentAt = core.now
+                    return count
+                case .wouldBlock: return 0
+                case .ended, .failed:
+                    isBroken = true
+                    return 0
+                }
+            }
+            if isBroken {
+                connection.end("the connection broke")
+                return close(channel)
+            }
+        } else {
+            connection.sentAt = core.now
+        }
+        if tls.outputCount == 0 {
+            if connection.isEnding { return linger(channel) }
+            if connection.hasMoreOutput { connection.markDirty() }
+        }
+        if channel.isPaused, tls.outputCount < core.limits.outputBytesMax / 2 {
+            channel.isPaused = false
+            resume(channel)
+        }
+    }
+
+    // MARK: End
+
+    /// Shuts our side down and waits a little for the peer's, so that it reads our last words.
+    ///
+    /// Closing with unread input would make TCP destroy them. Source: RFC 9112 §9.6.
+    private func linger(_ channel: Channel) {
+        guard channel.lingersSince == nil else { return }
+        channel.socket.endOutput()
+        channel.lingersSince = core.now
+        channel.mayRead = true
+        discard(channel)
+    }
+
+    private func discard(_ channel: Channel) {
+        guard channel.mayRead else { return }
+        switch channel.socket.read(into: &input) {
+        case .bytes:
+            // The rest comes with the next event or is cut off by the sweep.
+            resume(channel)
+        case .wouldBlock: channel.mayRead = false
+        case .ended, .failed: close(channel)
+        }
+    }
+
+    private func close(_ channel: Channel) {
+        guard isCurrent(channel) else { return }
+        loop.remove(channel.socket.descriptor)
+        channel.connection.remove()
+        channels[channel.connection.index] = nil
+    }
+
+    private func sweep() {
+        sweptAt = core.now
+        for channel in channels {
+            guard let channel else { continue }
+            if channel.connection.isEnding {
+                let since = channel.lingersSince ?? channel.connection.sentAt
+                if core.now.nanoseconds(since: since) > Self.lingerNanoseconds { close(channel) }
+            } else {
+                channel.connection.sweep()
+            }
+        }
+        guard let drainingSince else { return }
+        let grace = UInt64(core.limits.drainMillisecondsMax) * 1_000_000
+        if core.now.nanoseconds(since: drainingSince) > grace {
+            for channel in channels { channel?.connection.finishDrain() }
+        }
+    }
+
+    private func beginDrain() {
+        guard drainingSince == nil else { return }
+        drainingSince = core.now
+        if let descriptor = listener?.descriptor { loop.remove(descriptor) }
+        listener = nil
+        for channel in channels { channel?.connection.beginDrain() }
+    }
+}

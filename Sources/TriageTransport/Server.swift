@@ -1,0 +1,152 @@
+// A server: reactors on threads of their own, one port, one set of certificates that can be exchanged.
+// Knows nothing of what the methods do.
+
+import Synchronization
+package import TriageBase
+package import TriageGRPC
+import TriageIO
+package import TriageTLS
+
+/// A gRPC server.
+///
+/// Life: `init` (the port is bound), ``start()``, any number of ``reload(tls:)`` and ``scrape()``,
+/// ``beginDrain()``, ``waitUntilStopped()``.
+package final class Server: Sendable {
+    /// What one reactor is made of before its thread exists.
+    private final class Seed: Sendable {
+        let listener: Mutex<Socket?>
+        let wakeUp: WakeUp
+        let mailbox: Mailbox
+
+        init(_ listener: consuming Socket) throws(SocketError) {
+            wakeUp = try WakeUp()
+            mailbox = Mailbox(wakeUp)
+            self.listener = Mutex(consume listener)
+        }
+    }
+
+    private let configuration: ServerConfiguration
+    private let factory: any CallHandlerFactory
+    private let clock: any TimeSource
+    private let seeds: [Seed]
+    private let admission: Admission
+    private let tls: Mutex<TLSContext>
+    private let threads = Mutex<[Thread]>([])
+    private let failure = Mutex<SocketError?>(nil)
+
+    /// The port that is bound, also when the configuration said 0.
+    package let port: UInt16
+    /// The doors to the reactors, by reactor index.
+    package let mailboxes: [any ReactorMailbox]
+
+    /// Connections that may wait for each reactor to accept them.
+    private static let backlog: Int32 = 1_024
+
+    /// Binds the port; nothing is served until ``start()``.
+    ///
+    /// - Parameters:
+    ///   - configuration: What to serve, where, with which certificates.
+    ///   - factory: Makes each reactor's handler on that reactor's thread.
+    ///   - clock: Time; the system's outside of tests.
+    /// - Throws: ``TransportError``: `.unresolvable`, `.cannotListen` or `.socket`.
+    package init(
+        _ configuration: ServerConfiguration, factory: any CallHandlerFactory,
+        clock: any TimeSource = SystemClock()
+    ) throws(TransportError) {
+        guard let address = Socket.resolve(configuration.host) else {
+            throw .unresolvable(host: configuration.host)
+        }
+        var seeds: [Seed] = []
+        var port = configuration.port
+        for _ in 0..<max(1, configuration.reactorCount) {
+            do throws(SocketError) {
+                let listener = try Socket.listen(
+                    host: address, port: port, backlog: Self.backlog)
+                if port == 0 { port = try listener.localPort() }
+                seeds.append(try Seed(listener))
+            } catch {
+                throw .cannotListen(host: configuration.host, port: port, error)
+            }
+        }
+        self.configuration = configuration
+        self.factory = factory
+        self.clock = clock
+        self.seeds = seeds
+        self.port = port
+        mailboxes = seeds.map(\.mailbox)
+        admission = Admission(limits: configuration.limits)
+        tls = Mutex(configuration.tls)
+    }
+
+    /// Starts the reactors; returns when all of them serve.
+    ///
+    /// - Throws: ``TransportError/socket(_:)`` when the system has no threads or descriptors left; the
+    ///   server is then useless, and the process should end.
+    package func start() throws(TransportError) {
+        do throws(SocketError) {
+            let ready = try Latch()
+            for (index, seed) in seeds.enumerated() {
+                let cpus = configuration.cpus
+                let thread = try Thread(
+                    name: "reactor-\(index)", cpu: cpus.isEmpty ? nil : cpus[index % cpus.count]
+                ) { [self] in
+                    run(index, seed, ready)
+                }
+                threads.withLock { $0.append(thread) }
+            }
+            _ = ready.wait(for: seeds.count, milliseconds: -1)
+        } catch {
+            throw .socket(error)
+        }
+        if let failed = failure.withLock({ $0 }) { throw .socket(failed) }
+    }
+
+    private func run(_ index: Int, _ seed: Seed, _ ready: Latch) {
+        let core = ServerCore(
+            reactor: index, reactorCount: seeds.count, table: configuration.methods,
+            limits: configuration.limits, now: clock.monotonicTime())
+        defer { core.stop() }
+        let reactor: Reactor
+        do throws(SocketError) {
+            guard let listener = seed.listener.withLock({ $0.take() }) else { return }
+            reactor = try Reactor(
+                core, clock, seed.mailbox, admission, seed.wakeUp, listener,
+                tls.withLock { $0 })
+        } catch {
+            failure.withLock { $0 = error }
+            ready.arrive()
+            return
+        }
+        core.start(factory.makeHandler(reactor: index, responder: core, mailbox: seed.mailbox))
+        ready.arrive()
+        reactor.run()
+    }
+
+    /// Uses other certificates for new connections; the open ones stay as they are.
+    package func reload(tls context: TLSContext) {
+        tls.withLock { $0 = context }
+        for seed in seeds { seed.mailbox.post(.reload(context)) }
+    }
+
+    /// Stops accepting, tells every client, lets calls finish for a bounded time, and ends.
+    package func beginDrain() {
+        for seed in seeds { seed.mailbox.post(.drain) }
+    }
+
+    /// Waits until every reactor has ended.
+    package func waitUntilStopped() {
+        for thread in threads.withLock({ $0 }) { thread.join() }
+    }
+
+    /// Adds up what all reactors have counted.
+    ///
+    /// - Parameter waitMilliseconds: How long a reactor may take to answer.
+    /// - Returns: nil when one did not answer: it hangs, or the server has stopped.
+    package func scrape(waitMilliseconds: Int32 = 2_000) -> ServerMetrics? {
+        guard let latch = try? Latch() else { return nil }
+        let scrape = Scrape(methodCount: configuration.methods.methods.count, latch)
+        for seed in seeds { seed.mailbox.post(.scrape(scrape)) }
+        guard latch.wait(for: seeds.count, milliseconds: waitMilliseconds) else { return nil }
+        return scrape.total
+    }
+}

@@ -1,0 +1,79 @@
+// What a server is started with. Values only.
+
+import TriageBase
+package import TriageGRPC
+package import TriageTLS
+
+/// The bounds of one server; the defaults are ``TriageBase/Limits``.
+///
+/// A type of its own so that tests can reach each bound without 2,048 connections or a minute.
+package struct ServerLimits: Sendable {
+    /// Connections, all reactors together.
+    package var connectionsMax = Limits.connectionsMax
+    /// Connections whose peer is not identified (yet), all reactors together.
+    package var unidentifiedConnectionsMax = 100
+    /// Connections of one identity, all reactors together.
+    package var connectionsPerIdentityMax = Limits.connectionsPerIdentityMax
+    /// Concurrent streams a connection.
+    package var concurrentStreamsMax = Limits.concurrentStreamsMax
+    /// Long-lived streams a connection.
+    package var longLivedStreamsMax = Limits.longLivedStreamsMax
+    /// New calls of a connection in one turn.
+    package var newCallsPerTurnMax = Limits.newCallsPerTurnMax
+    /// Ciphertext that may wait for a socket, bytes.
+    package var outputBytesMax = Limits.outputBytesMax
+    /// One message, bytes.
+    package var messageBytesMax = Limits.messageBytesMax
+    /// Unfinished requests and unsent replies of all connections, bytes.
+    package var messageBytesInFlightMax = Limits.messageBytesInFlightMax
+    /// TLS handshake, from accept, milliseconds.
+    package var handshakeMillisecondsMax = Limits.handshakeMillisecondsMax
+    /// HTTP/2 preface and SETTINGS after it, milliseconds.
+    package var prefaceMillisecondsMax = Limits.prefaceMillisecondsMax
+    /// A header block that has begun, milliseconds.
+    package var headerBlockMillisecondsMax: Int64 = 10_000
+    /// A connection without a stream, milliseconds.
+    package var idleMillisecondsMax = Limits.idleMillisecondsMax
+    /// A call of a method that takes and gives one message, milliseconds.
+    package var unaryMillisecondsMax = Limits.unaryMillisecondsMax
+    /// A stream that has bytes to send and moves none, milliseconds; a full socket gets twice as long.
+    package var stalledStreamMillisecondsMax = Limits.stalledStreamMillisecondsMax
+    /// Calls open when a drain began, milliseconds.
+    package var drainMillisecondsMax = Limits.drainMillisecondsMax
+    /// TLS handshake steps (1 to 2 ms of CPU each) in one turn, so that calls keep their latency.
+    package var handshakeStepsPerTurnMax = 2
+    /// Connections accepted in one turn.
+    package var acceptsPerTurnMax = 32
+
+    /// The defaults.
+    package init() {}
+}
+
+/// What a ``Server`` is started with.
+package struct ServerConfiguration: Sendable {
+    /// IPv4 or IPv6 literal, or a name that resolves to one.
+    package var host: String
+    /// 0 lets the kernel choose; read it back from ``Server/port``.
+    package var port: UInt16
+    /// Threads that serve, each with an accept queue of its own.
+    package var reactorCount: Int
+    /// CPUs that the reactors are bound to, in order; empty: any.
+    package var cpus: [Int] = []
+    /// Certificates and trust of new connections.
+    package var tls: TLSContext
+    /// What may be called.
+    package var methods: MethodTable
+    /// Bounds.
+    package var limits = ServerLimits()
+
+    /// Describes a server.
+    package init(
+        host: String, port: UInt16, reactorCount: Int = 1, tls: TLSContext, methods: MethodTable
+    ) {
+        self.host = host
+        self.port = port
+        self.reactorCount = reactorCount
+        self.tls = tls
+        self.methods = methods
+    }
+}

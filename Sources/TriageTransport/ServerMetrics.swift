@@ -1,0 +1,113 @@
+// What a reactor counts: plain numbers, kept by one thread and added up when somebody asks. Knows nothing
+// of how they are shown.
+
+import TriageGRPC
+
+/// Counters of one reactor, or the sum over reactors.
+package struct ServerMetrics: Sendable {
+    /// Upper bounds of the latency buckets, nanoseconds; one more bucket takes the rest.
+    ///
+    /// Source: gRPC proposal A66, without its finest and coarsest steps.
+    package static let bucketBounds: [UInt64] = [
+        50_000, 100_000, 200_000, 300_000, 500_000, 800_000, 1_000_000, 2_000_000, 3_000_000,
+        5_000_000, 8_000_000, 10_000_000, 20_000_000, 50_000_000, 100_000_000, 200_000_000,
+        500_000_000, 1_000_000_000, 2_000_000_000, 5_000_000_000, 10_000_000_000, 60_000_000_000,
+    ]
+    static let codeCount = StatusCode.allCases.count
+    static let bucketCount = bucketBounds.count + 1
+
+    /// Calls begun, a method each; the last entry counts what no method matches.
+    package internal(set) var started: [UInt64]
+    /// Calls ended; index `method * codes + code`.
+    package internal(set) var handled: [UInt64]
+    /// Messages received, a method each.
+    package internal(set) var received: [UInt64]
+    /// Messages sent, a method each.
+    package internal(set) var sent: [UInt64]
+    /// Latency histogram; index `method * buckets + bucket`, not cumulative.
+    package internal(set) var latencyBuckets: [UInt64]
+    /// Sum of latencies, nanoseconds, a method each.
+    package internal(set) var latencySum: [UInt64]
+    /// How often each limit was hit, by ``LimitKind`` order.
+    package internal(set) var limits = [UInt64](repeating: 0, count: LimitKind.allCases.count)
+
+    /// Connections accepted since start.
+    package internal(set) var connectionsAccepted: UInt64 = 0
+    /// Connections now.
+    package internal(set) var connectionsOpen: UInt64 = 0
+    /// Calls that are not answered yet, and streams that are still being sent.
+    package internal(set) var callsOpen: UInt64 = 0
+    /// Handshakes completed with full verification.
+    package internal(set) var handshakesFull: UInt64 = 0
+    /// Handshakes that resumed a session.
+    package internal(set) var handshakesResumed: UInt64 = 0
+    /// Handshakes that failed.
+    package internal(set) var handshakesFailed: UInt64 = 0
+    /// Time spent in handshakes, nanoseconds.
+    package internal(set) var handshakeNanoseconds: UInt64 = 0
+    /// Ciphertext bytes read.
+    package internal(set) var bytesReceived: UInt64 = 0
+    /// Ciphertext bytes written.
+    package internal(set) var bytesSent: UInt64 = 0
+    /// Turns of the loop.
+    package internal(set) var turns: UInt64 = 0
+    /// Request and reply bytes held now.
+    package internal(set) var bytesHeld: UInt64 = 0
+
+    /// All zero, for so many methods.
+    package init(methodCount: Int) {
+        let rows = methodCount + 1
+        started = [UInt64](repeating: 0, count: rows)
+        received = started
+        sent = started
+        latencySum = started
+        handled = [UInt64](repeating: 0, count: rows * Self.codeCount)
+        latencyBuckets = [UInt64](repeating: 0, count: rows * Self.bucketCount)
+    }
+
+    mutating func count(_ limit: LimitKind) { limits[Int(limit.rawValue)] += 1 }
+
+    mutating func callEnded(method: Int, _ code: StatusCode, nanoseconds: UInt64) {
+        handled[method * Self.codeCount + Int(code.rawValue)] += 1
+        latencySum[method] += nanoseconds
+        latencyBuckets[method * Self.bucketCount + Self.bucket(nanoseconds)] += 1
+    }
+
+    /// The bucket of a latency: the first whose bound is not below it.
+    static func bucket(_ nanoseconds: UInt64) -> Int {
+        var low = 0
+        var high = bucketBounds.count
+        while low < high {
+            let middle = (low + high) / 2
+            if bucketBounds[middle] < nanoseconds { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    /// Adds another reactor's numbers.
+    ///
+    /// - Precondition: both are for the same methods.
+    package mutating func add(_ other: ServerMetrics) {
+        func add(_ to: inout [UInt64], _ from: [UInt64]) {
+            for index in to.indices { to[index] += from[index] }
+        }
+        add(&started, other.started)
+        add(&handled, other.handled)
+        add(&received, other.received)
+        add(&sent, other.sent)
+        add(&latencyBuckets, other.latencyBuckets)
+        add(&latencySum, other.latencySum)
+        add(&limits, other.limits)
+        connectionsAccepted += other.connectionsAccepted
+        connectionsOpen += other.connectionsOpen
+        callsOpen += other.callsOpen
+        handshakesFull += other.handshakesFull
+        handshakesResumed += other.handshakesResumed
+        handshakesFailed += other.handshakesFailed
+        handshakeNanoseconds += other.handshakeNanoseconds
+        bytesReceived += other.bytesReceived
+        bytesSent += other.bytesSent
+        turns += other.turns
+        bytesHeld += other.bytesHeld
+    }
+}

@@ -1,0 +1,178 @@
+// Revocation lists and resumption: what held once must still hold when a session is taken up again.
+
+import TestSupport
+import Testing
+import TriageBase
+import TriageTLS
+
+@Suite struct RevocationTests {
+    let fixture: TLSFixture
+    let ada: CertificateFixture.Identity
+
+    init() throws {
+        fixture = try TLSFixture()
+        ada = try fixture.certificates.leaf("ada")
+    }
+
+    private func connect(_ server: TLSContext, _ client: TLSContext) throws -> TLSPair {
+        var pair = try TLSPair(server, client)
+        pair.handshake()
+        return pair
+    }
+
+    /// A client whose own clock stands still, so that it offers sessions that it should have dropped.
+    private func forgetfulClient(_ identity: CertificateFixture.Identity) throws -> TLSContext {
+        try fixture.clientContext(identity, time: TestClock.start)
+    }
+
+    // MARK: Lists
+
+    @Test func revokedClient_isRefused_othersAreNot() throws {
+        let eve = try fixture.certificates.leaf("eve")
+        let list = try fixture.certificates.revocationList("list", revoked: [eve])
+        let server = try fixture.serverContext(crl: list)
+        #expect(
+            try connect(server, fixture.clientContext(eve)).serverOutcome
+                == .failed(.peerRefused(.revoked)))
+        #expect(try connect(server, fixture.clientContext(ada)).server.peerPrincipal != nil)
+        #expect(server.revocationNextUpdate == WallTime(milliseconds: 4_102_444_799_000))
+    }
+
+    @Test func staleList_refusesEveryone() throws {
+        let list = try fixture.certificates.revocationList("list", nextUpdate: "20260105000000Z")
+        let server = try fixture.serverContext(crl: list)
+        #expect(try connect(server, fixture.clientContext(ada)).serverOutcome == .open)
+        fixture.clock.advance(days: 10)
+        #expect(
+            try connect(server, fixture.clientContext(ada)).serverOutcome
+                == .failed(.peerRefused(.revocationUnknown)))
+    }
+
+    @Test func staleList_isNotLoaded() throws {
+        let list = try fixture.certificates.revocationList("list", nextUpdate: "20251231000000Z")
+        #expect(
+            throws: TLSError.revocationListExpired(
+                path: list, nextUpdate: WallTime(milliseconds: 1_767_139_200_000))
+        ) { try fixture.serverContext(crl: list) }
+    }
+
+    @Test func listOfAnotherAuthority_refusesEveryone() throws {
+        let foreign = try CertificateFixture(name: "foreign")
+        let server = try fixture.serverContext(crl: foreign.revocationList("list"))
+        #expect(
+            try connect(server, fixture.clientContext(ada)).serverOutcome
+                == .failed(.peerRefused(.revocationUnknown)))
+    }
+
+    @Test func everyAuthorityOfTheChain_needsAList() throws {
+        let certificates = fixture.certificates
+        let team = try certificates.authority("team", under: certificates.root)
+        let member = try certificates.leaf("member", by: team)
+        let rootList = try certificates.revocationList("root-list")
+        #expect(
+            try connect(fixture.serverContext(crl: rootList), fixture.clientContext(member))
+                .serverOutcome == .failed(.peerRefused(.revocationUnknown)))
+        let teamList = try certificates.revocationList("team-list", of: team)
+        let both = try certificates.directory.concatenate("both.crl", [rootList, teamList])
+        #expect(
+            try connect(fixture.serverContext(crl: both), fixture.clientContext(member))
+                .serverOutcome == .open)
+    }
+
+    @Test(arguments: ["", "hello\n", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"])
+    func fileWithoutAGoodList_isNotLoaded(contents: String) throws {
+        let path = try fixture.certificates.directory.write("bad.crl", contents)
+        let error = #expect(throws: TLSError.self) { try fixture.serverContext(crl: path) }
+        guard case .fileInvalid(path, _) = error else {
+            Issue.record("unexpected: \(String(describing: error))")
+            return
+        }
+    }
+
+    @Test func goodListFollowedByDamage_isNotLoaded() throws {
+        let good = try fixture.certificates.revocationList("good")
+        let bad = try fixture.certificates.directory.write(
+            "bad.crl", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")
+        let both = try fixture.certificates.directory.concatenate("both.crl", [good, bad])
+        #expect(throws: TLSError.self) { try fixture.serverContext(crl: both) }
+    }
+
+    // MARK: Resumption
+
+    @Test func secondConnection_resumesWithTheSamePrincipal() throws {
+        let (server, client) = try (fixture.serverContext(), fixture.clientContext(ada))
+        let first = try connect(server, client)
+        #expect(!first.server.resumed)
+        for _ in 0..<3 {
+            let next = try connect(server, client)
+            #expect(next.serverOutcome == .open)
+            #expect(next.server.resumed)
+            #expect(next.client.resumed)
+            #expect(next.server.peerPrincipal == first.server.peerPrincipal)
+            #expect(next.server.peerNotAfter == first.server.peerNotAfter)
+            #expect(next.server.negotiatedH2)
+        }
+        #expect(server.handshakeCounts.full == 1)
+        #expect(server.handshakeCounts.resumed == 3)
+    }
+
+    @Test func closedAndDroppedConnections_leaveTheirSessionsResumable() throws {
+        let (server, client) = try (fixture.serverContext(), fixture.clientContext(ada))
+        do {
+            let first = try connect(server, client)
+            first.client.close()
+            TLSPair.move(first.client, first.server)
+            _ = try TLSPair.readAll(first.server)
+            first.server.close()
+        }
+        #expect(try connect(server, client).server.resumed)
+        // The pair of the line above was dropped without any close.
+        #expect(try connect(server, client).server.resumed)
+    }
+
+    @Test func expiredClient_isNotResumed() throws {
+        var leaf = CertificateFixture.Leaf()
+        leaf.validity.to = "20260105000000Z"
+        let brief = try fixture.certificates.leaf("brief", leaf)
+        let server = try fixture.serverContext()
+        let client = try forgetfulClient(brief)
+        #expect(try connect(server, client).serverOutcome == .open)
+        #expect(try connect(server, client).server.resumed)
+        fixture.clock.advance(days: 10)
+        let late = try connect(server, client)
+        #expect(late.serverOutcome == .failed(.peerRefused(.expired)))
+        #expect(late.server.peerPrincipal == nil)
+    }
+
+    @Test func staleList_endsResumptionToo() throws {
+        let list = try fixture.certificates.revocationList("list", nextUpdate: "20260105000000Z")
+        let server = try fixture.serverContext(crl: list)
+        let client = try forgetfulClient(ada)
+        #expect(try connect(server, client).serverOutcome == .open)
+        #expect(try connect(server, client).server.resumed)
+        fixture.clock.advance(days: 10)
+        guard case .failed(.peerRefused) = try connect(server, client).serverOutcome else {
+            Issue.record("resumed on a stale revocation list")
+            return
+        }
+    }
+
+    @Test func reloadedContext_resumesNothing_soThatARevocationHolds() throws {
+        let identity = try fixture.certificates.server()
+        let before = try fixture.serverContext(identity)
+        let client = try fixture.clientContext(ada)
+        #expect(try connect(before, client).serverOutcome == .open)
+        let list = try fixture.certificates.revocationList("list", revoked: [ada])
+        let after = try fixture.serverContext(identity, crl: list)
+        #expect(try connect(after, client).serverOutcome == .failed(.peerRefused(.revoked)))
+    }
+
+    @Test func connectionWithoutCertificate_resumesAsNobody() throws {
+        let server = try fixture.serverContext(nil, .optional)
+        let client = try fixture.clientContext(nil)
+        _ = try connect(server, client)
+        let second = try connect(server, client)
+        #expect(second.server.resumed)
+        #expect(second.server.peerPrincipal == nil)
+    }
+}

@@ -11,7 +11,7 @@ struct WaitingClaim {
     let reactor: Int
     let principal: Principal
     let eligibility: Eligibility
-    let key: RequestKey
+    let key: WriteKey
     let deadline: MonotonicTime
 }
 
@@ -60,7 +60,7 @@ struct ClaimQueue {
 extension EngineCore {
     /// Claims, or waits for something to claim.
     func claim(
-        _ request: EngineRequest, _ eligibility: Eligibility, _ key: RequestKey, _ wait: Int64,
+        _ request: EngineRequest, _ eligibility: Eligibility, _ key: WriteKey, _ wait: Int64,
         _ reactor: Int
     ) -> EngineReply? {
         let reply = write(.claimNext(eligibility: eligibility), key, request.principal)
@@ -74,12 +74,19 @@ extension EngineCore {
         return nil
     }
 
+    /// The lane of a case that waits for a specialist; nil for one that does not.
+    private func claimableLane(_ number: CaseNumber) -> Lane? {
+        guard let value = try? world.view(of: number, full: false).value, value.state == .queued
+        else { return nil }
+        return value.lane
+    }
+
     /// Offers what became claimable to those who wait for it, and lets go those whose time is up.
     func offerToWaiting() {
         guard claims.count > 0 else { return }
         var lanes: Set<Lane> = []
         for number in claims.takeChanged() {
-            if let lane = world.claimableLane(of: number) { lanes.insert(lane) }
+            if let lane = claimableLane(number) { lanes.insert(lane) }
         }
         let expired = claims.waiting.contains { $0.deadline <= monotonic }
         if lanes.isEmpty && !expired { return }

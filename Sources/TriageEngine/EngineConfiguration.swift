@@ -23,8 +23,6 @@ package struct EngineConfiguration: Sendable {
     package var watchCredits = 8
     /// Milliseconds between two writings of the journal's mark.
     package var markMilliseconds: Int64 = 5_000
-    /// The CPU that the writer thread is confined to; nil: any.
-    package var cpu: Int?
     /// Unpredictable bits, for identifiers.
     package var random: @Sendable () -> UInt64 = {
         var generator = SystemRandomNumberGenerator()

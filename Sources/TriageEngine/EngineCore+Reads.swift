@@ -45,7 +45,7 @@ extension EngineCore {
     }
 
     private func record(_ read: SensitiveRead, _ principal: Principal) -> EngineReply? {
-        let key = RequestKey(id: .none, fingerprint: .zero)
+        let key = WriteKey(requestID: .none, fingerprint: .zero)
         switch decide(.recordRead(read), key, principal) {
         case .success: return nil
         case .failure(let refusal): return refusal.reply

@@ -8,9 +8,9 @@ package import TriageJournal
 
 /// Takes snapshots beside the engine.
 package protocol SnapshotTaker: AnyObject, Sendable {
-    /// Writes the state at `head` and reports when it is durable or has failed; returns at once.
+    /// Writes the state after `head` and reports when it is durable or has failed; returns at once.
     func take(
-        _ world: World, at head: JournalHead, time: WallTime,
+        _ state: WorldState, at head: JournalHead, time: WallTime,
         report: @escaping @Sendable (SnapshotResult) -> Void)
 }
 
@@ -32,6 +32,8 @@ package struct EngineParts {
     package var reload: () -> World?
     /// Called once, on the engine's thread, when the journal has failed.
     package var journalFailed: (JournalError) -> Void
+    /// Called every few seconds in which something was committed, with the time.
+    package var housekeep: (WallTime) -> Void
     /// Called by the snapshot taker's thread when a result waits.
     package var wake: @Sendable (SnapshotResult) -> Void
 
@@ -40,6 +42,7 @@ package struct EngineParts {
         journal: any Journal, clock: any TimeSource, snapshots: (any SnapshotTaker)? = nil,
         reload: @escaping () -> World? = { nil },
         journalFailed: @escaping (JournalError) -> Void = { _ in },
+        housekeep: @escaping (WallTime) -> Void = { _ in },
         wake: @escaping @Sendable (SnapshotResult) -> Void = { _ in }
     ) {
         self.journal = journal
@@ -47,6 +50,7 @@ package struct EngineParts {
         self.snapshots = snapshots
         self.reload = reload
         self.journalFailed = journalFailed
+        self.housekeep = housekeep
         self.wake = wake
     }
 }
@@ -88,7 +92,7 @@ package final class EngineCore: @unchecked Sendable {
 
     /// Takes over a recovered state.
     package init(
-        world: World, parts: EngineParts, configuration: EngineConfiguration,
+        world: consuming World, parts: EngineParts, configuration: EngineConfiguration,
         status: EngineStatus, now: WallTime
     ) {
         self.world = world
@@ -177,7 +181,7 @@ package final class EngineCore: @unchecked Sendable {
         case .listCases(let after, let limit, let filter):
             return .board(
                 world.board(after: after, limit: limit, filter: filter),
-                openCount: world.counts.openCases, revision: revision)
+                openCount: world.openCaseCount, revision: revision)
         case .readDisclosure(let id, let requester, let purpose):
             return readDisclosure(id, requester, purpose, request.principal)
         case .listDisclosures(let after, let limit, let states, let requester):
@@ -212,7 +216,7 @@ package final class EngineCore: @unchecked Sendable {
     // MARK: Writes
 
     /// Carries out a command.
-    func write(_ command: Command, _ key: RequestKey, _ principal: Principal) -> EngineReply {
+    func write(_ command: Command, _ key: WriteKey, _ principal: Principal) -> EngineReply {
         switch decide(command, key, principal) {
         case .success(let decision):
             let outcome = world.outcome(of: decision)
@@ -232,12 +236,12 @@ package final class EngineCore: @unchecked Sendable {
     ///
     /// - Durability: buffered
     func decide(
-        _ command: Command, _ key: RequestKey, _ principal: Principal
+        _ command: Command, _ key: WriteKey, _ principal: Principal
     ) -> Result<Decision, Refusal> {
         guard failure == nil else { return .failure(Refusal(reply: .failed(.journalFailed))) }
         events.removeAll(keepingCapacity: true)
         var context = CommandContext(
-            principal: principal, now: now, requestID: key.id, fingerprint: key.fingerprint,
+            principal: principal, now: now, requestID: key.requestID, fingerprint: key.fingerprint,
             random: 0)
         if case .submitDisclosureRequest = command { context.random = configuration.random() }
         let decision: Decision
@@ -249,7 +253,7 @@ package final class EngineCore: @unchecked Sendable {
         if events.isEmpty { return .success(decision) }
         let header = EventHeader(
             sequence: parts.journal.nextSequence, time: now, principal: principal,
-            requestID: key.id, fingerprint: key.fingerprint)
+            requestID: key.requestID, fingerprint: key.fingerprint)
         if let failed = append(header) { return .failure(Refusal(reply: .failed(failed))) }
         world.apply(events, header)
         changed(header.sequence)
@@ -304,7 +308,7 @@ package final class EngineCore: @unchecked Sendable {
                 return
             }
             let appended = status.counters.records
-            _ = decide(.fireTimers, RequestKey(id: .none, fingerprint: .zero), .system)
+            _ = decide(.fireTimers, WriteKey(requestID: .none, fingerprint: .zero), .system)
             // No room in the journal: they fire when there is, at the next turn that has a reason.
             guard status.counters.records > appended else { return }
             records += 1
@@ -332,7 +336,7 @@ package final class EngineCore: @unchecked Sendable {
         if ended.nanoseconds(since: markedAt) >= UInt64(configuration.markMilliseconds) * 1_000_000
         {
             markedAt = ended
-            parts.journal.writeMark(time: now)
+            parts.housekeep(now)
         }
     }
 
@@ -408,6 +412,18 @@ package final class EngineCore: @unchecked Sendable {
         publish()
     }
 
+    /// Begins the snapshot that lets the next start replay nothing, if configured and worth it.
+    func takeLastSnapshot() -> Bool {
+        guard configuration.snapshotAtStop, failure == nil, let taker = parts.snapshots,
+            snapshots.beginsLast(durable: status.durableSequence)
+        else { return false }
+        taker.take(world.snapshotState, at: parts.journal.durableHead, time: now, report: parts.wake)
+        return true
+    }
+
+    /// Delivers what the end of the last snapshot still brought.
+    func deliverLast() { deliver() }
+
     /// Counts a snapshot that failed, or remembers one that was taken.
     func snapshotEnded(_ result: SnapshotResult) {
         let calls = snapshots.ended()
@@ -430,6 +446,6 @@ package final class EngineCore: @unchecked Sendable {
         guard failure == nil, let taker = parts.snapshots,
             snapshots.begins(configuration, durable: status.durableSequence, now: monotonic)
         else { return }
-        taker.take(world, at: parts.journal.durableHead, time: now, report: parts.wake)
+        taker.take(world.snapshotState, at: parts.journal.durableHead, time: now, report: parts.wake)
     }
 }

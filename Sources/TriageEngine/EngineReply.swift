@@ -77,8 +77,6 @@ package enum EngineFailure: Error, Equatable, Sendable {
     case revisionCompacted(oldest: UInt64)
     /// The watch did not take its changes in time; it may resume from `revision`.
     case watchTooSlow(revision: UInt64)
-    /// A snapshot is being taken already.
-    case snapshotRunning
     /// The snapshot could not be written; the state is not affected.
     case snapshotFailed
 }

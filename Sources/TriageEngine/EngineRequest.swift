@@ -2,6 +2,7 @@
 // validated by whoever made it; the engine checks neither roles nor form.
 
 package import TriageBase
+package import TriageCodec
 package import TriageDomain
 
 /// One call's request, on its way to the engine.
@@ -24,26 +25,12 @@ package struct EngineRequest: Sendable {
     }
 }
 
-/// An idempotent write's name and what it must be equal to when it comes again.
-package struct RequestKey: Sendable {
-    /// The client's idempotency key.
-    package var id: RequestID
-    /// Fingerprint of the request's content.
-    package var fingerprint: Hash128
-
-    /// Groups id and fingerprint.
-    package init(id: RequestID, fingerprint: Hash128) {
-        self.id = id
-        self.fingerprint = fingerprint
-    }
-}
-
 /// What can be asked of the engine.
 package enum EngineOperation: Sendable {
     /// A command, answered when it is durable.
-    case write(Command, RequestKey)
+    case write(Command, WriteKey)
     /// A claim that waits up to `waitMilliseconds` for a case; 0 does not wait.
-    case claim(Eligibility, RequestKey, waitMilliseconds: Int64)
+    case claim(Eligibility, WriteKey, waitMilliseconds: Int64)
 
     /// A case. With a purpose it is the FULL view, and the read is recorded.
     case readCase(CaseNumber, purpose: String?, clearedForChildSafety: Bool)

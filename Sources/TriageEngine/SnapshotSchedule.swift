@@ -54,6 +54,16 @@ struct SnapshotSchedule {
         return true
     }
 
+    /// Whether a last one is worth taking: something was journaled since the last one.
+    mutating func beginsLast(durable: UInt64) -> Bool {
+        guard durable > sequence || !asking.isEmpty else { return false }
+        sequence = durable
+        isRunning = true
+        served = asking
+        asking = []
+        return true
+    }
+
     /// The running one has ended.
     ///
     /// - Returns: Who asked for it.

@@ -36,7 +36,7 @@ struct WatchTable {
             guard let position = Self.position(board, resume, revision) else {
                 return .failed(.revisionCompacted(oldest: board.floor))
             }
-            let last = world.counts.lastCase.value
+            let last = UInt64(world.counts.cases)
             let subject = BoardWatch(
                 filter: filter, initial: resume == 0 ? .page(after: nil) : nil,
                 known: resume == 0 ? NumberSet() : NumberSet(upTo: last))
@@ -183,7 +183,7 @@ struct WatchTable {
             if bookmark { watch.owesBookmark = false }
             let part = BoardChanges(
                 changes: changes, previousRevision: previous, revision: watch.revision,
-                bookmark: bookmark ? world.counts.openCases : nil)
+                bookmark: bookmark ? world.openCaseCount : nil)
             send(watch, .boardChanges(part))
         }
         return !caughtUp && watch.credits > 0

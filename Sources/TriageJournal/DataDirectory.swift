@@ -89,13 +89,14 @@ package final class DataDirectory: Sendable {
     package func recover<Target: RecoveryTarget & ~Copyable>(
         into target: inout Target
     ) throws(JournalError) -> RecoveryReport {
-        if isFresh {
+        let inventory = try Inventory(disk, path)
+        // After a first start the files are there: the state can be read back.
+        if isFresh, !inventory.hasIdentity {
             var report = RecoveryReport(
                 head: JournalHead(sequence: 0, chain: Format.genesis(cluster)))
             report.isFirstStart = true
             return report
         }
-        let inventory = try Inventory(disk, path)
         return try Recovery(
             disk: disk, directory: path, cluster: cluster, inventory: inventory
         ).run(into: &target)

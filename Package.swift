@@ -105,6 +105,7 @@ let package = Package(
         // Tests: one target per module, and what several of them need.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
+        testTarget("TriageCtlTests", ["triagectl", "TriageBase", "TriageCodec"]),
         testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),
         testTarget("TriageJournalTests", ["TriageBase", "TriageIO", "TriageJournal"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),

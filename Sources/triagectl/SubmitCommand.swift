@@ -17,10 +17,8 @@ struct SubmitCommand: AsyncParsableCommand {
     var file: String?
     @Option(help: "Kind of harm, such as suicide-self-harm.")
     var family: String?
-    @Option(name: .customLong("subject-kind"), help: "What it is about, such as live-stream.")
-    var subjectKind: String = "account"
-    @Option(name: .customLong("subject-id"), help: "The platform's identifier of it.")
-    var subjectID: String?
+    @Option(help: "What it is about, as KIND:ID, such as live-stream:7300000000000000001.")
+    var subject: String?
     @Option(name: .customLong("account"), help: "The account that owns it.")
     var account: String?
     @Flag(help: "The live stream is on air.")
@@ -54,12 +52,15 @@ struct SubmitCommand: AsyncParsableCommand {
     }
 
     private func report() throws -> DynamicMessage {
-        guard let family, let subjectID else {
-            throw ValidationError("give --family and --subject-id, or --file")
+        guard let family, let named = self.subject else {
+            throw ValidationError("give --family and --subject, or --file")
+        }
+        guard let colon = named.firstIndex(of: ":") else {
+            throw ValidationError("--subject takes KIND:ID, such as post:7300000000000000001")
         }
         var subject = DynamicMessage()
-        subject["kind"] = .enumeration(subjectKind)
-        subject["id"] = .string(subjectID)
+        subject["kind"] = .enumeration(String(named[..<colon]))
+        subject["id"] = .string(String(named[named.index(after: colon)...]))
         if let account { subject["account_id"] = .string(account) }
         if live {
             var stream = DynamicMessage()

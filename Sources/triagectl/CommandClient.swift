@@ -75,7 +75,7 @@ struct CommandClient: Sendable {
     ) async throws {
         let method = MethodSchema.named(name)
         do {
-            let messages = try client.serverStream(
+            let messages = client.serverStream(
                 path: method.path, message: try method.request.encode(request))
             for try await message in messages {
                 guard try body(try method.reply.decode(message.span)) else { return }

@@ -139,7 +139,7 @@ def test_a_message_over_the_limit(client):
 
 def test_metadata_over_the_limit(client):
     refusal = refused(
-        client("ana").operations.GetStatus, stubs.operations.GetStatusRequest(),
+        client("sre").operations.GetStatus, stubs.operations.GetStatusRequest(),
         metadata=[("x-large", "y" * 20_000)])
     assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "16384" in refusal.text.replace(",", "")

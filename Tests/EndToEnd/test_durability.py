@@ -24,6 +24,18 @@ class Load(threading.Thread):
         self.receipts, self.offers, self.unknown = [], [], []
         self.unexpected = None
 
+    def claim(self):
+        try:
+            offer = self.specialist.assignments.ClaimNext(
+                A.ClaimNextRequest(request_id=request_id()))
+        except grpc.RpcError as error:
+            # She holds as many as a person may.
+            if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+        else:
+            if offer.HasField("assignment"):
+                self.offers.append(offer.assignment)
+
     def run(self):
         try:
             while True:
@@ -32,10 +44,7 @@ class Load(threading.Thread):
                 receipt = self.client.triage.SubmitReport(message)
                 self.receipts.append((message, receipt))
                 if self.specialist:
-                    offer = self.specialist.assignments.ClaimNext(
-                        A.ClaimNextRequest(request_id=request_id()))
-                    if offer.HasField("assignment"):
-                        self.offers.append(offer.assignment)
+                    self.claim()
         except grpc.RpcError as error:
             # The kill; anything else is a finding.
             if error.code() is not grpc.StatusCode.UNAVAILABLE:

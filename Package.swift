@@ -106,11 +106,13 @@ let package = Package(
             swiftSettings: settings),
 
         // Tests: one target per module, and what several of them need.
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .target(
+            name: "TestSupport", dependencies: ["TriageBase", "TriageIO"], path: "Tests/TestSupport",
+            swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
         testTarget("TriageCtlTests", ["triagectl", "TriageBase", "TriageCodec"]),
         testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),
-        testTarget("TriageJournalTests", ["TriageBase", "TriageIO", "TriageJournal"]),
+        testTarget("TriageJournalTests", ["TestSupport", "TriageBase", "TriageIO", "TriageJournal"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
     ]

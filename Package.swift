@@ -83,7 +83,8 @@ let package = Package(
         .executableTarget(
             name: "triagectl",
             dependencies: [
-                "TriageBase", "TriageIO", "TriageClient", "TriageGRPC", "TriageTransport", "TriageCodec",
+                "TriageBase", "TriageIO", "TriageClient", "TriageGRPC", "TriageTLS", "TriageTransport",
+                "TriageCodec",
                 "TriageDomain",
                 "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -48,7 +48,9 @@ package final class TriageClient: Sendable {
             address: address, tls: tls)
     }
 
-    /// Ends every call and the client's thread. Not from a call's own task.
+    /// Ends every call and the client's thread.
+    ///
+    /// Not from a call's own task.
     package func close() {
         loop.stop()
     }

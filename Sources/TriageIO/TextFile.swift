@@ -60,7 +60,9 @@ package enum TextFile {
 }
 
 extension TextFile {
-    /// Writes a file whole, replacing what was there. For output that can be made again.
+    /// Writes a file whole, replacing what was there.
+    ///
+    /// For output that can be made again.
     ///
     /// - Parameters:
     ///   - text: Its content.

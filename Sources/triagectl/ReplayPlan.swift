@@ -15,7 +15,9 @@ struct ReplayParameters {
     var ratePerDay: Double
     /// Virtual span, milliseconds.
     var spanMilliseconds: Int64
-    /// Hour of the week at which it starts, 0 ... 167, Monday 00 h first.
+    /// Hour of the week at which it starts, 0 ...
+    ///
+    /// 167, Monday 00 h first.
     var startHour: Int
     /// Surges by name, how often each arrival is repeated, and when their peak begins (virtual).
     var surges: [SurgeChoice]

@@ -32,11 +32,14 @@ import TriageCodec
     @Test func tableColumnsAlign() {
         var table = Table(["A", "LONG"])
         table.add(["xyz", "1"])
-        #expect(table.lines.map { $0.replacing("\u{1B}[2m", with: "").replacing("\u{1B}[0m", with: "") }
-            == ["A    LONG", "xyz  1"])
+        #expect(
+            table.lines.map { $0.replacing("\u{1B}[2m", with: "").replacing("\u{1B}[0m", with: "") }
+                == ["A    LONG", "xyz  1"])
     }
 
-    @Test(arguments: [(30, "in 30 s"), (-120, "2 min ago"), (7_200, "in 2 h"), (-200_000, "2 d ago")])
+    @Test(arguments: [
+        (30, "in 30 s"), (-120, "2 min ago"), (7_200, "in 2 h"), (-200_000, "2 d ago"),
+    ])
     func relativeTimes(_ seconds: Int64, _ text: String) {
         let now = WallTime(milliseconds: 1_000_000_000_000)
         #expect(Shown.relative(now.advanced(byMilliseconds: seconds * 1_000), now: now) == text)

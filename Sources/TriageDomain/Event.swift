@@ -44,6 +44,9 @@ package struct Assessment: Sendable {
 /// What happened.
 ///
 /// All events of one command make one journal record, so that they hold together.
+///
+/// Who did it and when stand in the header: `principal` and the times inside a decision,
+/// verification, scope or rejection are not yet set in an event, and are set when it is applied.
 package enum Event: Sendable {
     /// A report opened (`opened`) or joined a case. `facts` and `assessment` are the case's after it.
     case reportReceived(
@@ -76,6 +79,9 @@ package enum Event: Sendable {
     case scopeSet(request: DisclosureID, scope: Scope)
     case disclosureApproved(request: DisclosureID, scopeRevision: UInt64)
     case disclosureRejected(request: DisclosureID, rejection: Rejection)
+
+    /// A legal clock of an open case came within its handling allowance: the case moves to band 1.
+    case legalClockDue(case: CaseNumber)
 
     case sensitiveRead(SensitiveRead)
 }

@@ -30,21 +30,62 @@ package enum LedgerAnswer: Hashable, Sendable {
     case recorded
 }
 
-/// One remembered write of the request ledger.
+/// One request id and its answer: 64 bytes.
 package struct LedgerEntry: Hashable, Sendable {
-    /// Fingerprint of the caller and its request id.
-    package var key: Hash128
+    /// Fingerprint of the principal and the request id.
+    package let key: Hash128
     /// Fingerprint of the request's content.
-    package var fingerprint: Hash128
+    package let fingerprint: Hash128
     /// When it was answered; forgotten `Limits.requestIDMilliseconds` later.
-    package var time: WallTime
-    package var answer: LedgerAnswer
+    package let time: WallTime
+    /// Number of the case, assignment or disclosure request.
+    private let subject: UInt64
+    /// Kind in bits 60-63; of a receipt, opened in bit 59, level in bits 56-58, report in bits 0-47.
+    private let packed: UInt64
+    /// Of a receipt; otherwise 0.
+    private let revision: UInt64
 
+    /// Records an answer.
+    ///
+    /// - Precondition: A receipt's `receivedAt` is `time`.
     package init(key: Hash128, fingerprint: Hash128, time: WallTime, answer: LedgerAnswer) {
         self.key = key
         self.fingerprint = fingerprint
         self.time = time
-        self.answer = answer
+        switch answer {
+        case .receipt(let receipt):
+            invariant(receipt.receivedAt == time, "a receipt is answered when it is given")
+            subject = receipt.caseNumber.value
+            packed =
+                (receipt.opened ? 1 << 59 : 0) | UInt64(receipt.level.rawValue) << 56
+                | receipt.report.value
+            revision = receipt.revision
+        case .changedCase(let number): (subject, packed, revision) = (number.value, 1 << 60, 0)
+        case .offer(let number): (subject, packed, revision) = (number.value, 2 << 60, 0)
+        case .changedAssignment(let number):
+            (subject, packed, revision) = (number.value, 3 << 60, 0)
+        case .changedDisclosure(let id): (subject, packed, revision) = (id.value, 4 << 60, 0)
+        case .recorded: (subject, packed, revision) = (0, 5 << 60, 0)
+        }
+    }
+
+    /// What a repeat is answered with.
+    package var answer: LedgerAnswer {
+        switch packed >> 60 {
+        case 0:
+            .receipt(
+                ReportReceipt(
+                    caseNumber: CaseNumber(subject),
+                    report: ReportNumber(packed & 0xFFFF_FFFF_FFFF),
+                    opened: packed >> 59 & 1 == 1,
+                    level: Level(rawValue: UInt8(packed >> 56 & 7)) ?? .p0, revision: revision,
+                    receivedAt: time))
+        case 1: .changedCase(CaseNumber(subject))
+        case 2: .offer(AssignmentNumber(subject))
+        case 3: .changedAssignment(AssignmentNumber(subject))
+        case 4: .changedDisclosure(DisclosureID(subject))
+        default: .recorded
+        }
     }
 }
 
@@ -62,8 +103,8 @@ package struct WorldCounters: Hashable, Sendable {
     package var lastAssignment: AssignmentNumber
 
     package init(
-        sequence: UInt64, time: WallTime, lastCase: CaseNumber, lastReport: ReportNumber,
-        lastAssignment: AssignmentNumber
+        sequence: UInt64 = 0, time: WallTime = .epoch, lastCase: CaseNumber = .none,
+        lastReport: ReportNumber = ReportNumber(0), lastAssignment: AssignmentNumber = .none
     ) {
         self.sequence = sequence
         self.time = time

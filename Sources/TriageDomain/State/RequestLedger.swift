@@ -1,0 +1,66 @@
+// Which request ids were answered, and how: what makes a write repeatable for 24 hours, across
+// restarts. Knows fingerprints, not requests.
+
+internal import TriageBase
+
+/// Finds and forgets entries; the entries themselves are part of ``WorldState``.
+struct RequestLedger: Sendable {
+    /// Entries forgotten with each record at most: faster than they come, in small steps.
+    private static let forgottenPerRecordMax = 8
+
+    private var index = HashIndex()
+
+    /// What a principal's request id is remembered under.
+    static func key(_ principal: Principal, _ id: RequestID) -> Hash128 {
+        Hash128(of: principal.text.utf8.span, seed: 0x7265_7175_6573_7421)
+            .combined(with: Hash128(high: id.high, low: id.low))
+    }
+
+    /// The entry of a key, if it is not older than 24 hours.
+    func entry(
+        _ key: Hash128, at now: WallTime, in entries: ChunkedArray<LedgerEntry>
+    ) -> LedgerEntry? {
+        var found: LedgerEntry?
+        _ = index.first(key.low) { place in
+            let entry = entries[Int(place)]
+            guard entry.key == key, !Self.isExpired(entry, at: now) else { return false }
+            found = entry
+            return true
+        }
+        return found
+    }
+
+    /// Remembers an answer, and forgets some that are too old.
+    mutating func record(_ entry: LedgerEntry, in entries: inout ChunkedArray<LedgerEntry>) {
+        index.insert(entry.key.low, value: UInt64(entries.endIndex))
+        entries.append(entry)
+    }
+
+    /// Forgets a few entries that are too old.
+    @inline(__always)
+    mutating func forget(at now: WallTime, in entries: inout ChunkedArray<LedgerEntry>) {
+        guard let oldest = entries.first, Self.isExpired(oldest, at: now) else { return }
+        var end = entries.startIndex
+        while end < entries.endIndex, end - entries.startIndex < Self.forgottenPerRecordMax,
+            Self.isExpired(entries[end], at: now)
+        {
+            index.remove(entries[end].key.low, value: UInt64(end))
+            end += 1
+        }
+        entries.removePrefix(upTo: end)
+    }
+
+    /// Enters all entries after recovery.
+    mutating func load(_ entries: ChunkedArray<LedgerEntry>) {
+        index.reserveCapacity(entries.count)
+        for place in entries.indices {
+            index.insert(entries[place].key.low, value: UInt64(place))
+        }
+    }
+
+    var count: Int { index.count }
+
+    private static func isExpired(_ entry: LedgerEntry, at now: WallTime) -> Bool {
+        entry.time.advanced(byMilliseconds: Limits.requestIDMilliseconds) <= now
+    }
+}

@@ -1,0 +1,163 @@
+// Everything that is computed from the state so that it can be found quickly, and that no snapshot
+// holds. Keeps itself in step with each change of a case; decides nothing.
+
+internal import TriageBase
+
+/// What of a case the indexes depend on.
+struct CasePlace {
+    let number: CaseNumber
+    let isOpen: Bool
+    let isQueued: Bool
+    let level: Level
+    let key: PriorityKey
+    let standing: Standing
+    let subject: Hash128
+    let awaitsLegalClock: Bool
+    let legalDeadline: WallTime
+
+    init(_ value: Case) {
+        number = value.number
+        isOpen = value.isOpen
+        isQueued = value.state == .queued
+        level = value.level
+        key = value.key
+        standing = value.standing
+        subject = value.subject
+        awaitsLegalClock = value.awaitsLegalClock
+        legalDeadline = value.legalDeadline
+    }
+}
+
+/// What is computed from the state.
+struct WorldIndexes: ~Copyable, Sendable {
+    var priority = PriorityIndex()
+    /// From a subject's hash to the open cases about it.
+    var subjects = HashIndex()
+    var ledger = RequestLedger()
+    var principals = PrincipalTable()
+    /// From a disclosure request's id to its place.
+    var disclosurePlaces = HashIndex(segmentBits: 0)
+    /// Places of the requests that a principal filed, oldest first.
+    var disclosuresOfRequester: [PrincipalIndex: [Int]] = [:]
+    /// Places of the requests that belong to a case.
+    var disclosuresOfCase: [CaseNumber: [Int]] = [:]
+    var openDisclosures = 0
+    /// Offers and leases of a principal, by its index, oldest first.
+    var heldBy: [[AssignmentNumber]] = []
+    var heldAssignments = 0
+    var timers = LazyHeap<Timer>()
+    /// Open cases of each level: queued, and the rest.
+    var queuedCounts = [Int](repeating: 0, count: Level.allCases.count)
+    var openCounts = [Int](repeating: 0, count: Level.allCases.count)
+    /// Numbers of the queued cases of each level: the least is the oldest.
+    var oldestQueued = [LazyHeap<UInt64>](repeating: LazyHeap(), count: Level.allCases.count)
+
+    // MARK: Cases
+
+    static func hash(_ subject: Hash128) -> UInt64 { mix64(subject.low &+ subject.high) }
+
+    mutating func enter(_ place: CasePlace, _ state: WorldState) {
+        if place.isOpen {
+            priority.insert(place.key, in: place.standing)
+            subjects.insert(Self.hash(place.subject), value: place.number.value)
+        }
+        count(place, after: nil, state)
+    }
+
+    mutating func move(
+        from old: CasePlace, to new: CasePlace, _ state: WorldState
+    ) {
+        switch (old.isOpen, new.isOpen) {
+        case (true, true):
+            priority.move(old.key, from: old.standing, to: new.key, in: new.standing)
+        case (true, false):
+            priority.remove(old.key, from: old.standing)
+            subjects.remove(Self.hash(old.subject), value: old.number.value)
+        case (false, true):
+            priority.insert(new.key, in: new.standing)
+            subjects.insert(Self.hash(new.subject), value: new.number.value)
+        case (false, false): break
+        }
+        if old.isOpen { openCounts[Int(old.level.rawValue)] -= 1 }
+        if old.isQueued { queuedCounts[Int(old.level.rawValue)] -= 1 }
+        count(new, after: old, state)
+        if old.isQueued && (!new.isQueued || new.level != old.level) {
+            settleOldest(old.level, state)
+        }
+    }
+
+    private mutating func count(_ place: CasePlace, after old: CasePlace?, _ state: WorldState) {
+        let row = Int(place.level.rawValue)
+        if place.isOpen { openCounts[row] += 1 }
+        if place.isQueued {
+            queuedCounts[row] += 1
+            let wasThere = old.map { $0.isQueued && $0.level == place.level } ?? false
+            if !wasThere { pushOldest(place, state) }
+        }
+        if place.awaitsLegalClock {
+            let wasArmed =
+                old.map { $0.awaitsLegalClock && $0.legalDeadline == place.legalDeadline } ?? false
+            if !wasArmed {
+                arm(Timer(.legalClock(place.number.value), at: place.legalDeadline), state)
+            }
+        }
+    }
+
+    private mutating func pushOldest(_ place: CasePlace, _ state: WorldState) {
+        let level = place.level
+        let cases = state.cases
+        oldestQueued[Int(level.rawValue)].push(place.number.value) {
+            Self.isQueued($0, at: level, cases)
+        }
+    }
+
+    private mutating func settleOldest(_ level: Level, _ state: WorldState) {
+        let cases = state.cases
+        oldestQueued[Int(level.rawValue)].settle { Self.isQueued($0, at: level, cases) }
+    }
+
+    private static func isQueued(
+        _ number: UInt64, at level: Level, _ cases: ChunkedArray<Case>
+    ) -> Bool {
+        let place = Int(number)
+        return cases[place].state == .queued && cases[place].level == level
+    }
+
+    // MARK: Timers
+
+    mutating func arm(_ timer: Timer, _ state: WorldState) {
+        timers.push(timer) { state.isCurrent($0) }
+    }
+
+    /// Drops ends that are no longer waited for from the front.
+    @inline(__always)
+    mutating func settleTimers(_ state: WorldState) {
+        guard timers.first != nil else { return }
+        timers.settle { state.isCurrent($0) }
+    }
+
+    // MARK: Assignments
+
+    mutating func hold(_ assignment: Assignment, _ state: WorldState) {
+        enterHeld(assignment)
+        arm(Timer(.assignment(assignment.number.value), at: assignment.expiresAt), state)
+    }
+
+    mutating func enterHeld(_ assignment: Assignment) {
+        let row = Int(assignment.specialist.value)
+        while heldBy.count <= row { heldBy.append([]) }
+        heldBy[row].append(assignment.number)
+        heldAssignments += 1
+    }
+
+    mutating func letGo(_ assignment: Assignment) {
+        let row = Int(assignment.specialist.value)
+        heldBy[row].removeAll { $0 == assignment.number }
+        heldAssignments -= 1
+    }
+
+    func held(by principal: PrincipalIndex) -> [AssignmentNumber] {
+        let row = Int(principal.value)
+        return row < heldBy.count ? heldBy[row] : []
+    }
+}

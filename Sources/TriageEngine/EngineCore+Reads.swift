@@ -1,6 +1,7 @@
 // Reads that are more than a look: of sensitive material, which the journal records.
 
 internal import TriageBase
+internal import TriageCodec
 internal import TriageDomain
 
 extension EngineCore {

@@ -181,7 +181,7 @@ package final class EngineCore: @unchecked Sendable {
         case .listCases(let after, let limit, let filter):
             return .board(
                 world.board(after: after, limit: limit, filter: filter),
-                openCount: world.openCaseCount, revision: revision)
+                openCount: world.counts.openCases, revision: revision)
         case .readDisclosure(let id, let requester, let purpose):
             return readDisclosure(id, requester, purpose, request.principal)
         case .listDisclosures(let after, let limit, let states, let requester):

@@ -45,7 +45,10 @@ extension EngineCore {
         }
     }
 
-    private func record(_ read: SensitiveRead, _ principal: Principal) -> EngineReply? {
+    /// Records a read of sensitive material.
+    ///
+    /// - Returns: Why it cannot be recorded, and so not be answered; nil when it was.
+    func record(_ read: SensitiveRead, _ principal: Principal) -> EngineReply? {
         let key = WriteKey(requestID: .none, fingerprint: .zero)
         switch decide(.recordRead(read), key, principal) {
         case .success: return nil

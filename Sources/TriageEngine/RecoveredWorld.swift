@@ -18,6 +18,7 @@ struct RecoveredWorld: RecoveryTarget, ~Copyable {
     private var phase: Phase? = .building(WorldBuilder())
     /// Records behind this one never became durable for sure, and are left out.
     private let last: UInt64
+    private let codec = EventCodec()
 
     init(upTo last: UInt64 = .max) { self.last = last }
 
@@ -63,7 +64,7 @@ struct RecoveredWorld: RecoveryTarget, ~Copyable {
         try beginReplay()
         guard case .replaying(var world) = phase.take() else { return }
         do {
-            let (header, events) = try EventCodec.decode(payload, sequence: sequence, time: time)
+            let (header, events) = try codec.decode(payload, sequence: sequence, time: time)
             world.apply(events, header)
         } catch {
             throw RecordRejection("\(error)")

@@ -90,6 +90,9 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
+        testTarget("TriageTidyTests", []),
+
         // A server on the real transport with the methods that wire tests and benchmarks call; not shipped.
         .target(
             name: "CBenchEcho", dependencies: ["CProtobufC"], path: "Tests/CBenchEcho"),

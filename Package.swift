@@ -115,6 +115,15 @@ let package = Package(
         testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),
         testTarget("TriageJournalTests", ["TestSupport", "TriageBase", "TriageIO", "TriageJournal"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
+        testTarget(
+            "TriageEngineTests",
+            ["TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal", "TriageEngine"]),
+        testTarget(
+            "TriageServicesTests",
+            [
+                "TriageBase", "TriageDomain", "TriageCodec", "TriageJournal", "TriageGRPC", "TriageEngine",
+                "TriageServices",
+            ]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
     ]
 )

@@ -2,6 +2,7 @@
 // case may have become claimable; what may be claimed is the World's to decide.
 
 internal import TriageBase
+internal import TriageCodec
 internal import TriageDomain
 
 /// A claim that found nothing and waits.

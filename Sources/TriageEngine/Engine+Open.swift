@@ -31,6 +31,7 @@ extension Engine {
         let report: RecoveryReport
         let writer: JournalWriter
         var target = RecoveredWorld()
+        let world: World
         do {
             directory = try DataDirectory(opening: path, disk: disk, options: storage)
             report = try directory.recover(into: &target)
@@ -38,12 +39,14 @@ extension Engine {
         } catch {
             throw .storage(error)
         }
-        let world = target.takeWorld()
+        do { world = try target.takeWorld() } catch {
+            throw .storage(.rejected(file: path, offset: 0, what: error.what))
+        }
         let summary = RecoverySummary(
             milliseconds: Int64(clock.monotonicTime().nanoseconds(since: started) / 1_000_000),
             recordsReplayed: report.recordsReplayed, report: describeRepairs(report))
         // Time never runs backwards, whatever happened to the clock while the server was down.
-        let now = max(clock.wallTime(), world.counters.time)
+        let now = max(clock.wallTime(), world.snapshotState.counters.time)
         var status = EngineStatus(startTime: now, counts: world.counts, recovery: summary)
         status.snapshot = report.snapshot.map {
             SnapshotReceipt(
@@ -52,7 +55,9 @@ extension Engine {
         }
         let inbox = Monitor(Inbox())
         let snapshots: BackgroundSnapshots
-        do { snapshots = try BackgroundSnapshots(directory, clock) } catch { throw .thread(error) }
+        do throws(IOError) { snapshots = try BackgroundSnapshots(directory, clock) } catch {
+            throw .thread(error)
+        }
         let parts = EngineParts(
             journal: writer, clock: clock, snapshots: snapshots,
             reload: { RecoveredWorld.read(directory, upTo: writer.durableHead.sequence) },

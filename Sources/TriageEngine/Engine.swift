@@ -1,8 +1,7 @@
 // The engine as the rest of the process sees it: opened on a data directory, started, asked from any
 // thread, stopped. Owns the writer thread and its inbox; what happens in a turn is EngineCore's.
 
-package import TriageBase
-package import TriageDomain
+internal import TriageBase
 package import TriageIO
 package import TriageJournal
 
@@ -44,7 +43,7 @@ package final class Engine: Sendable {
         core: EngineCore, inbox: Monitor<Inbox>, configuration: EngineConfiguration,
         closing: @escaping @Sendable () -> Void
     ) throws(EngineError) {
-        do { thread = try TaskThread(name: "engine") } catch { throw .thread(error) }
+        do throws(IOError) { thread = try TaskThread(name: "engine") } catch { throw .thread(error) }
         self.core = core
         self.inbox = inbox
         self.closing = closing

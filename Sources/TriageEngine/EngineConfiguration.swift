@@ -1,6 +1,6 @@
 // What an operator or a test may set about the engine. Defaults are the server's.
 
-package import TriageBase
+internal import TriageBase
 
 /// Settings of the engine.
 package struct EngineConfiguration: Sendable {

@@ -1,6 +1,7 @@
 // Reads that are more than a look: of sensitive material, which the journal records.
 
 internal import TriageBase
+internal import TriageCodec
 internal import TriageDomain
 
 extension EngineCore {
@@ -44,7 +45,10 @@ extension EngineCore {
         }
     }
 
-    private func record(_ read: SensitiveRead, _ principal: Principal) -> EngineReply? {
+    /// Records a read of sensitive material.
+    ///
+    /// - Returns: Why it cannot be recorded, and so not be answered; nil when it was.
+    func record(_ read: SensitiveRead, _ principal: Principal) -> EngineReply? {
         let key = WriteKey(requestID: .none, fingerprint: .zero)
         switch decide(.recordRead(read), key, principal) {
         case .success: return nil

@@ -77,7 +77,9 @@ package final class EngineCore: @unchecked Sendable {
     private(set) var failure: JournalError?
     /// False when the durable state could not be read back after the failure.
     private var readable = true
+    private let codec = EventCodec()
     private var events: [Event] = []
+    private var payload: [UInt8] = []
 
     private var sinks: [(any CompletionSink)?] = []
     private var held: [[Completion]] = []
@@ -181,13 +183,18 @@ package final class EngineCore: @unchecked Sendable {
         case .listCases(let after, let limit, let filter):
             return .board(
                 world.board(after: after, limit: limit, filter: filter),
-                openCount: world.openCaseCount, revision: revision)
+                openCount: world.counts.openCases, revision: revision)
         case .readDisclosure(let id, let requester, let purpose):
             return readDisclosure(id, requester, purpose, request.principal)
         case .listDisclosures(let after, let limit, let states, let requester):
             return .disclosures(
                 world.disclosures(
                     after: after, limit: limit, states: states, requester: requester))
+        case .watchDisclosure(let id, nil):
+            // What an insider sees of a request is on record, watched or read.
+            let read = SensitiveRead(target: .disclosure(id), purpose: "watch")
+            if let refusal = record(read, request.principal) { return refusal }
+            return watches.open(request, reactor, world, revision: revision)
         case .watchBoard, .watchAssignments, .watchDisclosure:
             return watches.open(request, reactor, world, revision: revision)
         case .credit(let count):
@@ -261,7 +268,8 @@ package final class EngineCore: @unchecked Sendable {
     }
 
     private func append(_ header: EventHeader) -> EngineFailure? {
-        let payload = EventCodec.encode(header, events)
+        payload.removeAll(keepingCapacity: true)
+        codec.encode(header, events, into: &payload)
         do {
             let sequence = try parts.journal.append(payload.span, time: header.time)
             invariant(sequence == header.sequence, "the journal gives the next sequence")
@@ -395,6 +403,13 @@ package final class EngineCore: @unchecked Sendable {
         status.watchCount = watches.count
         status.waitingClaimCount = claims.count
         return status
+    }
+
+    /// Hands over the World; the engine must not be used afterwards.
+    func takeWorld() -> World {
+        var taken = World()
+        swap(&taken, &world)
+        return taken
     }
 
     // MARK: Stop

@@ -64,9 +64,9 @@ package enum EngineOperation: Sendable {
         case .write, .claim: true
         case .readCase(_, let purpose, _): purpose != nil
         case .readDisclosure(_, _, let purpose): purpose != nil
+        case .watchDisclosure(_, let requester): requester == nil
         case .snapshot: true
-        case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .watchDisclosure,
-            .credit, .cancel, .status:
+        case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .credit, .cancel, .status:
             false
         }
     }
@@ -86,9 +86,9 @@ package enum EngineOperation: Sendable {
         switch self {
         case .write(.submitReport(_, let content), _): content.count + 256
         case .write: 4_096
-        case .claim, .readCase, .readDisclosure: 512
-        case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .watchDisclosure,
-            .credit, .cancel, .status, .snapshot:
+        case .claim, .readCase, .readDisclosure, .watchDisclosure: 512
+        case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .credit, .cancel, .status,
+            .snapshot:
             0
         }
     }

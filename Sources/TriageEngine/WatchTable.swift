@@ -183,7 +183,7 @@ struct WatchTable {
             if bookmark { watch.owesBookmark = false }
             let part = BoardChanges(
                 changes: changes, previousRevision: previous, revision: watch.revision,
-                bookmark: bookmark ? world.openCaseCount : nil)
+                bookmark: bookmark ? world.counts.openCases : nil)
             send(watch, .boardChanges(part))
         }
         return !caughtUp && watch.credits > 0

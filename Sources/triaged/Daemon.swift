@@ -145,7 +145,8 @@ struct Daemon: ~Copyable {
             tlsExpiry.replace(TLSExpiry(context))
             log.info("certificates reloaded")
         } catch {
-            log.error("certificates not reloaded; the old ones stay", metadata: ["error": "\(error)"])
+            log.error(
+                "certificates not reloaded; the old ones stay", metadata: ["error": "\(error)"])
         }
     }
 

@@ -56,7 +56,8 @@ enum Metrics {
     }
 
     private static func append(_ status: EngineStatus, to page: inout PrometheusText) {
-        page.describe("triaged_cases_open", "gauge", "Open cases by level and whether they are held.")
+        page.describe(
+            "triaged_cases_open", "gauge", "Open cases by level and whether they are held.")
         for level in Level.allCases {
             let counts = status.counts.levels[Int(level.rawValue)]
             let name = "P\(level.rawValue)"
@@ -67,7 +68,8 @@ enum Metrics {
         }
         page.describe(
             "triaged_oldest_queued_seconds", "gauge",
-            "When the oldest case of a level that waits was received, Unix time; 0 when none waits.")
+            "When the oldest case of a level that waits was received, Unix time; 0 when none waits."
+        )
         for level in Level.allCases {
             let oldest = status.counts.levels[Int(level.rawValue)].oldestQueued
             page.sample(

@@ -6,7 +6,9 @@ internal import TriageDomain
 internal import TriageServices
 internal import Yams
 
-/// Reads policy files. Their shape is described in Deploy/policy/policy.yaml.
+/// Reads policy files.
+///
+/// Their shape is described in Deploy/policy/policy.yaml.
 enum PolicyFile {
     /// Reads and checks a file.
     ///
@@ -55,7 +57,9 @@ enum PolicyFile {
             }
             roles.insert(role)
         }
-        guard !roles.isEmpty else { throw YAMLFile.problem(path, node, "roles is missing or empty") }
+        guard !roles.isEmpty else {
+            throw YAMLFile.problem(path, node, "roles is missing or empty")
+        }
         return (principal, PolicyEntry(roles: roles, eligibility: try eligibility(fields, path)))
     }
 

@@ -1,6 +1,8 @@
 // Where a client connects to and as whom.
 
-/// What a ``TriageClient`` is made from. Paths are of PEM files.
+/// What a client is made from.
+///
+/// Paths are of PEM files.
 package struct ClientConfiguration: Sendable {
     /// IPv4 or IPv6 literal, or a name that resolves to one.
     package var host: String

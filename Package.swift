@@ -90,6 +90,10 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        // Measures the priority index and the containers beside it; Deploy/bench calls it.
+        .executableTarget(
+            name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain"],
+            path: "Tests/IndexBench", swiftSettings: settings),
         // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
         testTarget("TriageTidyTests", []),
 
@@ -105,10 +109,12 @@ let package = Package(
             swiftSettings: settings),
 
         // Tests: one target per module, and what several of them need.
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .target(
+            name: "TestSupport", dependencies: ["TriageBase", "TriageIO"], path: "Tests/TestSupport",
+            swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
         testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),
-        testTarget("TriageJournalTests", ["TriageBase", "TriageIO", "TriageJournal"]),
+        testTarget("TriageJournalTests", ["TestSupport", "TriageBase", "TriageIO", "TriageJournal"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
         testTarget(
             "TriageEngineTests",

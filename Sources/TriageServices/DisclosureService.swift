@@ -22,7 +22,7 @@ extension ServiceHandler {
             }
             longCalls[caller.call.raw] = .list(request.binding)
             ask(
-                caller.call, echo: 0, caller.principal,
+                caller.call, echo: caller.isExternal ? Echo.external : 0, caller.principal,
                 .listDisclosures(
                     after: request.after, limit: request.pageSize, states: request.states,
                     requester: caller.isExternal ? caller.principal : nil))

@@ -262,10 +262,18 @@ package final class ServiceHandler: CallHandler {
         case .disclosure(let view):
             .success(encoder.disclosure(view, audience: Echo.audience(completion.echo)))
         case .disclosures(let page):
-            binding.map { .success(encoder.listDisclosures(page, binding: $0)) }
+            binding.map {
+                .success(
+                    encoder.listDisclosures(
+                        page, audience: Echo.audience(completion.echo), binding: $0))
+            }
                 ?? .failure(Self.internalError)
-        case .status(let status): .success(encode(status))
-        case .snapshot(let receipt): .success(encode(receipt))
+        case .status(let status): .success(encoder.status(report(status)))
+        case .snapshot(let receipt):
+            .success(
+                encoder.createSnapshot(
+                    sequence: receipt.sequence, recordCount: receipt.recordCount,
+                    bytes: receipt.bytes, milliseconds: receipt.durationMilliseconds))
         case .refused(let error): .failure(RPCError(error))
         case .failed(let failure): .failure(RPCError(failure))
         case .boardChanges, .assignmentChanges, .disclosureChange: .failure(Self.internalError)

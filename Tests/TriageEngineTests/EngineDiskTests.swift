@@ -1,7 +1,7 @@
 // The engine with its thread, on a real data directory: recovery gives the same state, whatever way
 // the server ended.
 
-import Glibc
+import TestSupport
 import Testing
 import TriageBase
 import TriageCodec
@@ -10,21 +10,6 @@ import TriageIO
 import TriageJournal
 
 @testable import TriageEngine
-
-/// A directory that is removed with the value.
-final class TemporaryDirectory {
-    let path: String
-
-    init() {
-        path = "/tmp/triaged-engine-\(getpid())-\(UInt64.random(in: 0 ... .max))"
-    }
-
-    deinit {
-        let disk = RealDisk()
-        for entry in (try? disk.list(path)) ?? [] { try? disk.remove(path + "/" + entry.name) }
-        _ = rmdir(path)
-    }
-}
 
 @Suite struct EngineDiskTests {
     private func options() -> StorageOptions {
@@ -36,7 +21,7 @@ final class TemporaryDirectory {
     }
 
     private func open(
-        _ directory: TemporaryDirectory, _ configure: (inout EngineConfiguration) -> Void = { _ in }
+        _ directory: TempDirectory, _ configure: (inout EngineConfiguration) -> Void = { _ in }
     ) throws -> (Engine, RecordingSink) {
         var configuration = EngineConfiguration()
         configuration.snapshotAtStop = false
@@ -116,7 +101,7 @@ final class TemporaryDirectory {
 
     @Test(arguments: [false, true])
     func afterARestart_theStateIsTheSame(withSnapshots: Bool) throws {
-        let directory = TemporaryDirectory()
+        let directory = try TempDirectory()
         var pictures: [String] = []
         for round in 0..<3 as Range<UInt64> {
             let (engine, sink) = try open(directory) {
@@ -137,8 +122,8 @@ final class TemporaryDirectory {
     }
 
     @Test func whatWasAcknowledged_isThere_thoughTheServerNeverStopped() throws {
-        let directory = TemporaryDirectory()
-        let copy = TemporaryDirectory()
+        let directory = try TempDirectory()
+        let copy = try TempDirectory()
         let (engine, sink) = try open(directory)
         work(engine, sink, seed: 11, count: 40)
         let before = try picture(engine, sink)
@@ -164,7 +149,7 @@ final class TemporaryDirectory {
     }
 
     @Test func aSecondServer_onTheSameDirectory_isRefused() throws {
-        let directory = TemporaryDirectory()
+        let directory = try TempDirectory()
         let (engine, _) = try open(directory)
         #expect(throws: EngineError.self) {
             _ = try Engine.open(directory.path, storage: self.options())
@@ -173,7 +158,7 @@ final class TemporaryDirectory {
     }
 
     @Test func stop_answersWhatWasSubmitted_andTakesNothingAfter() throws {
-        let directory = TemporaryDirectory()
+        let directory = try TempDirectory()
         let (engine, sink) = try open(directory)
         let waiting = bench.request(.claim(suicideOnly, bench.freshKey(), waitMilliseconds: 50_000))
         let watch = bench.request(.watchBoard(resume: 0, filter: BoardFilter()))
@@ -189,7 +174,7 @@ final class TemporaryDirectory {
     }
 
     @Test func moreThanMayWait_isNotTaken_butReadsAre() throws {
-        let directory = TemporaryDirectory()
+        let directory = try TempDirectory()
         var configuration = EngineConfiguration()
         configuration.inboxBytesMax = 1_000
         // Not started: nothing leaves the inbox.

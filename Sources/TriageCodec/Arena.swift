@@ -52,7 +52,7 @@ final class Arena {
     }
 
     deinit {
-        for unsafe chunk in unsafe state.pointee.chunks { unsafe chunk.deallocate() }
+        unsafe state.pointee.chunks.forEach { unsafe $0.deallocate() }
         unsafe state.deinitialize(count: 1)
         unsafe state.deallocate()
         unsafe allocator.deallocate()
@@ -64,7 +64,7 @@ final class Arena {
     func reset() {
         if unsafe state.pointee.chunks.count > 1 {
             let total = unsafe state.pointee.chunks.reduce(0) { $0 + $1.count }
-            for unsafe chunk in unsafe state.pointee.chunks { unsafe chunk.deallocate() }
+            unsafe state.pointee.chunks.forEach { unsafe $0.deallocate() }
             let kept = UnsafeMutableRawBufferPointer.allocate(
                 byteCount: min(total, Limits.arenaRetainedBytesMax), alignment: Self.alignment)
             unsafe state.pointee = Self.state(of: kept)
@@ -113,7 +113,9 @@ final class Arena {
     func bytes(_ bytes: [UInt8]) -> ProtobufCBinaryData {
         let copy = unsafe take(bytes.count, of: UInt8.self)
         unsafe bytes.withUnsafeBufferPointer { source in
-            if let start = source.baseAddress { unsafe copy.update(from: start, count: source.count) }
+            if let start = source.baseAddress {
+                unsafe copy.update(from: start, count: source.count)
+            }
         }
         return unsafe ProtobufCBinaryData(len: bytes.count, data: copy)
     }

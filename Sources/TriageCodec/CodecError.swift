@@ -2,7 +2,9 @@
 
 internal import TriageBase
 
-/// Why stored bytes cannot be read. Nothing was changed.
+/// Why stored bytes cannot be read.
+///
+/// Nothing was changed.
 package enum CodecError: Error, Equatable, Sendable {
     /// The bytes are not a message of the expected type.
     case wire(WireError)

@@ -25,7 +25,8 @@ extension Form {
     }
 
     @inline(never)
-    private mutating func refuseLength(_ count: Int, _ min: Int, _ max: Int, _ field: () -> String) {
+    private mutating func refuseLength(_ count: Int, _ min: Int, _ max: Int, _ field: () -> String)
+    {
         if count == 0 {
             refuse(field, Wording.required)
         } else if min <= 1 {
@@ -59,7 +60,8 @@ extension Form {
     ) -> [String] {
         checkCount(count, max: countMax, field)
         var copies: [String] = []
-        for unsafe (index, value) in unsafe elements(start, Swift.min(count, countMax)).enumerated() {
+        for index in 0..<Swift.min(count, countMax) {
+            let value = unsafe elements(start, Swift.min(count, countMax))[index]
             copies.append(unsafe text(value, min: 1, max: bytesMax, "\(field)[\(index)]"))
         }
         return copies
@@ -131,7 +133,8 @@ extension Form {
         _ field: @autoclosure () -> String
     ) -> RiskModifiers {
         var set: RiskModifiers = []
-        for unsafe (index, value) in unsafe elements(start, count).enumerated() {
+        for index in 0..<count {
+            let value = unsafe elements(start, count)[index]
             set.formUnion(modifier(value, "\(field())[\(index)]"))
         }
         return set

@@ -23,7 +23,8 @@ package struct WireError: Error, Equatable, Sendable {
         case embeddedNUL = "a text has a NUL"
         case tooDeep = "the message is nested too deeply"
         case tooManyFields = "the message has too many fields"
-        case tooManyUnknownBytes = "the message has too much in fields that this version does not know"
+        case tooManyUnknownBytes =
+            "the message has too much in fields that this version does not know"
         case notUnpacked = "the message cannot be unpacked"
     }
 
@@ -100,7 +101,8 @@ struct MessageValidator {
     }
 
     private mutating func message(
-        _ descriptor: UnsafePointer<ProtobufCMessageDescriptor>, _ start: Int, _ end: Int, depth: Int
+        _ descriptor: UnsafePointer<ProtobufCMessageDescriptor>, _ start: Int, _ end: Int,
+        depth: Int
     ) -> Bool {
         guard depth <= Limits.messageDepthMax else { return fail(.tooDeep, start) }
         var at = start
@@ -108,9 +110,13 @@ struct MessageValidator {
             let fieldStart = at
             fieldsLeft &-= 1
             guard fieldsLeft >= 0 else { return fail(.tooManyFields, fieldStart) }
-            guard let tag = varint(&at, end, bytesMax: 5) else { return failVarint(fieldStart, end) }
+            guard let tag = varint(&at, end, bytesMax: 5) else {
+                return failVarint(fieldStart, end)
+            }
             let number = tag >> 3
-            guard number >= 1, number <= 0x1FFF_FFFF else { return fail(.invalidFieldNumber, fieldStart) }
+            guard number >= 1, number <= 0x1FFF_FFFF else {
+                return fail(.invalidFieldNumber, fieldStart)
+            }
             guard let value = extent(tag & 7, &at, end, fieldStart) else { return false }
             if let field = unsafe Self.field(UInt32(number), of: descriptor) {
                 guard unsafe check(field, wireType: tag & 7, value, fieldStart, depth) else {
@@ -135,7 +141,9 @@ struct MessageValidator {
         var start = at
         switch wireType {
         case 0:
-            guard varint(&at, end, bytesMax: 10) != nil else { _ = failVarint(start, end); return nil }
+            guard varint(&at, end, bytesMax: 10) != nil else {
+                _ = failVarint(start, end); return nil
+            }
         case 2:
             guard let count = varint(&at, end, bytesMax: 5) else {
                 _ = failVarint(start, end)

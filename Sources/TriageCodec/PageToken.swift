@@ -11,6 +11,12 @@ package struct PageTokenKey: Sendable {
     let first: UInt64
     let second: UInt64
 
+    /// Draws a key from the system's generator.
+    package static func random() -> PageTokenKey {
+        var system = SystemRandomNumberGenerator()
+        return PageTokenKey(first: system.next(), second: system.next())
+    }
+
     /// Takes 128 unpredictable bits.
     package init(first: UInt64, second: UInt64) {
         self.first = first

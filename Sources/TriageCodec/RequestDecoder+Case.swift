@@ -12,41 +12,40 @@ extension RequestDecoder {
         var board = BoardFilter()
         guard let filter = unsafe filter?.pointee else { return board }
         let max = Limits.filterValuesMax
-        for unsafe (index, level) in unsafe elements(filter.levels, filter.n_levels).enumerated() {
+        for index in unsafe 0..<filter.n_levels {
+            let level = unsafe elements(filter.levels, filter.n_levels)[index]
             if (1...5).contains(level.rawValue) {
                 board.levels |= 1 << UInt8(level.rawValue - 1)
             } else {
                 form.refuse({ "filter.levels[\(index)]" }, "is not a level")
             }
         }
-        for unsafe (index, value) in unsafe elements(filter.states, filter.n_states).enumerated() {
+        for index in unsafe 0..<filter.n_states {
+            let value = unsafe elements(filter.states, filter.n_states)[index]
             let state: CaseState = form.choice(value, "filter.states[\(index)]")
             board.states |= 1 << state.rawValue
         }
-        for unsafe (index, value) in unsafe elements(filter.harm_families, filter.n_harm_families)
-            .enumerated()
-        {
+        for index in unsafe 0..<filter.n_harm_families {
+            let value = unsafe elements(filter.harm_families, filter.n_harm_families)[index]
             // Unspecified asks for the kinds that this version does not know.
             let family: HarmFamily = form.choice(
                 value, required: false, "filter.harm_families[\(index)]")
             board.families |= 1 << UInt16(family.rawValue)
         }
         unsafe form.checkCount(filter.n_language_codes, max: max, "filter.language_codes")
-        for unsafe (index, tag) in unsafe elements(
-            filter.language_codes, min(max, filter.n_language_codes)
-        ).enumerated() {
+        for index in unsafe 0..<min(max, filter.n_language_codes) {
+            let tag = unsafe elements(filter.language_codes, min(max, filter.n_language_codes))[
+                index]
             board.languages.append(unsafe form.language(tag, "filter.language_codes[\(index)]"))
         }
         unsafe form.checkCount(filter.n_region_codes, max: max, "filter.region_codes")
-        for unsafe (index, code) in unsafe elements(
-            filter.region_codes, min(max, filter.n_region_codes)
-        ).enumerated() {
+        for index in unsafe 0..<min(max, filter.n_region_codes) {
+            let code = unsafe elements(filter.region_codes, min(max, filter.n_region_codes))[index]
             board.regions.append(unsafe form.region(code, "filter.region_codes[\(index)]"))
         }
         unsafe form.checkCount(filter.n_assignees, max: max, "filter.assignees")
-        for unsafe (index, name) in unsafe elements(
-            filter.assignees, min(max, filter.n_assignees)
-        ).enumerated() {
+        for index in unsafe 0..<min(max, filter.n_assignees) {
+            let name = unsafe elements(filter.assignees, min(max, filter.n_assignees))[index]
             board.assignees.append(unsafe form.principal(name, "filter.assignees[\(index)]"))
         }
         return board
@@ -70,9 +69,8 @@ extension RequestDecoder {
             actionCount: form.choice(answers.action_count, "answers.action_count"),
             modifiersPresent: [], modifiersUnknown: [], modifiersAbsent: [])
         var seen: RiskModifiers = []
-        for unsafe (index, element) in unsafe elements(answers.modifiers, answers.n_modifiers)
-            .enumerated()
-        {
+        for index in unsafe 0..<answers.n_modifiers {
+            let element = unsafe elements(answers.modifiers, answers.n_modifiers)[index]
             guard let answer = unsafe element?.pointee else { continue }
             let path = "answers.modifiers[\(index)]"
             let modifier = unsafe form.modifier(answer.modifier, path + ".modifier")

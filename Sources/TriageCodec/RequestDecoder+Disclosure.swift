@@ -40,14 +40,14 @@ extension RequestDecoder {
             bytes, triaged__v1__list_disclosure_requests_request__init)
         var form = Form()
         let pageSize = unsafe form.pageSize(message.pointee.page_size)
-        var states: Set<DisclosureState> = []
+        var states: [DisclosureState] = []
         var bits: UInt64 = 0
-        for unsafe (index, value) in unsafe elements(
-            message.pointee.states, message.pointee.n_states
-        ).enumerated() {
+        for index in unsafe 0..<message.pointee.n_states {
+            let value = unsafe elements(message.pointee.states, message.pointee.n_states)[index]
             let state: DisclosureState = form.choice(value, "states[\(index)]")
-            states.insert(state)
-            bits |= 1 << UInt64(state.rawValue)
+            let bit: UInt64 = 1 << UInt64(state.rawValue)
+            if bits & bit == 0 { states.append(state) }
+            bits |= bit
         }
         let binding = PageBinding(principal: principal, filter: Hash128(high: bits, low: 0))
         let place = unsafe openToken(message.pointee.page_token, .disclosures, binding, &form)
@@ -162,9 +162,8 @@ extension RequestDecoder {
         }
         unsafe form.checkCount(scope.n_items, min: 1, max: 256, "scope.items")
         var items: [ScopeItem] = []
-        for unsafe (index, element) in unsafe elements(scope.items, min(256, scope.n_items))
-            .enumerated()
-        {
+        for index in unsafe 0..<min(256, scope.n_items) {
+            let element = unsafe elements(scope.items, min(256, scope.n_items))[index]
             guard let item = unsafe element?.pointee else { continue }
             let path = "scope.items[\(index)]"
             if unsafe item.subject_index < 0 {
@@ -261,9 +260,9 @@ extension RequestDecoder {
     ) {
         unsafe form.checkCount(
             request.n_subject_identifiers, min: 1, max: 64, "\(root).subject_identifiers")
-        for unsafe (index, element) in unsafe elements(
-            request.subject_identifiers, min(64, request.n_subject_identifiers)
-        ).enumerated() {
+        for index in unsafe 0..<min(64, request.n_subject_identifiers) {
+            let element = unsafe elements(
+                request.subject_identifiers, min(64, request.n_subject_identifiers))[index]
             guard let sent = unsafe element?.pointee else { continue }
             let path = "\(root).subject_identifiers[\(index)]"
             filing.identifiers.append(
@@ -276,9 +275,9 @@ extension RequestDecoder {
             "\(root).content_uris")
         unsafe form.checkCount(
             request.n_data_requests, min: 1, max: 16, "\(root).data_requests")
-        for unsafe (index, element) in unsafe elements(
-            request.data_requests, min(16, request.n_data_requests)
-        ).enumerated() {
+        for index in unsafe 0..<min(16, request.n_data_requests) {
+            let element = unsafe elements(request.data_requests, min(16, request.n_data_requests))[
+                index]
             guard let sent = unsafe element?.pointee else { continue }
             let path = "\(root).data_requests[\(index)]"
             let period = unsafe form.period(sent.start_time, sent.end_time, path)
@@ -290,9 +289,8 @@ extension RequestDecoder {
                     start: period.start, end: period.end))
         }
         unsafe form.checkCount(request.n_documents, max: 16, "\(root).documents")
-        for unsafe (index, element) in unsafe elements(
-            request.documents, min(16, request.n_documents)
-        ).enumerated() {
+        for index in unsafe 0..<min(16, request.n_documents) {
+            let element = unsafe elements(request.documents, min(16, request.n_documents))[index]
             guard let sent = unsafe element?.pointee else { continue }
             let path = "\(root).documents[\(index)]"
             let digest = unsafe withBytes(sent.sha256) { bytes in

@@ -99,7 +99,8 @@ extension RequestDecoder {
         unsafe stored.pointee.id = unsafe subject.pointee.id
         unsafe stored.pointee.account_id = unsafe subject.pointee.account_id
         unsafe stored.pointee.uri = unsafe subject.pointee.uri
-        let isStream = unsafe subject.pointee.kind
+        let isStream =
+            unsafe subject.pointee.kind
             == TRIAGED__V1__SUBJECT_KIND__SUBJECT_KIND_LIVE_STREAM
         if let stream = unsafe subject.pointee.live_stream {
             if !isStream {

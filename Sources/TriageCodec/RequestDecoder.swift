@@ -89,7 +89,8 @@ package final class RequestDecoder {
         let place = unsafe openToken(message.pointee.page_token, .cases, binding, &form)
         return try form.finish(
             ListCasesRequest(
-                pageSize: pageSize, after: place.flatMap { PriorityKey(high: $0.high, low: $0.low) },
+                pageSize: pageSize,
+                after: place.flatMap { PriorityKey(high: $0.high, low: $0.low) },
                 filter: filter, binding: binding))
     }
 
@@ -169,8 +170,10 @@ package final class RequestDecoder {
 
     // MARK: Shared steps
 
-    /// Tells the writes apart in fingerprints, so that a request id used with another method is seen
-    /// as used with another content. Journaled: never renumbered.
+    /// Tells the writes apart in fingerprints.
+    ///
+    /// So a request id used with another method is seen as used with another content. Journaled: never
+    /// renumbered.
     enum Seed: UInt64 {
         case filter = 0
         case submitReport = 1

@@ -65,13 +65,13 @@ package enum CaseDetail: Sendable {
 package struct GetCaseRequest: Sendable {
     package var number: CaseNumber
     package var detail: CaseDetail
-    /// 1 ... 256 bytes for the full view; may be empty for the basic one.
+    /// From 1 to 256 bytes for the full view; may be empty for the basic one.
     package var purpose: String
 }
 
 /// A ListCases request, page size resolved and token opened.
 package struct ListCasesRequest: Sendable {
-    /// 1 ... ``Limits/pageSizeMax``.
+    /// From 1 to ``Limits/pageSizeMax``.
     package var pageSize: Int
     /// The last case of the page before; nil for the first page.
     package var after: PriorityKey?
@@ -90,7 +90,7 @@ package struct WatchBoardRequest: Sendable {
 /// A ClaimNext request.
 package struct ClaimNextRequest: Sendable {
     package var key: WriteKey
-    /// 0 ... ``Limits/claimWaitMillisecondsMax``.
+    /// From 0 to ``Limits/claimWaitMillisecondsMax``.
     package var waitMilliseconds: Int64
 }
 
@@ -106,18 +106,18 @@ package struct HandOffRequest: Sendable {
 /// A GetDisclosureRequest request.
 package struct GetDisclosureRequest: Sendable {
     package var id: DisclosureID
-    /// 0 ... 256 bytes; whether it may be empty depends on who calls.
+    /// From 0 to 256 bytes; whether it may be empty depends on who calls.
     package var purpose: String
 }
 
 /// A ListDisclosureRequests request, page size resolved and token opened.
 package struct ListDisclosuresRequest: Sendable {
-    /// 1 ... ``Limits/pageSizeMax``.
+    /// From 1 to ``Limits/pageSizeMax``.
     package var pageSize: Int
     /// The last request of the page before; nil for the first page.
     package var after: DisclosureCursor?
     /// States wanted; empty means all.
-    package var states: Set<DisclosureState>
+    package var states: [DisclosureState]
     /// Hand it back with the reply, for the next token.
     package var binding: PageBinding
 }

@@ -20,24 +20,29 @@ package enum ResourceName {
     /// Largest number in a name: 48 bits, as everywhere in the domain.
     static let numberMax: UInt64 = 1 << 48 - 1
 
+    fileprivate static let cases: StaticString = "cases/"
+    fileprivate static let reports: StaticString = "/reports/"
+    fileprivate static let assignments: StaticString = "assignments/"
+    fileprivate static let disclosureRequests: StaticString = "disclosureRequests/"
+
     /// The name of a case; empty for none.
     package static func text(_ number: CaseNumber) -> String {
-        number == .none ? "" : "cases/\(number.value)"
+        number == .none ? "" : "\(cases)\(number.value)"
     }
 
     /// The name of a report.
     package static func text(_ number: CaseNumber, _ report: ReportNumber) -> String {
-        "cases/\(number.value)/reports/\(report.value)"
+        "\(cases)\(number.value)\(reports)\(report.value)"
     }
 
     /// The name of an assignment; empty for none.
     package static func text(_ number: AssignmentNumber) -> String {
-        number == .none ? "" : "assignments/\(number.value)"
+        number == .none ? "" : "\(assignments)\(number.value)"
     }
 
     /// The name of a disclosure request; empty for none.
     package static func text(_ id: DisclosureID) -> String {
-        id == .none ? "" : "disclosureRequests/" + hexText(id.value)
+        id == .none ? "" : "\(disclosureRequests)" + hexText(id.value)
     }
 
     /// The etag of a revision.
@@ -45,7 +50,7 @@ package enum ResourceName {
 
     /// Parses `cases/{number}`; nil for anything else.
     package static func parseCase(_ text: Span<UInt8>) -> CaseNumber? {
-        parseNumber(text, after: "cases/").map { CaseNumber($0) }
+        parseNumber(text, after: cases).map { CaseNumber($0) }
     }
 
     /// Parses `cases/{number}/reports/{number}`; nil for anything else.
@@ -57,23 +62,23 @@ package enum ResourceName {
         }
         guard
             slash > 6,
-            let number = parseNumber(text.extracting(0..<slash), after: "cases/"),
-            let report = parseNumber(text.extracting(slash..<text.count), after: "/reports/")
+            let number = parseNumber(text.extracting(0..<slash), after: cases),
+            let report = parseNumber(text.extracting(slash..<text.count), after: reports)
         else { return nil }
         return (CaseNumber(number), ReportNumber(report))
     }
 
     /// Parses `assignments/{number}`; nil for anything else.
     package static func parseAssignment(_ text: Span<UInt8>) -> AssignmentNumber? {
-        parseNumber(text, after: "assignments/").map { AssignmentNumber($0) }
+        parseNumber(text, after: assignments).map { AssignmentNumber($0) }
     }
 
     /// Parses `disclosureRequests/{hex}`; nil for anything else.
     package static func parseDisclosure(_ text: Span<UInt8>) -> DisclosureID? {
-        let prefix: StaticString = "disclosureRequests/"
+        let start = disclosureRequests.utf8CodeUnitCount
         guard
-            hasPrefix(text, prefix),
-            let value = parseHex(text.extracting(droppingFirst: prefix.utf8CodeUnitCount)),
+            hasPrefix(text, disclosureRequests),
+            let value = parseHex(text.extracting(start..<text.count)),
             value != 0
         else { return nil }
         return DisclosureID(value)
@@ -117,5 +122,76 @@ package enum ResourceName {
             for index in 0..<prefix.count where unsafe text[index] != prefix[index] { return false }
             return true
         }
+    }
+}
+
+extension Arena {
+    /// The name of a case as a C string; empty for none.
+    func name(_ number: CaseNumber) -> CText {
+        unsafe name(ResourceName.cases, number.value, nil, 0)
+    }
+
+    /// The name of a report as a C string.
+    func name(_ number: CaseNumber, _ report: ReportNumber) -> CText {
+        unsafe name(ResourceName.cases, number.value, ResourceName.reports, report.value)
+    }
+
+    /// The name of an assignment as a C string; empty for none.
+    func name(_ number: AssignmentNumber) -> CText {
+        unsafe name(ResourceName.assignments, number.value, nil, 0)
+    }
+
+    /// The etag of a revision as a C string.
+    func etag(revision: UInt64) -> CText {
+        let text = unsafe take(17, of: UInt8.self)
+        for index in 0..<16 {
+            let digit = UInt8(truncatingIfNeeded: revision >> UInt64(60 - 4 * index) & 0xF)
+            unsafe text[index] =
+                digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") - 10 + digit
+        }
+        unsafe text[16] = 0
+        return unsafe UnsafeMutableRawPointer(text).assumingMemoryBound(to: CChar.self)
+    }
+
+    private func name(
+        _ prefix: StaticString, _ number: UInt64, _ middle: StaticString?, _ second: UInt64
+    ) -> CText {
+        // Room for the longest prefix and middle, two numbers of 20 digits, and the NUL.
+        let text = unsafe take(72, of: UInt8.self)
+        var count = 0
+        if number != 0 {
+            unsafe append(prefix, to: text, &count)
+            unsafe append(number, to: text, &count)
+            if let middle {
+                unsafe append(middle, to: text, &count)
+                unsafe append(second, to: text, &count)
+            }
+        }
+        unsafe text[count] = 0
+        return unsafe UnsafeMutableRawPointer(text).assumingMemoryBound(to: CChar.self)
+    }
+
+    private func append(
+        _ part: StaticString, to text: UnsafeMutablePointer<UInt8>, _ count: inout Int
+    ) {
+        unsafe (text + count).update(from: part.utf8Start, count: part.utf8CodeUnitCount)
+        count += part.utf8CodeUnitCount
+    }
+
+    private func append(
+        _ number: UInt64, to text: UnsafeMutablePointer<UInt8>, _ count: inout Int
+    ) {
+        var digits = 1
+        var rest = number / 10
+        while rest > 0 {
+            digits += 1
+            rest /= 10
+        }
+        rest = number
+        for index in (count..<(count + digits)).reversed() {
+            unsafe text[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+        }
+        count += digits
     }
 }

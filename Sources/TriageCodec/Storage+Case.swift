@@ -78,10 +78,10 @@ extension StorageReader {
     static func read(
         _ stored: Triaged__Storage__V1__ReportFacts
     ) throws(CodecError) -> ReportFacts {
-        guard (0...1_000).contains(stored.signal_permille) else {
+        guard unsafe (0...1_000).contains(stored.signal_permille) else {
             throw .outOfRange("ReportFacts.signal_permille")
         }
-        return ReportFacts(
+        return unsafe ReportFacts(
             family: try choice(stored.harm_family, "ReportFacts.harm_family"),
             reporter: try choice(stored.reporter_kind, "ReportFacts.reporter_kind"),
             imminence: try choice(stored.imminence, "ReportFacts.imminence"),
@@ -105,7 +105,7 @@ extension StorageReader {
     }
 
     static func read(_ stored: Triaged__Storage__V1__LevelCode) throws(CodecError) -> LevelCode {
-        LevelCode(
+        unsafe LevelCode(
             family: try choice(stored.harm_family, "LevelCode.harm_family"),
             point: try choice(stored.decision_point, "LevelCode.decision_point"),
             modifiers: try modifiers(stored.modifier_bits, "LevelCode.modifier_bits"))

@@ -237,8 +237,10 @@ extension StorageReader {
     static func read(_ stored: Triaged__Storage__V1__Scope) throws(CodecError) -> Scope {
         unsafe Scope(
             items: try list(stored.items, stored.n_items) { item throws(CodecError) in
-                guard item.subject_index >= 0 else { throw .outOfRange("ScopeItem.subject_index") }
-                return ScopeItem(
+                guard unsafe item.subject_index >= 0 else {
+                    throw .outOfRange("ScopeItem.subject_index")
+                }
+                return unsafe ScopeItem(
                     subjectIndex: Int(item.subject_index),
                     category: try choice(item.category, "ScopeItem.category"),
                     start: time(item.start_milliseconds), end: time(item.end_milliseconds))

@@ -33,7 +33,8 @@ enum StorageReader {
     }
 
     /// A place in the World's table.
-    static func principal(_ raw: Int32, _ field: StaticString) throws(CodecError) -> PrincipalIndex {
+    static func principal(_ raw: Int32, _ field: StaticString) throws(CodecError) -> PrincipalIndex
+    {
         guard raw >= 0 else { throw .outOfRange("\(field)") }
         return PrincipalIndex(UInt32(raw))
     }
@@ -64,8 +65,9 @@ enum StorageReader {
     ) throws(CodecError) -> [T] {
         var values: [T] = []
         values.reserveCapacity(count)
-        for unsafe element in unsafe elements(start, count) {
-            if let message = unsafe element?.pointee { values.append(try read(message)) }
+        for index in 0..<count {
+            guard let message = unsafe elements(start, count)[index] else { continue }
+            values.append(unsafe try read(message.pointee))
         }
         return values
     }
@@ -74,7 +76,9 @@ enum StorageReader {
     static func texts(_ start: UnsafeMutablePointer<CText?>?, _ count: Int) -> [String] {
         var values: [String] = []
         values.reserveCapacity(count)
-        for unsafe element in unsafe elements(start, count) { values.append(unsafe string(element)) }
+        for index in 0..<count {
+            values.append(unsafe string(elements(start, count)[index]))
+        }
         return values
     }
 }

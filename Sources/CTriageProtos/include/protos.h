@@ -25,6 +25,7 @@
 #include "triaged/v1/report.pb-c.h"
 #include "triaged/v1/triage_service.pb-c.h"
 // A serialised google.protobuf.FileDescriptorSet with every file that the server's services need.
-extern const uint8_t triaged_descriptor_set[];
-extern const size_t triaged_descriptor_set_size;
+// Functions, because Swift does not see an array without a size.
+const uint8_t *triaged_descriptor_set(void);
+size_t triaged_descriptor_set_size(void);
 #endif

@@ -862,35 +862,11 @@ void   triaged__storage__v1__legal_clock_due__free_unpacked
   assert(message->base.descriptor == &triaged__storage__v1__legal_clock_due__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor triaged__storage__v1__journal_record__field_descriptors[8] =
+static const ProtobufCFieldDescriptor triaged__storage__v1__journal_record__field_descriptors[6] =
 {
   {
-    "sequence",
-    1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_INT64,
-    0,   /* quantifier_offset */
-    offsetof(Triaged__Storage__V1__JournalRecord, sequence),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "time_milliseconds",
-    2,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_INT64,
-    0,   /* quantifier_offset */
-    offsetof(Triaged__Storage__V1__JournalRecord, time_milliseconds),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
     "principal",
-    3,
+    1,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_STRING,
     0,   /* quantifier_offset */
@@ -902,7 +878,7 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__journal_record__fiel
   },
   {
     "request_id_high",
-    4,
+    2,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_FIXED64,
     0,   /* quantifier_offset */
@@ -914,7 +890,7 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__journal_record__fiel
   },
   {
     "request_id_low",
-    5,
+    3,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_FIXED64,
     0,   /* quantifier_offset */
@@ -926,7 +902,7 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__journal_record__fiel
   },
   {
     "fingerprint_high",
-    6,
+    4,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_FIXED64,
     0,   /* quantifier_offset */
@@ -938,7 +914,7 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__journal_record__fiel
   },
   {
     "fingerprint_low",
-    7,
+    5,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_FIXED64,
     0,   /* quantifier_offset */
@@ -950,7 +926,7 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__journal_record__fiel
   },
   {
     "events",
-    8,
+    6,
     PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_MESSAGE,
     offsetof(Triaged__Storage__V1__JournalRecord, n_events),
@@ -962,19 +938,17 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__journal_record__fiel
   },
 };
 static const unsigned triaged__storage__v1__journal_record__field_indices_by_name[] = {
-  7,   /* field[7] = events */
-  5,   /* field[5] = fingerprint_high */
-  6,   /* field[6] = fingerprint_low */
-  2,   /* field[2] = principal */
-  3,   /* field[3] = request_id_high */
-  4,   /* field[4] = request_id_low */
-  0,   /* field[0] = sequence */
-  1,   /* field[1] = time_milliseconds */
+  5,   /* field[5] = events */
+  3,   /* field[3] = fingerprint_high */
+  4,   /* field[4] = fingerprint_low */
+  0,   /* field[0] = principal */
+  1,   /* field[1] = request_id_high */
+  2,   /* field[2] = request_id_low */
 };
 static const ProtobufCIntRange triaged__storage__v1__journal_record__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__journal_record__descriptor =
 {
@@ -984,7 +958,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__journal_record__descripto
   "Triaged__Storage__V1__JournalRecord",
   "triaged.storage.v1",
   sizeof(Triaged__Storage__V1__JournalRecord),
-  8,
+  6,
   triaged__storage__v1__journal_record__field_descriptors,
   triaged__storage__v1__journal_record__field_indices_by_name,
   1,  triaged__storage__v1__journal_record__number_ranges,

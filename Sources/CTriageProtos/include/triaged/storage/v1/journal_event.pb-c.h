@@ -44,19 +44,12 @@ typedef struct Triaged__Storage__V1__LegalClockDue Triaged__Storage__V1__LegalCl
 /* --- messages --- */
 
 /*
- * The payload of one journal record. All its events hold, or none.
+ * The payload of one journal record. All its events hold, or none. The record's sequence and time
+ * stand in its frame and are not repeated.
  */
 struct  Triaged__Storage__V1__JournalRecord
 {
   ProtobufCMessage base;
-  /*
-   * The record's sequence: the revision of everything that it changes.
-   */
-  int64_t sequence;
-  /*
-   * When it happened, by the service's clock.
-   */
-  int64_t time_milliseconds;
   /*
    * The verified identity that caused it; `system:triaged` for timers.
    */
@@ -85,7 +78,7 @@ struct  Triaged__Storage__V1__JournalRecord
 };
 #define TRIAGED__STORAGE__V1__JOURNAL_RECORD__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__journal_record__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0,NULL }
+    , (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0,NULL }
 
 
 typedef enum {

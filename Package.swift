@@ -121,7 +121,10 @@ let package = Package(
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
         testTarget(
             "TriageEngineTests",
-            ["TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal", "TriageEngine"]),
+            [
+                "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal", "TriageEngine",
+                "TestSupport",
+            ]),
         testTarget(
             "TriageServicesTests",
             [

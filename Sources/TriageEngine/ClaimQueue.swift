@@ -6,7 +6,7 @@ internal import TriageCodec
 internal import TriageDomain
 
 /// A claim that found nothing and waits.
-struct WaitingClaim {
+struct WaitingClaim: Asked {
     let call: UInt64
     let echo: UInt64
     let reactor: Int
@@ -97,12 +97,12 @@ extension EngineCore {
                 let reply = write(
                     .claimNext(eligibility: waiting.eligibility), waiting.key, waiting.principal)
                 if case .outcome(.nothingToClaim) = reply {} else {
-                    hold(waiting.call, waiting.echo, reply, waiting.reactor)
+                    hold(waiting, reply, waiting.reactor)
                     continue
                 }
             }
             if waiting.deadline <= monotonic {
-                hold(waiting.call, waiting.echo, .outcome(.nothingToClaim), waiting.reactor)
+                hold(waiting, .outcome(.nothingToClaim), waiting.reactor)
             } else {
                 kept.append(waiting)
             }

@@ -159,7 +159,7 @@ package final class EngineCore: @unchecked Sendable {
 
     private func handle(_ request: EngineRequest, _ reactor: Int) {
         status.counters.requests += 1
-        if let reply = answer(request, reactor) { hold(request.call, request.echo, reply, reactor) }
+        if let reply = answer(request, reactor) { hold(request, reply, reactor) }
         // A turn that has gathered much commits before it goes on, so that its first call does not
         // wait for its last one.
         if parts.journal.pendingBytes >= configuration.turnBytesMax {
@@ -215,9 +215,11 @@ package final class EngineCore: @unchecked Sendable {
     var revision: UInt64 { parts.journal.nextSequence - 1 }
 
     /// Keeps a reply back until what it shows is durable.
-    func hold(_ call: UInt64, _ echo: UInt64, _ reply: EngineReply, _ reactor: Int) {
+    func hold(_ asked: some Asked, _ reply: EngineReply, _ reactor: Int) {
         guard reactor < held.count else { return }
-        held[reactor].append(Completion(call: call, echo: echo, reply: reply))
+        held[reactor].append(
+            Completion(
+                call: asked.call, echo: asked.echo, principal: asked.principal, reply: reply))
     }
 
     // MARK: Writes
@@ -358,13 +360,13 @@ package final class EngineCore: @unchecked Sendable {
             for index in held[reactor].indices { held[reactor][index].reply = .failed(.journalFailed) }
         }
         for waiting in claims.removeAll() {
-            hold(waiting.call, waiting.echo, .failed(.journalFailed), waiting.reactor)
+            hold(waiting, .failed(.journalFailed), waiting.reactor)
         }
         for (request, reactor) in snapshots.fail() {
-            hold(request.call, request.echo, .failed(.journalFailed), reactor)
+            hold(request, .failed(.journalFailed), reactor)
         }
         for watch in watches.removeAll() {
-            hold(watch.call, watch.echo, .failed(.journalFailed), watch.reactor)
+            hold(watch, .failed(.journalFailed), watch.reactor)
         }
         parts.journalFailed(error)
         deliver()
@@ -382,7 +384,7 @@ package final class EngineCore: @unchecked Sendable {
         if readable {
             hasWork =
                 watches.advance(world, durable: status.durableSequence) { watch, reply in
-                    hold(watch.call, watch.echo, reply, watch.reactor)
+                    hold(watch, reply, watch.reactor)
                 } || hasWork
         }
         deliver()
@@ -418,10 +420,10 @@ package final class EngineCore: @unchecked Sendable {
     func stop() {
         status.state = failure == nil ? .stopping : .journalFailed
         for waiting in claims.removeAll() {
-            hold(waiting.call, waiting.echo, .failed(.stopping), waiting.reactor)
+            hold(waiting, .failed(.stopping), waiting.reactor)
         }
         for watch in watches.removeAll() {
-            hold(watch.call, watch.echo, .failed(.stopping), watch.reactor)
+            hold(watch, .failed(.stopping), watch.reactor)
         }
         commit()
         publish()
@@ -446,12 +448,12 @@ package final class EngineCore: @unchecked Sendable {
         case .taken(let receipt):
             status.snapshot = receipt
             for (request, reactor) in calls {
-                hold(request.call, request.echo, .snapshot(receipt), reactor)
+                hold(request, .snapshot(receipt), reactor)
             }
         case .failed:
             status.counters.snapshotFailures += 1
             for (request, reactor) in calls {
-                hold(request.call, request.echo, .failed(.snapshotFailed), reactor)
+                hold(request, .failed(.snapshotFailed), reactor)
             }
         }
     }

@@ -10,8 +10,18 @@ package struct Completion: Sendable {
     package var call: UInt64
     /// The request's echo.
     package var echo: UInt64
+    /// Who asked: what is shown may depend on it.
+    package var principal: Principal
     /// The answer.
     package var reply: EngineReply
+
+    /// Groups the parts of an answer.
+    package init(call: UInt64, echo: UInt64, principal: Principal, reply: EngineReply) {
+        self.call = call
+        self.echo = echo
+        self.principal = principal
+        self.reply = reply
+    }
 }
 
 /// What the engine answers.

@@ -5,8 +5,15 @@ package import TriageBase
 package import TriageCodec
 package import TriageDomain
 
+/// What an answer is addressed to.
+protocol Asked {
+    var call: UInt64 { get }
+    var echo: UInt64 { get }
+    var principal: Principal { get }
+}
+
 /// One call's request, on its way to the engine.
-package struct EngineRequest: Sendable {
+package struct EngineRequest: Asked, Sendable {
     /// The call, as its reactor names it; opaque here.
     package var call: UInt64
     /// What the asker needs to make a reply of the answer; comes back as it is.

@@ -4,7 +4,7 @@ internal import TriageBase
 internal import TriageDomain
 
 /// A watch that is open.
-final class Watch {
+final class Watch: Asked {
     /// What is watched, and how far the initial state has been sent.
     enum Subject {
         case board(BoardWatch)

@@ -18,11 +18,11 @@ extension ServiceHandler {
             try getDisclosure(caller, message)
         case .listDisclosureRequests:
             let request = try decoded { () throws(RequestError) in
-                try decoder.decodeListDisclosures(message, principal: caller.principal)
+                try decoder.decodeListDisclosureRequests(message, principal: caller.principal)
             }
             longCalls[caller.call.raw] = .list(request.binding)
             ask(
-                caller.call, echo: 0, caller.principal,
+                caller.call, echo: caller.isExternal ? Echo.external : 0, caller.principal,
                 .listDisclosures(
                     after: request.after, limit: request.pageSize, states: request.states,
                     requester: caller.isExternal ? caller.principal : nil))
@@ -36,7 +36,7 @@ extension ServiceHandler {
             ask(caller, try decoded { () throws(RequestError) in try decoder.decodeRejectDisclosure(message) })
         case .watchDisclosureRequest:
             let id = try decoded { () throws(RequestError) in
-                try decoder.decodeWatchDisclosure(message)
+                try decoder.decodeWatchDisclosureRequest(message)
             }
             watch(
                 caller, echo: caller.isExternal ? Echo.external : 0,
@@ -48,7 +48,7 @@ extension ServiceHandler {
 
     private func submitDisclosure(_ caller: Caller, _ message: Span<UInt8>) throws(RPCError) {
         let write = try decoded { () throws(RequestError) in
-            try decoder.decodeSubmitDisclosure(message)
+            try decoder.decodeSubmitDisclosureRequest(message)
         }
         if caller.isExternal, case .submitDisclosureRequest(let filing) = write.command,
             filing.caseNumber != .none
@@ -64,7 +64,7 @@ extension ServiceHandler {
 
     private func getDisclosure(_ caller: Caller, _ message: Span<UInt8>) throws(RPCError) {
         let request = try decoded { () throws(RequestError) in
-            try decoder.decodeGetDisclosure(message)
+            try decoder.decodeGetDisclosureRequest(message)
         }
         if caller.isExternal {
             ask(

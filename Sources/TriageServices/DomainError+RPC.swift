@@ -156,8 +156,11 @@ extension RPCError {
         case .malformed(let wire):
             self.init(
                 .invalidArgument, reason: "MALFORMED_MESSAGE",
-                message: "the request is not a valid message of this method: \(wire.words)",
-                metadata: ["problem": wire.words])
+                message: "the request is not a valid message of this method: \(wire.kind.rawValue)",
+                metadata: [
+                    "problem": wire.kind.rawValue, "field": wire.field,
+                    "offset": String(wire.offset),
+                ])
         case .invalid(let problems):
             let first = problems.first
             self.init(

@@ -70,7 +70,7 @@ extension ServiceHandler {
         if route == .healthWatch {
             responder.markLongLived(call)
             longCalls[call.raw] = .health(service)
-            _ = responder.send(call, Self.message(service, isServing))
+            _ = responder.send(call, message(service, isServing))
             return
         }
         guard service == .known else {
@@ -79,20 +79,20 @@ extension ServiceHandler {
                 message: "this server has no service of that name: ask for the empty name, or for "
                     + "one that reflection lists")
         }
-        responder.respond(call, Self.message(service, isServing))
+        responder.respond(call, message(service, isServing))
     }
 
     func healthChanged(_ isServing: Bool) {
         for (call, known) in longCalls {
             guard case .health(.known) = known else { continue }
-            _ = responder.send(CallID(raw: call), Self.message(.known, isServing))
+            _ = responder.send(CallID(raw: call), message(.known, isServing))
         }
     }
 
-    private static func message(_ service: HealthService, _ isServing: Bool) -> [UInt8] {
+    private func message(_ service: HealthService, _ isServing: Bool) -> [UInt8] {
         switch service {
-        case .known: ReplyEncoder.health(isServing ? .serving : .notServing)
-        case .unknown: ReplyEncoder.health(.serviceUnknown)
+        case .known: encoder.health(isServing ? .serving : .notServing)
+        case .unknown: encoder.health(.serviceUnknown)
         }
     }
 }

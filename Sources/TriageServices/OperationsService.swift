@@ -20,4 +20,20 @@ extension ServiceHandler {
             throw Self.internalError
         }
     }
+
+    /// The engine's status as the API reports it.
+    func report(_ status: EngineStatus) -> ServerStatusReport {
+        let state: ServerStatusReport.State =
+            switch status.state {
+            case .serving: shared.health.isServing ? .serving : .draining
+            case .journalFailed: .journalFailed
+            case .stopping: .draining
+            }
+        return ServerStatusReport(
+            version: shared.version, startTime: status.startTime, state: state,
+            durableSequence: status.durableSequence, counts: status.counts,
+            snapshot: status.snapshot.map { ($0.sequence, $0.time) },
+            recoveryMilliseconds: status.recovery.milliseconds,
+            recoveryReport: status.recovery.report, watchCount: status.watchCount)
+    }
 }

@@ -84,7 +84,7 @@ extension ServiceHandler {
     func finishIfComplete(_ call: CallID, _ stream: ReportStream) {
         guard stream.inputEnded, stream.inFlight == 0 else { return }
         longCalls[call.raw] = nil
-        responder.respond(call, ReplyEncoder.submitReports(stream.results))
+        responder.respond(call, encoder.submitReports(stream.results))
     }
 
     private static func refused(_ id: RequestID, _ error: RPCError) -> StreamedReportResult {

@@ -51,7 +51,12 @@ package final class ServiceFactory: CallHandlerFactory {
         health.know(services: Set(self.methods.methods.map(\.service)))
         shared = SharedServices(
             engine: engine, policy: policy, health: health, routes: routes,
-            descriptors: descriptors, pageTokens: PageTokenKey.random(), version: version)
+            descriptors: descriptors, pageTokenKey: Self.freshKey(), version: version)
+    }
+
+    private static func freshKey() -> PageTokenKey {
+        var random = SystemRandomNumberGenerator()
+        return PageTokenKey(first: random.next(), second: random.next())
     }
 
     package func makeHandler(

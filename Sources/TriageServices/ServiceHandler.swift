@@ -43,6 +43,7 @@ package final class ServiceHandler: CallHandler {
     let shared: SharedServices
     let responder: any CallResponder
     let decoder: RequestDecoder
+    let encoder: ReplyEncoder
     var longCalls: [UInt64: LongCall] = [:]
     private let reactor: Int
     private var gathered: [EngineRequest] = []
@@ -50,7 +51,8 @@ package final class ServiceHandler: CallHandler {
 
     init(shared: SharedServices, reactor: Int, responder: any CallResponder) {
         self.shared = shared
-        decoder = RequestDecoder(pageTokenKey: shared.pageTokens)
+        decoder = RequestDecoder(pageTokenKey: shared.pageTokenKey)
+        encoder = ReplyEncoder(pageTokenKey: shared.pageTokenKey)
         self.reactor = reactor
         self.responder = responder
     }
@@ -204,7 +206,8 @@ package final class ServiceHandler: CallHandler {
             default:
                 complete(
                     Completion(
-                        call: request.call, echo: request.echo, reply: .failed(failure)))
+                        call: request.call, echo: request.echo, principal: request.principal,
+                        reply: .failed(failure)))
             }
         }
     }
@@ -244,40 +247,51 @@ package final class ServiceHandler: CallHandler {
         _ completion: Completion, _ binding: PageBinding?
     ) -> Result<[UInt8], RPCError> {
         switch completion.reply {
-        case .receipt(let receipt): .success(ReplyEncoder.submitReport(receipt))
-        case .outcome(let outcome): reply(outcome, completion.echo)
+        case .receipt(let receipt): .success(encoder.submitReport(receipt))
+        case .outcome(let outcome): reply(outcome, completion)
         case .caseView(let view):
             .success(
-                ReplyEncoder.case(
+                encoder.case(
                     view, detail: completion.echo & Echo.fullView != 0 ? .full : .basic))
         case .board(let page, let openCount, let revision):
-            .success(
-                ReplyEncoder.listCases(
-                    page, openCount: openCount, revision: revision, binding: binding,
-                    tokens: shared.pageTokens))
+            binding.map {
+                .success(
+                    encoder.listCases(
+                        page, openCount: openCount, revision: revision, binding: $0))
+            } ?? .failure(Self.internalError)
         case .disclosure(let view):
-            .success(ReplyEncoder.disclosure(view, audience: Echo.audience(completion.echo)))
+            .success(encoder.disclosure(view, audience: Echo.audience(completion.echo)))
         case .disclosures(let page):
+            binding.map {
+                .success(
+                    encoder.listDisclosures(
+                        page, audience: Echo.audience(completion.echo), binding: $0))
+            }
+                ?? .failure(Self.internalError)
+        case .status(let status): .success(encoder.status(report(status)))
+        case .snapshot(let receipt):
             .success(
-                ReplyEncoder.listDisclosures(page, binding: binding, tokens: shared.pageTokens))
-        case .status(let status): .success(encode(status))
-        case .snapshot(let receipt): .success(encode(receipt))
+                encoder.createSnapshot(
+                    sequence: receipt.sequence, recordCount: receipt.recordCount,
+                    bytes: receipt.bytes, milliseconds: receipt.durationMilliseconds))
         case .refused(let error): .failure(RPCError(error))
         case .failed(let failure): .failure(RPCError(failure))
         case .boardChanges, .assignmentChanges, .disclosureChange: .failure(Self.internalError)
         }
     }
 
-    private func reply(_ outcome: Outcome, _ echo: UInt64) -> Result<[UInt8], RPCError> {
+    private func reply(
+        _ outcome: Outcome, _ completion: Completion
+    ) -> Result<[UInt8], RPCError> {
         switch outcome {
-        case .receipt(let receipt): .success(ReplyEncoder.submitReport(receipt))
-        case .changedCase(let view): .success(ReplyEncoder.case(view, detail: .basic))
+        case .receipt(let receipt): .success(encoder.submitReport(receipt))
+        case .changedCase(let view): .success(encoder.case(view, detail: .basic))
         case .offer(let assignment, let view, let explanation):
-            .success(ReplyEncoder.claimNext(assignment, view, explanation))
-        case .nothingToClaim: .success(ReplyEncoder.nothingToClaim())
-        case .changedAssignment(let view): .success(ReplyEncoder.assignment(view))
+            .success(encoder.claimNext(assignment, view, explanation))
+        case .nothingToClaim: .success(encoder.nothingToClaim())
+        case .changedAssignment(let view): .success(encoder.assignment(view, viewer: completion.principal))
         case .changedDisclosure(let view):
-            .success(ReplyEncoder.disclosure(view, audience: Echo.audience(echo)))
+            .success(encoder.disclosure(view, audience: Echo.audience(completion.echo)))
         case .recorded: .failure(Self.internalError)
         }
     }
@@ -310,19 +324,19 @@ final class SharedServices: Sendable {
     /// By method index.
     let routes: [Route]
     let descriptors: DescriptorSet
-    let pageTokens: PageTokenKey
+    let pageTokenKey: PageTokenKey
     let version: String
 
     init(
         engine: any EngineDoor, policy: PolicyStore, health: HealthState, routes: [Route],
-        descriptors: DescriptorSet, pageTokens: PageTokenKey, version: String
+        descriptors: DescriptorSet, pageTokenKey: PageTokenKey, version: String
     ) {
         self.engine = engine
         self.policy = policy
         self.health = health
         self.routes = routes
         self.descriptors = descriptors
-        self.pageTokens = pageTokens
+        self.pageTokenKey = pageTokenKey
         self.version = version
     }
 }

@@ -21,12 +21,12 @@ extension ServiceHandler {
     func watchPart(_ call: CallID, _ completion: Completion) {
         switch completion.reply {
         case .boardChanges(let part): send(call, board(part))
-        case .assignmentChanges(let part): send(call, assignments(part))
+        case .assignmentChanges(let part): send(call, assignments(part, completion.principal))
         case .disclosureChange(let view, let ended):
             send(
                 call,
                 [
-                    ReplyEncoder.watchDisclosure(
+                    encoder.watchDisclosure(
                         view, audience: Echo.audience(completion.echo))
                 ])
             if ended { end(call, nil) }
@@ -71,27 +71,27 @@ extension ServiceHandler {
             let revision = index == last ? part.revision : part.previousRevision
             switch change {
             case .changed(let view):
-                messages.append(ReplyEncoder.watchBoard(changed: view, revision: revision))
+                messages.append(encoder.watchBoard(changed: view, revision: revision))
             case .removed(let number):
-                messages.append(ReplyEncoder.watchBoard(removed: number, revision: revision))
+                messages.append(encoder.watchBoard(removed: number, revision: revision))
             }
         }
         if let openCount = part.bookmark {
             messages.append(
-                ReplyEncoder.watchBoard(bookmarkOpenCount: openCount, revision: part.revision))
+                encoder.watchBoard(bookmarkOpenCount: openCount, revision: part.revision))
         }
         return messages
     }
 
-    private func assignments(_ part: AssignmentChanges) -> [[UInt8]] {
+    private func assignments(_ part: AssignmentChanges, _ viewer: Principal) -> [[UInt8]] {
         var messages: [[UInt8]] = []
         let last = part.bookmark ? part.assignments.count : part.assignments.count - 1
         for (index, view) in part.assignments.enumerated() {
             let revision = index == last ? part.revision : part.previousRevision
-            messages.append(ReplyEncoder.watchAssignments(view, revision: revision))
+            messages.append(encoder.watchAssignments(view, revision: revision, viewer: viewer))
         }
         if part.bookmark {
-            messages.append(ReplyEncoder.watchAssignments(nil, revision: part.revision))
+            messages.append(encoder.watchAssignments(nil, revision: part.revision, viewer: viewer))
         }
         return messages
     }

@@ -179,7 +179,7 @@ final class EngineBench {
         let facts = ReportFacts(
             family: family, reporter: .user, imminence: imminence, modifiers: [],
             signalPermille: 0, live: false, language: .undetermined, region: .unknown,
-            routing: .unspecified, clearance: .needed(for: family, modifiers: []),
+            routing: .unspecified, clearance: .required(for: family, modifiers: []),
             subject: Hash128(high: 9, low: subject))
         return .submitReport(facts: facts, content: [1, 2, 3])
     }
@@ -244,4 +244,28 @@ extension EngineReply {
         case .failed(let failure): "failed(\(failure))"
         }
     }
+}
+
+/// A complete emergency request.
+func emergencyFiling() -> DisclosureFiling {
+    var filing = DisclosureFiling(
+        kind: .emergency, addressee: .unitedStates, userNotice: .prohibited)
+    filing.agency.name = "Police"
+    filing.officer.name = "Officer"
+    filing.officer.sworn = true
+    var emergency = Emergency(nature: .missingPerson)
+    emergency.summary = "A child is missing."
+    emergency.personInDanger = "The child"
+    emergency.necessity = "The last login shows where."
+    emergency.dangerToLifeDeclared = true
+    emergency.onLetterhead = true
+    filing.emergency = emergency
+    filing.identifiers = [SubjectIdentifier(kind: .username, value: "u1")]
+    filing.dataRequests = [
+        DataRequest(
+            category: .login, justification: "To find the child.",
+            start: WallTime(milliseconds: 1_600_000_000_000),
+            end: WallTime(milliseconds: 1_600_000_100_000))
+    ]
+    return filing
 }

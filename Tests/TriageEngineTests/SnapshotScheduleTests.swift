@@ -21,7 +21,7 @@ import TriageJournal
         _ = try bench.submit(about: 2)
         #expect(bench.snapshots.all.map(\.sequence) == [2])
         #expect(bench.snapshots.all.map(\.caseCount) == [2])
-        for subject in 3..<8 { _ = try bench.submit(about: subject) }
+        for subject in 3..<8 as Range<UInt64> { _ = try bench.submit(about: subject) }
         #expect(bench.snapshots.all.count == 1)
         bench.core.turn([], snapshot: .taken(receipt(2)))
         #expect(bench.snapshots.all.map(\.sequence) == [2, 7])

@@ -203,10 +203,7 @@ import TriageDomain
     }
 
     private func file(_ bench: EngineBench, by name: String) throws -> DisclosureView {
-        var filing = DisclosureFiling(
-            kind: .emergency, addressee: .unitedStates, userNotice: .prohibited)
-        filing.emergency = Emergency(nature: .missingPerson)
-        filing.emergency?.dangerToLifeDeclared = true
+        let filing = emergencyFiling()
         let replies = bench.turn(
             bench.request(.write(.submitDisclosureRequest(filing), bench.freshKey()), by: name))
         guard case .outcome(.changedDisclosure(let view))? = replies.first?.reply else {

@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import TriageBase
 internal import TriageIO
+internal import TriageServices
 internal import TriageTLS
 
 /// Checks the configuration.

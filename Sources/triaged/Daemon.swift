@@ -12,7 +12,7 @@ internal import TriageTLS
 internal import TriageTransport
 
 /// A started service.
-struct Daemon: ~Copyable {
+final class Daemon {
     private let configuration: ServeConfiguration
     private let log: Logger
     private let policy: PolicyStore
@@ -69,7 +69,7 @@ struct Daemon: ~Copyable {
                 routes: Metrics.routes(
                     server: server, engine: engine, methods: services.methods, health: health,
                     tlsExpiry: tlsExpiry))
-        } catch let error as TransportError {
+        } catch {
             throw StartError(description: "\(error)", exitCode: 71)
         }
     }
@@ -99,12 +99,12 @@ struct Daemon: ~Copyable {
         }
     }
 
-    private borrowing func start() throws {
+    private func start() throws {
         engine.start()
         do {
             try server.start()
             try admin.start()
-        } catch let error as TransportError {
+        } catch {
             throw StartError(description: "\(error)", exitCode: 71)
         }
         health.set(serving: true)
@@ -124,7 +124,7 @@ struct Daemon: ~Copyable {
         StandardStream.output.write("listening \(address)\n")
     }
 
-    private borrowing func serve(until signals: borrowing SignalSource) {
+    private func serve(until signals: borrowing SignalSource) {
         while let signal = signals.next(waitMilliseconds: -1) {
             if signal != SignalSource.hangUp { return }
             reload()
@@ -132,7 +132,7 @@ struct Daemon: ~Copyable {
     }
 
     /// Reads policy and certificates again; either stays as it was when its file has an error.
-    private borrowing func reload() {
+    private func reload() {
         do {
             policy.replace(try PolicyFile.read(path: configuration.policyPath))
             log.info("policy reloaded")
@@ -150,7 +150,7 @@ struct Daemon: ~Copyable {
         }
     }
 
-    private consuming func stop() -> Int32 {
+    private func stop() -> Int32 {
         log.info("draining")
         health.set(serving: false)
         server.beginDrain()

@@ -43,7 +43,9 @@ package final class Engine: Sendable {
         core: EngineCore, inbox: Monitor<Inbox>, configuration: EngineConfiguration,
         closing: @escaping @Sendable () -> Void
     ) throws(EngineError) {
-        do throws(IOError) { thread = try TaskThread(name: "engine") } catch { throw .thread(error) }
+        do throws(IOError) { thread = try TaskThread(name: "engine") } catch {
+            throw .thread(error)
+        }
         self.core = core
         self.inbox = inbox
         self.closing = closing

@@ -5,8 +5,8 @@ import Synchronization
 import TriageBase
 import TriageCodec
 import TriageDomain
-import TriageJournal
 import TriageIO
+import TriageJournal
 
 @testable import TriageEngine
 
@@ -204,7 +204,9 @@ final class EngineBench {
     func claim(by name: String = "ana") throws -> AssignmentView {
         let replies = turn(
             request(.claim(anything, freshKey(), waitMilliseconds: 0), by: name))
-        guard case .outcome(.offer(let view, _, _)) = replies.last?.reply else { throw Unexpected() }
+        guard case .outcome(.offer(let view, _, _)) = replies.last?.reply else {
+            throw Unexpected()
+        }
         return view
     }
 }

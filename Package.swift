@@ -122,12 +122,6 @@ let package = Package(
                 "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal", "TriageEngine",
                 "TestSupport",
             ]),
-        testTarget(
-            "TriageServicesTests",
-            [
-                "TriageBase", "TriageDomain", "TriageCodec", "TriageJournal", "TriageGRPC", "TriageEngine",
-                "TriageServices",
-            ]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
         testTarget("TriageHTTP2Tests", ["TriageBase", "TriageHTTP2", "TestSupport"]),
     ]

@@ -55,7 +55,7 @@ package final class Engine: Sendable {
 
     // MARK: Use
 
-    /// Names where a reactor's completions go. Before the reactor's first request.
+    /// Names where a reactor's completions go: before the reactor's first request.
     package func connect(reactor: Int, sink: any CompletionSink) {
         inbox.change { $0.sinks.append((reactor, sink)) }
     }

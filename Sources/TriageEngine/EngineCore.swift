@@ -462,7 +462,7 @@ package final class EngineCore: @unchecked Sendable {
         }
     }
 
-    /// Begins a snapshot when one is due or was asked for. Everything applied is durable here.
+    /// Begins a snapshot when one is due or was asked for: everything applied is durable here.
     private func snapshotIfDue() {
         guard failure == nil, let taker = parts.snapshots,
             snapshots.begins(configuration, durable: status.durableSequence, now: monotonic)

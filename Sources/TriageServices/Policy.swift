@@ -97,7 +97,7 @@ package struct PolicyEntry: Hashable, Sendable {
 
 /// The policy in force: an entry for every principal that may call.
 package struct Policy: Sendable {
-    /// By principal. A principal without an entry is a stranger.
+    /// By principal: one without an entry is a stranger.
     package var entries: [Principal: PolicyEntry]
 
     /// Groups the entries.

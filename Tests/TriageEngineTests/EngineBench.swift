@@ -181,7 +181,7 @@ final class EngineBench {
             signalPermille: 0, live: false, language: .undetermined, region: .unknown,
             routing: .unspecified, clearance: .required(for: family, modifiers: []),
             subject: Hash128(high: 9, low: subject))
-        return .submitReport(facts: facts, content: [1, 2, 3])
+        return .submitReport(facts: facts, content: [])
     }
 
     /// One turn with these requests, all of reactor 0.

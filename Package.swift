@@ -104,6 +104,11 @@ let package = Package(
             path: "Tests/EchoServer",
             swiftSettings: settings),
 
+        // Measures the journal and snapshots against the raw disk in the same run; not shipped.
+        .executableTarget(
+            name: "triage-storage-bench", dependencies: ["TriageBase", "TriageIO", "TriageJournal"],
+            path: "Tests/StorageBench", swiftSettings: settings),
+
         // Tests: one target per module, and what several of them need.
         .target(
             name: "TestSupport", dependencies: ["TriageBase", "TriageIO"], path: "Tests/TestSupport",

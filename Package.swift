@@ -114,8 +114,10 @@ let package = Package(
             name: "TestSupport", dependencies: ["TriageBase", "TriageIO"], path: "Tests/TestSupport",
             swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
-        testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),
-        testTarget("TriageJournalTests", ["TestSupport", "TriageBase", "TriageIO", "TriageJournal"]),
+        testTarget("TriageIOTests", ["TestSupport", "TriageBase", "TriageIO"]),
+        testTarget(
+            "TriageJournalTests", ["TestSupport", "TriageBase", "TriageIO", "TriageJournal"],
+            exclude: ["Fixtures"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
     ]

@@ -90,6 +90,10 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        // Measures the priority index and the containers beside it; Deploy/bench calls it.
+        .executableTarget(
+            name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain"],
+            path: "Tests/IndexBench", swiftSettings: settings),
         // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
         testTarget("TriageTidyTests", []),
 
@@ -120,5 +124,6 @@ let package = Package(
             exclude: ["Fixtures"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
+        testTarget("TriageHTTP2Tests", ["TriageBase", "TriageHTTP2", "TestSupport"]),
     ]
 )

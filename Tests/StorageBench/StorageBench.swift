@@ -1,5 +1,5 @@
-// Measures the journal and snapshots beside the raw disk, in the same run on the same disk, and prints
-// one JSON object a line: name, value, unit, and where there is a goal, reach and holds.
+// Measures the journal and snapshots beside the raw disk, in the same run on the same disk, and
+// prints one JSON object a line: name, value, unit, and where there is a goal, reach and holds.
 
 import Glibc
 import TriageBase

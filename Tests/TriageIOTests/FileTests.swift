@@ -1,4 +1,5 @@
-// Files and directories on the real file system: what was written comes back, and what fails says so.
+// Files and directories on the real file system: what was written comes back, and what fails says
+// so.
 
 import TestSupport
 import Testing

@@ -61,9 +61,7 @@ struct ChangeRing {
         return low
     }
 
-    /// What somebody knows who has taken every change before `position`.
-    ///
-    /// - Parameter current: The newest revision of all.
+    /// What somebody knows who has taken every change before `position`, of up to `current` in all.
     func revision(before position: Int, current: UInt64) -> UInt64 {
         position < end ? self[position].revision - 1 : current
     }

@@ -96,7 +96,8 @@ extension EngineCore {
             if lanes.contains(where: waiting.eligibility.covers) {
                 let reply = write(
                     .claimNext(eligibility: waiting.eligibility), waiting.key, waiting.principal)
-                if case .outcome(.nothingToClaim) = reply {} else {
+                if case .outcome(.nothingToClaim) = reply {
+                } else {
                     hold(waiting, reply, waiting.reactor)
                     continue
                 }

@@ -18,6 +18,7 @@ extension Engine {
     ///   - clock: Both times.
     ///   - journalFailed: Called once, on the engine's thread, when the journal has failed: health turns
     ///     NOT_SERVING.
+    /// - Returns: The engine, to be started.
     /// - Throws: `.storage` when the directory is locked, unreadable or not ours; nothing was changed
     ///   then, or only temporary files removed.
     package static func open(

@@ -43,7 +43,9 @@ package final class Engine: Sendable {
         core: EngineCore, inbox: Monitor<Inbox>, configuration: EngineConfiguration,
         closing: @escaping @Sendable () -> Void
     ) throws(EngineError) {
-        do throws(IOError) { thread = try TaskThread(name: "engine") } catch { throw .thread(error) }
+        do throws(IOError) { thread = try TaskThread(name: "engine") } catch {
+            throw .thread(error)
+        }
         self.core = core
         self.inbox = inbox
         self.closing = closing
@@ -53,7 +55,7 @@ package final class Engine: Sendable {
 
     // MARK: Use
 
-    /// Names where a reactor's completions go. Before the reactor's first request.
+    /// Names where a reactor's completions go: before the reactor's first request.
     package func connect(reactor: Int, sink: any CompletionSink) {
         inbox.change { $0.sinks.append((reactor, sink)) }
     }

@@ -15,7 +15,8 @@ extension EngineCore {
                 if view.value.clearance == .childSafety, !cleared {
                     return .failed(.clearanceRequired)
                 }
-                if let refusal = record(SensitiveRead(target: .case(number), purpose: purpose), principal)
+                if let refusal = record(
+                    SensitiveRead(target: .case(number), purpose: purpose), principal)
                 {
                     return refusal
                 }

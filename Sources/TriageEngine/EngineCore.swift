@@ -170,7 +170,8 @@ package final class EngineCore: @unchecked Sendable {
 
     /// The answer to a request; nil when it comes later, or when there is none.
     private func answer(_ request: EngineRequest, _ reactor: Int) -> EngineReply? {
-        if failure != nil, request.operation.isWrite || (!readable && request.operation.showsState) {
+        if failure != nil, request.operation.isWrite || (!readable && request.operation.showsState)
+        {
             return .failed(.journalFailed)
         }
         switch request.operation {
@@ -357,7 +358,9 @@ package final class EngineCore: @unchecked Sendable {
         failure = error
         status.state = .journalFailed
         for reactor in held.indices {
-            for index in held[reactor].indices { held[reactor][index].reply = .failed(.journalFailed) }
+            for index in held[reactor].indices {
+                held[reactor][index].reply = .failed(.journalFailed)
+            }
         }
         for waiting in claims.removeAll() {
             hold(waiting, .failed(.journalFailed), waiting.reactor)
@@ -434,7 +437,8 @@ package final class EngineCore: @unchecked Sendable {
         guard configuration.snapshotAtStop, failure == nil, let taker = parts.snapshots,
             snapshots.beginsLast(durable: status.durableSequence)
         else { return false }
-        taker.take(world.snapshotState, at: parts.journal.durableHead, time: now, report: parts.wake)
+        taker.take(
+            world.snapshotState, at: parts.journal.durableHead, time: now, report: parts.wake)
         return true
     }
 
@@ -458,11 +462,12 @@ package final class EngineCore: @unchecked Sendable {
         }
     }
 
-    /// Begins a snapshot when one is due or was asked for. Everything applied is durable here.
+    /// Begins a snapshot when one is due or was asked for: everything applied is durable here.
     private func snapshotIfDue() {
         guard failure == nil, let taker = parts.snapshots,
             snapshots.begins(configuration, durable: status.durableSequence, now: monotonic)
         else { return }
-        taker.take(world.snapshotState, at: parts.journal.durableHead, time: now, report: parts.wake)
+        taker.take(
+            world.snapshotState, at: parts.journal.durableHead, time: now, report: parts.wake)
     }
 }

@@ -73,7 +73,8 @@ package enum EngineOperation: Sendable {
         case .readDisclosure(_, _, let purpose): purpose != nil
         case .watchDisclosure(_, let requester): requester == nil
         case .snapshot: true
-        case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .credit, .cancel, .status:
+        case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .credit, .cancel,
+            .status:
             false
         }
     }
@@ -94,7 +95,8 @@ package enum EngineOperation: Sendable {
         case .write(.submitReport(_, let content), _): content.count + 256
         case .write: 4_096
         case .claim, .readCase, .readDisclosure, .watchDisclosure: 512
-        case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .credit, .cancel, .status,
+        case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .credit, .cancel,
+            .status,
             .snapshot:
             0
         }

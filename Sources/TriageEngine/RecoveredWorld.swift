@@ -18,11 +18,15 @@ struct RecoveredWorld: RecoveryTarget, ~Copyable {
     private var phase: Phase? = .building(WorldBuilder())
     /// Records behind this one never became durable for sure, and are left out.
     private let last: UInt64
-    private let codec = EventCodec()
+    private let events = EventCodec()
+    private var snapshot = SnapshotDecoder()
 
     init(upTo last: UInt64 = .max) { self.last = last }
 
-    mutating func restart() { phase = .building(WorldBuilder()) }
+    mutating func restart() {
+        phase = .building(WorldBuilder())
+        snapshot = SnapshotDecoder()
+    }
 
     mutating func snapshotRecord(
         section: UInt16, _ record: Span<UInt8>
@@ -30,18 +34,19 @@ struct RecoveredWorld: RecoveryTarget, ~Copyable {
         guard case .building(var builder) = phase.take() else {
             throw RecordRejection("a snapshot's record after the journal's")
         }
-        do { try SnapshotCodec.decode(section: section, record, into: &builder) } catch {
+        do { try snapshot.decode(section: section, record, into: &builder) } catch {
             throw RecordRejection("\(error)")
         }
         phase = .building(builder)
     }
 
-    mutating func snapshotLoaded(_ snapshot: SnapshotInfo) throws(RecordRejection) {
+    mutating func snapshotLoaded(_ info: SnapshotInfo) throws(RecordRejection) {
+        do { try snapshot.finish() } catch { throw RecordRejection("\(error)") }
         try beginReplay()
         guard case .replaying(let world) = phase.take() else { return }
         let sequence = world.snapshotState.counters.sequence
         phase = .replaying(world)
-        guard sequence == snapshot.head.sequence else {
+        guard sequence == info.head.sequence else {
             throw RecordRejection("its state is that of another record than it says")
         }
     }
@@ -64,8 +69,8 @@ struct RecoveredWorld: RecoveryTarget, ~Copyable {
         try beginReplay()
         guard case .replaying(var world) = phase.take() else { return }
         do {
-            let (header, events) = try codec.decode(payload, sequence: sequence, time: time)
-            world.apply(events, header)
+            let (header, decoded) = try events.decode(payload, sequence: sequence, time: time)
+            world.apply(decoded, header)
         } catch {
             throw RecordRejection("\(error)")
         }

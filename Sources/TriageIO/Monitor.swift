@@ -58,9 +58,8 @@ package import TriageBase
         }
     }
 
-    /// Waits as ``wait(until:)``, but not beyond `deadline`.
+    /// Waits as ``wait(until:)``, but not beyond `deadline`, a time of the system's monotonic clock.
     ///
-    /// - Parameter deadline: On the system's monotonic clock.
     /// - Returns: nil when the deadline passed first.
     ///
     /// Source: pthread_cond_timedwait(3)

@@ -57,7 +57,8 @@ extension JournalError: CustomStringConvertible {
             "data loss: \(file) at byte \(offset): \(what); nothing was changed: "
                 + "restore from a backup, or inspect with `triaged inspect`"
         case .gap(let file, let missing):
-            "data loss: record \(missing) is missing before \(file); restore the segment that held it"
+            "data loss: record \(missing) is missing before \(file): "
+                + "restore the segment that held it"
         case .foreignFile(let file): "\(file) does not belong into a data directory: move it away"
         case .foreignCluster(let file, let expected, let found):
             "\(file) is of cluster \(found), this directory is of \(expected): move it back"

@@ -15,7 +15,9 @@ extension ServiceHandler {
     ) throws(RPCError) {
         switch route {
         case .claimNext:
-            let request = try decoded { () throws(RequestError) in try decoder.decodeClaimNext(message) }
+            let request = try decoded { () throws(RequestError) in
+                try decoder.decodeClaimNext(message)
+            }
             let left = caller.deadline.nanoseconds(since: responder.now)
             let budget = left > Self.claimMarginNanoseconds ? left - Self.claimMarginNanoseconds : 0
             let wait = min(request.waitMilliseconds, Int64(clamping: budget / 1_000_000))
@@ -24,13 +26,21 @@ extension ServiceHandler {
                 caller.call, echo: 0, caller.principal,
                 .claim(caller.entry.eligibility, request.key, waitMilliseconds: wait))
         case .acceptCase:
-            ask(caller, try decoded { () throws(RequestError) in try decoder.decodeAcceptCase(message) })
+            ask(
+                caller,
+                try decoded { () throws(RequestError) in try decoder.decodeAcceptCase(message) })
         case .renewLease:
-            ask(caller, try decoded { () throws(RequestError) in try decoder.decodeRenewLease(message) })
+            ask(
+                caller,
+                try decoded { () throws(RequestError) in try decoder.decodeRenewLease(message) })
         case .releaseLease:
-            ask(caller, try decoded { () throws(RequestError) in try decoder.decodeReleaseLease(message) })
+            ask(
+                caller,
+                try decoded { () throws(RequestError) in try decoder.decodeReleaseLease(message) })
         case .completeCase:
-            ask(caller, try decoded { () throws(RequestError) in try decoder.decodeCompleteCase(message) })
+            ask(
+                caller,
+                try decoded { () throws(RequestError) in try decoder.decodeCompleteCase(message) })
         case .handOffCase:
             try handOff(caller, message)
         case .watchAssignments:
@@ -44,14 +54,17 @@ extension ServiceHandler {
     }
 
     private func handOff(_ caller: Caller, _ message: Span<UInt8>) throws(RPCError) {
-        let request = try decoded { () throws(RequestError) in try decoder.decodeHandOffCase(message) }
+        let request = try decoded { () throws(RequestError) in
+            try decoder.decodeHandOffCase(message)
+        }
         guard let entry = shared.policy.entry(of: request.specialist),
             !entry.roles.isDisjoint(with: RoleSet(.specialist, .lead))
         else {
             throw RPCError(
                 DomainError.invalidField(
                     field: "specialist",
-                    description: "must be the identity of a specialist or lead that the policy names"))
+                    description:
+                        "must be the identity of a specialist or lead that the policy names"))
         }
         ask(
             caller.call, echo: 0, caller.principal,

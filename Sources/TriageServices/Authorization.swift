@@ -2,7 +2,7 @@
 // nobody learns what exists from an error. Finer rules (own requests, the child-safety wall, second
 // persons) are applied where the state is known.
 
-package import TriageGRPC
+internal import TriageGRPC
 
 /// The methods, as numbers that the dispatcher switches over.
 package enum Route: UInt8, CaseIterable, Sendable {

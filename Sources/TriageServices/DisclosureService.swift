@@ -27,13 +27,25 @@ extension ServiceHandler {
                     after: request.after, limit: request.pageSize, states: request.states,
                     requester: caller.isExternal ? caller.principal : nil))
         case .addVerification:
-            ask(caller, try decoded { () throws(RequestError) in try decoder.decodeAddVerification(message) })
+            ask(
+                caller,
+                try decoded { () throws(RequestError) in try decoder.decodeAddVerification(message)
+                })
         case .setScope:
-            ask(caller, try decoded { () throws(RequestError) in try decoder.decodeSetScope(message) })
+            ask(
+                caller,
+                try decoded { () throws(RequestError) in try decoder.decodeSetScope(message) })
         case .approveDisclosure:
-            ask(caller, try decoded { () throws(RequestError) in try decoder.decodeApproveDisclosure(message) })
+            ask(
+                caller,
+                try decoded { () throws(RequestError) in
+                    try decoder.decodeApproveDisclosure(message)
+                })
         case .rejectDisclosure:
-            ask(caller, try decoded { () throws(RequestError) in try decoder.decodeRejectDisclosure(message) })
+            ask(
+                caller,
+                try decoded { () throws(RequestError) in try decoder.decodeRejectDisclosure(message)
+                })
         case .watchDisclosureRequest:
             let id = try decoded { () throws(RequestError) in
                 try decoder.decodeWatchDisclosureRequest(message)

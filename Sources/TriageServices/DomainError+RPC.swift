@@ -80,7 +80,8 @@ extension RPCError {
         case .tooManyReports(let limit):
             self.init(
                 .resourceExhausted, reason: "TOO_MANY_REPORTS",
-                message: "the open case about this subject holds \(limit) reports already: the next "
+                message:
+                    "the open case about this subject holds \(limit) reports already: the next "
                     + "report after it closes opens a new one",
                 metadata: ["limit": String(limit)])
         case .invalidField(let field, let description):

@@ -1,10 +1,10 @@
 // The standard health service, and the state that it answers with. The daemon sets the state: serving,
 // draining, failed; load balancers and probes read it without an identity.
 
-package import Synchronization
+internal import Synchronization
 internal import TriageBase
 internal import TriageCodec
-package import TriageGRPC
+internal import TriageGRPC
 
 /// A service as the health service knows it.
 enum HealthService: Equatable, Sendable {
@@ -42,7 +42,9 @@ package final class HealthState: Sendable {
 
     func know(services: Set<String>) { state.withLock { $0.services.formUnion(services) } }
 
-    func subscribe(_ mailbox: any ReactorMailbox) { state.withLock { $0.mailboxes.append(mailbox) } }
+    func subscribe(_ mailbox: any ReactorMailbox) {
+        state.withLock { $0.mailboxes.append(mailbox) }
+    }
 
     func service(_ name: String) -> HealthService {
         state.withLock { $0.services.contains(name) } ? .known : .unknown
@@ -70,7 +72,7 @@ extension ServiceHandler {
         if route == .healthWatch {
             responder.markLongLived(call)
             longCalls[call.raw] = .health(service)
-            _ = responder.send(call, message(service, isServing))
+            _ = responder.send(call, status(service, isServing))
             return
         }
         guard service == .known else {
@@ -79,17 +81,17 @@ extension ServiceHandler {
                 message: "this server has no service of that name: ask for the empty name, or for "
                     + "one that reflection lists")
         }
-        responder.respond(call, message(service, isServing))
+        responder.respond(call, status(service, isServing))
     }
 
     func healthChanged(_ isServing: Bool) {
         for (call, known) in longCalls {
             guard case .health(.known) = known else { continue }
-            _ = responder.send(CallID(raw: call), message(.known, isServing))
+            _ = responder.send(CallID(raw: call), status(.known, isServing))
         }
     }
 
-    private func message(_ service: HealthService, _ isServing: Bool) -> [UInt8] {
+    private func status(_ service: HealthService, _ isServing: Bool) -> [UInt8] {
         switch service {
         case .known: encoder.health(isServing ? .serving : .notServing)
         case .unknown: encoder.health(.serviceUnknown)

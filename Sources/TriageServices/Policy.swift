@@ -1,7 +1,7 @@
 // Who may do what: roles and eligibility by principal, swapped as a whole when the operator reloads
 // the policy. Knows nothing of the file that it came from, nor of what a role is needed for.
 
-package import Synchronization
+internal import Synchronization
 package import TriageBase
 package import TriageDomain
 internal import TriageGRPC
@@ -97,7 +97,7 @@ package struct PolicyEntry: Hashable, Sendable {
 
 /// The policy in force: an entry for every principal that may call.
 package struct Policy: Sendable {
-    /// By principal. A principal without an entry is a stranger.
+    /// By principal: one without an entry is a stranger.
     package var entries: [Principal: PolicyEntry]
 
     /// Groups the entries.

@@ -2,9 +2,9 @@
 // hands it over once, and turns the engine's completions into replies. Everything here runs on that
 // reactor's thread. Knows nothing of sockets, nor of how state is kept.
 
-package import TriageBase
+internal import TriageBase
 internal import TriageCodec
-package import TriageDomain
+internal import TriageDomain
 package import TriageEngine
 package import TriageGRPC
 
@@ -289,7 +289,8 @@ package final class ServiceHandler: CallHandler {
         case .offer(let assignment, let view, let explanation):
             .success(encoder.claimNext(assignment, view, explanation))
         case .nothingToClaim: .success(encoder.nothingToClaim())
-        case .changedAssignment(let view): .success(encoder.assignment(view, viewer: completion.principal))
+        case .changedAssignment(let view):
+            .success(encoder.assignment(view, viewer: completion.principal))
         case .changedDisclosure(let view):
             .success(encoder.disclosure(view, audience: Echo.audience(completion.echo)))
         case .recorded: .failure(Self.internalError)
@@ -298,7 +299,8 @@ package final class ServiceHandler: CallHandler {
 
     /// Our own broken promise, in words that say nothing of it.
     static let internalError = RPCError(
-        .internal, reason: "INTERNAL", message: "the server made a mistake: report it to its operator")
+        .internal, reason: "INTERNAL",
+        message: "the server made a mistake: report it to its operator")
 }
 
 /// What a request carries to the engine and back, so that no table of pending calls is needed.

@@ -24,15 +24,26 @@ extension ServiceHandler {
     ) throws(RPCError) {
         switch route {
         case .submitReport:
-            ask(caller, try decoded { () throws(RequestError) in try decoder.decodeSubmitReport(message) })
+            ask(
+                caller,
+                try decoded { () throws(RequestError) in try decoder.decodeSubmitReport(message) })
         case .answerProtocol:
-            ask(caller, try decoded { () throws(RequestError) in try decoder.decodeAnswerProtocol(message) })
+            ask(
+                caller,
+                try decoded { () throws(RequestError) in try decoder.decodeAnswerProtocol(message) }
+            )
         case .decideCase:
-            ask(caller, try decoded { () throws(RequestError) in try decoder.decodeDecideCase(message) })
+            ask(
+                caller,
+                try decoded { () throws(RequestError) in try decoder.decodeDecideCase(message) })
         case .closeCase:
-            ask(caller, try decoded { () throws(RequestError) in try decoder.decodeCloseCase(message) })
+            ask(
+                caller,
+                try decoded { () throws(RequestError) in try decoder.decodeCloseCase(message) })
         case .reopenCase:
-            ask(caller, try decoded { () throws(RequestError) in try decoder.decodeReopenCase(message) })
+            ask(
+                caller,
+                try decoded { () throws(RequestError) in try decoder.decodeReopenCase(message) })
         case .getCase:
             try getCase(caller, message)
         case .listCases:
@@ -44,7 +55,9 @@ extension ServiceHandler {
                 caller.call, echo: 0, caller.principal,
                 .listCases(after: request.after, limit: request.pageSize, filter: request.filter))
         case .watchBoard:
-            let request = try decoded { () throws(RequestError) in try decoder.decodeWatchBoard(message) }
+            let request = try decoded { () throws(RequestError) in
+                try decoder.decodeWatchBoard(message)
+            }
             watch(
                 caller, echo: 0,
                 .watchBoard(resume: request.resumeRevision, filter: request.filter))

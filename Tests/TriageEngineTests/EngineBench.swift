@@ -5,8 +5,8 @@ import Synchronization
 import TriageBase
 import TriageCodec
 import TriageDomain
-import TriageJournal
 import TriageIO
+import TriageJournal
 
 @testable import TriageEngine
 
@@ -181,7 +181,7 @@ final class EngineBench {
             signalPermille: 0, live: false, language: .undetermined, region: .unknown,
             routing: .unspecified, clearance: .required(for: family, modifiers: []),
             subject: Hash128(high: 9, low: subject))
-        return .submitReport(facts: facts, content: [1, 2, 3])
+        return .submitReport(facts: facts, content: [])
     }
 
     /// One turn with these requests, all of reactor 0.
@@ -204,7 +204,9 @@ final class EngineBench {
     func claim(by name: String = "ana") throws -> AssignmentView {
         let replies = turn(
             request(.claim(anything, freshKey(), waitMilliseconds: 0), by: name))
-        guard case .outcome(.offer(let view, _, _)) = replies.last?.reply else { throw Unexpected() }
+        guard case .outcome(.offer(let view, _, _)) = replies.last?.reply else {
+            throw Unexpected()
+        }
         return view
     }
 }

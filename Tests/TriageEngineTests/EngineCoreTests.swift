@@ -203,7 +203,8 @@ import TriageJournal
         let bench = EngineBench()
         _ = try bench.submit(about: 1)
         let replies = bench.turn(
-            bench.request(.readCase(CaseNumber(1), purpose: "triage", clearedForChildSafety: false)))
+            bench.request(.readCase(CaseNumber(1), purpose: "triage", clearedForChildSafety: false))
+        )
         #expect(replies.map(\.reply.kind) == ["caseView"])
         #expect(bench.journal.durableCount == 2)
         bench.turn(
@@ -215,7 +216,8 @@ import TriageJournal
         let bench = EngineBench()
         _ = try bench.submit(about: 1, .childSexualExploitation)
         let refused = bench.turn(
-            bench.request(.readCase(CaseNumber(1), purpose: "triage", clearedForChildSafety: false)))
+            bench.request(.readCase(CaseNumber(1), purpose: "triage", clearedForChildSafety: false))
+        )
         #expect(refused.map(\.reply.kind) == ["failed(clearanceRequired)"])
         #expect(bench.journal.durableCount == 1)
         let allowed = bench.turn(

@@ -66,7 +66,8 @@ import TriageJournal
                     requests, reactor: 0,
                     journalBytes: requests.reduce(0) { $0 + $1.operation.journalBytes }))
             _ = sink.wait(count: expected)
-            for case .outcome(.offer(let view, _, _)) in sink.all.suffix(requests.count).map(\.reply)
+            for case .outcome(.offer(let view, _, _)) in sink.all.suffix(requests.count).map(
+                \.reply)
             where random.next() % 2 == 0 {
                 let number = view.value.number
                 let accept = bench.request(

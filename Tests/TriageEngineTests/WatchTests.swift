@@ -196,8 +196,11 @@ import TriageDomain
         #expect(states(opened) == [.offered])
         guard case .assignmentChanges(let part)? = opened.first?.reply else { throw Unexpected() }
         #expect(part.bookmark && part.revision == 3)
-        #expect(states(bench.turn(
-            bench.request(.claim(anything, bench.freshKey(), waitMilliseconds: 0), by: "ben"))) == [])
+        #expect(
+            states(
+                bench.turn(
+                    bench.request(
+                        .claim(anything, bench.freshKey(), waitMilliseconds: 0), by: "ben"))) == [])
         bench.clock.advance(milliseconds: 600_000)
         #expect(states(bench.turn()) == [.timedOut])
     }

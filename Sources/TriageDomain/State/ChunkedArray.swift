@@ -55,14 +55,13 @@ package struct ChunkedArray<Element>: RandomAccessCollection {
     ///
     /// - Precondition: `startIndex <= index < endIndex`.
     /// - Complexity: O(1); the first write to a chunk after a copy was taken copies 256 elements.
-    @inlinable
     package subscript(index: Int) -> Element {
-        @inline(__always)
+        @inlinable
         _read {
             let place = place(of: index)
             yield groups[place.group][place.chunk][place.offset]
         }
-        @inline(__always)
+        @inlinable
         _modify {
             let place = place(of: index)
             yield &groups[place.group][place.chunk][place.offset]
@@ -109,9 +108,7 @@ package struct ChunkedArray<Element>: RandomAccessCollection {
 
     /// Calls `body` with each element, oldest first; cheaper than indexing them one by one.
     @inlinable
-    package func forEach<Failure: Error>(
-        _ body: (borrowing Element) throws(Failure) -> Void
-    ) throws(Failure) {
+    package func forEach(_ body: (Element) throws -> Void) rethrows {
         var index = start
         while index < end {
             let place = place(of: index)

@@ -117,5 +117,6 @@ let package = Package(
         testTarget("TriageJournalTests", ["TestSupport", "TriageBase", "TriageIO", "TriageJournal"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
+        testTarget("TriageHTTP2Tests", ["TriageBase", "TriageHTTP2", "TestSupport"]),
     ]
 )

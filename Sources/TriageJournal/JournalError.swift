@@ -22,18 +22,33 @@ package enum JournalError: Error, Equatable, Sendable {
     case newerVersion(file: String, found: UInt32, supported: UInt32)
     /// Another server owns the directory; its process id if known.
     case locked(file: String, processID: Int32?)
-    /// The bounded commit buffer cannot take the record before the next commit. Nothing was appended.
+    /// The bounded commit buffer cannot take the record before the next commit. Nothing was
+    /// appended.
     case bufferFull
     /// A record longer than ``Limits/recordBytesMax``. Nothing was appended.
     case recordTooLarge(bytes: Int)
-    /// No room on the disk for the next segment. Nothing was appended; works again when there is room.
+    /// No room on the disk for the next segment. Nothing was appended; works again when there is
+    /// room.
     case noSpace(IOError)
-    /// The state machine does not take a record that verifies: written by a release unlike this one.
+    /// The state machine does not take a record that verifies: written by a release unlike this
+    /// one.
     case rejected(file: String, offset: Int, what: String)
 }
 
 extension JournalError: CustomStringConvertible {
     /// What happened and, where an operator can do something, what to do.
+    ///
+    /// True when files were read and do not hold what they should; false when they could not be
+    /// read or written, or are somebody else's.
+    package var isDamage: Bool {
+        switch self {
+        case .dataLoss, .gap, .foreignCluster, .rejected: true
+        case .io, .poisoned, .foreignFile, .newerVersion, .locked, .bufferFull, .recordTooLarge,
+            .noSpace:
+            false
+        }
+    }
+
     package var description: String {
         switch self {
         case .io(let error): "storage: \(error)"
@@ -43,7 +58,8 @@ extension JournalError: CustomStringConvertible {
             "data loss: \(file) at byte \(offset): \(what); nothing was changed: "
                 + "restore from a backup, or inspect with `triaged inspect`"
         case .gap(let file, let missing):
-            "data loss: record \(missing) is missing before \(file); restore the segment that held it"
+            "data loss: record \(missing) is missing before \(file): "
+                + "restore the segment that held it"
         case .foreignFile(let file): "\(file) does not belong into a data directory: move it away"
         case .foreignCluster(let file, let expected, let found):
             "\(file) is of cluster \(found), this directory is of \(expected): move it back"

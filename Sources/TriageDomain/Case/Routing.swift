@@ -26,8 +26,9 @@ extension RoutingRegion {
         return table
     }()
 
-    /// ISO 3166-1 alpha-2, by the United Nations' geoscheme: the Americas; Europe, Africa and Western
-    /// Asia with Central Asia; the rest of Asia and Oceania. `EU`, `UK` and `XK` are reserved or
+    /// ISO 3166-1 alpha-2, by the United Nations' geoscheme.
+    ///
+    /// The Americas; Europe, Africa and Western Asia with Central Asia; the rest of Asia and Oceania. `EU`, `UK` and `XK` are reserved or
     /// user-assigned codes that partners send.
     static let countriesOfRegion: [(RoutingRegion, String)] = [
         (

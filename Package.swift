@@ -90,6 +90,13 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        // Measures the priority index and the containers beside it; Deploy/bench calls it.
+        .executableTarget(
+            name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain"],
+            path: "Tests/IndexBench", swiftSettings: settings),
+        // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
+        testTarget("TriageTidyTests", []),
+
         // A server on the real transport with the methods that wire tests and benchmarks call; not shipped.
         .target(
             name: "CBenchEcho", dependencies: ["CProtobufC"], path: "Tests/CBenchEcho"),
@@ -102,11 +109,14 @@ let package = Package(
             swiftSettings: settings),
 
         // Tests: one target per module, and what several of them need.
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .target(
+            name: "TestSupport", dependencies: ["TriageBase", "TriageIO"], path: "Tests/TestSupport",
+            swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
         testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),
-        testTarget("TriageJournalTests", ["TriageBase", "TriageIO", "TriageJournal"]),
+        testTarget("TriageJournalTests", ["TestSupport", "TriageBase", "TriageIO", "TriageJournal"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
+        testTarget("TriageHTTP2Tests", ["TriageBase", "TriageHTTP2", "TestSupport"]),
     ]
 )

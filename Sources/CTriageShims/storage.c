@@ -1,7 +1,6 @@
 #include "CTriageShimsStorage.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/types.h>
@@ -37,10 +36,11 @@ __attribute__((constructor)) static void prepare(void) {
 uint32_t CTriageShims_crc32c_portable(uint32_t crc, const uint8_t *p, size_t n) {
     crc = ~crc;
     while (n >= 8) {
-        uint32_t lo = crc ^ ((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
-        crc = crc_table[7][lo & 255] ^ crc_table[6][(lo >> 8) & 255] ^ crc_table[5][(lo >> 16) & 255]
-            ^ crc_table[4][lo >> 24] ^ crc_table[3][p[4]] ^ crc_table[2][p[5]] ^ crc_table[1][p[6]]
-            ^ crc_table[0][p[7]];
+        uint32_t word = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16;
+        uint32_t lo = crc ^ (word | (uint32_t)p[3] << 24);
+        crc = crc_table[7][lo & 255] ^ crc_table[6][(lo >> 8) & 255];
+        crc ^= crc_table[5][(lo >> 16) & 255] ^ crc_table[4][lo >> 24];
+        crc ^= crc_table[3][p[4]] ^ crc_table[2][p[5]] ^ crc_table[1][p[6]] ^ crc_table[0][p[7]];
         p += 8;
         n -= 8;
     }
@@ -49,7 +49,8 @@ uint32_t CTriageShims_crc32c_portable(uint32_t crc, const uint8_t *p, size_t n) 
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, const uint8_t *p, size_t n) {
+__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(
+    uint32_t crc, const uint8_t *p, size_t n) {
     uint64_t c = (uint32_t)~crc;
     for (; n >= 8; p += 8, n -= 8) {
         uint64_t word;
@@ -87,8 +88,8 @@ static void blocks_portable(uint32_t s[8], const uint8_t *p, size_t blocks) {
     for (; blocks--; p += 64) {
         uint32_t w[64];
         for (int i = 0; i < 16; i++)
-            w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 | (uint32_t)p[4 * i + 2] << 8
-                 | (uint32_t)p[4 * i + 3];
+            w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16
+                 | (uint32_t)p[4 * i + 2] << 8 | (uint32_t)p[4 * i + 3];
         for (int i = 16; i < 64; i++) {
             uint32_t s0 = ror(w[i - 15], 7) ^ ror(w[i - 15], 18) ^ (w[i - 15] >> 3);
             uint32_t s1 = ror(w[i - 2], 17) ^ ror(w[i - 2], 19) ^ (w[i - 2] >> 10);
@@ -96,15 +97,17 @@ static void blocks_portable(uint32_t s[8], const uint8_t *p, size_t blocks) {
         }
         uint32_t v[8];
         memcpy(v, s, 32);
-        for (int i = 0; i < 64; i++) {
-            uint32_t t1 = v[7] + (ror(v[4], 6) ^ ror(v[4], 11) ^ ror(v[4], 25))
-                        + ((v[4] & v[5]) ^ (~v[4] & v[6])) + K[i] + w[i];
-            uint32_t t2 = (ror(v[0], 2) ^ ror(v[0], 13) ^ ror(v[0], 22))
-                        + ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
-            memmove(v + 1, v, 28);
-            v[4] += t1;
-            v[0] = t1 + t2;
-        }
+        // The eight variables stay where they are and change their names instead.
+        for (int i = 0; i < 64; i += 8)
+            for (int j = 0; j < 8; j++) {
+                uint32_t a = v[(8 - j) & 7], b = v[(9 - j) & 7], c = v[(10 - j) & 7];
+                uint32_t e = v[(12 - j) & 7], f = v[(13 - j) & 7], g = v[(14 - j) & 7];
+                uint32_t t = v[(15 - j) & 7] + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25))
+                           + ((e & f) ^ (~e & g)) + K[i + j] + w[i + j];
+                v[(11 - j) & 7] += t;
+                v[(15 - j) & 7] = t + (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22))
+                                + ((a & b) ^ (a & c) ^ (b & c));
+            }
         for (int i = 0; i < 8; i++) s[i] += v[i];
     }
 }
@@ -157,6 +160,68 @@ __attribute__((target("sha,sse4.1,ssse3"))) static void blocks_ni(
     _mm_storeu_si128((__m128i *)s, _mm_blend_epi16(low, high, 0xF0));
     _mm_storeu_si128((__m128i *)(s + 4), _mm_alignr_epi8(high, low, 8));
 }
+
+#define ROUNDS4X2(g, m, n)                                                              \
+    do {                                                                                \
+        __m128i k = _mm_load_si128((const __m128i *)(K + 4 * (g)));                     \
+        __m128i t = _mm_add_epi32(m, k), u = _mm_add_epi32(n, k);                       \
+        cdgh = _mm_sha256rnds2_epu32(cdgh, abef, t);                                    \
+        CDGH = _mm_sha256rnds2_epu32(CDGH, ABEF, u);                                    \
+        abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(t, 0x0E));           \
+        ABEF = _mm_sha256rnds2_epu32(ABEF, CDGH, _mm_shuffle_epi32(u, 0x0E));           \
+    } while (0)
+#define SCHEDULEX2(a, b, c, d)                                                          \
+    SCHEDULE(m##a, m##b, m##c, m##d);                                                   \
+    SCHEDULE(n##a, n##b, n##c, n##d)
+
+// The same over two messages at once: one's rounds hide the other's latency.
+__attribute__((target("sha,sse4.1,ssse3"))) static void blocks_ni_pair(
+    uint32_t s[8], uint32_t S[8], const uint8_t *p, const uint8_t *q, size_t blocks) {
+    const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
+    __m128i low = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)s), 0xB1);
+    __m128i high = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(s + 4)), 0x1B);
+    __m128i abef = _mm_alignr_epi8(low, high, 8), cdgh = _mm_blend_epi16(high, low, 0xF0);
+    low = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)S), 0xB1);
+    high = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(S + 4)), 0x1B);
+    __m128i ABEF = _mm_alignr_epi8(low, high, 8), CDGH = _mm_blend_epi16(high, low, 0xF0);
+    for (; blocks--; p += 64, q += 64) {
+        __m128i abef0 = abef, cdgh0 = cdgh, ABEF0 = ABEF, CDGH0 = CDGH;
+        __m128i m0 = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p)), swap);
+        __m128i m1 = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p + 16)), swap);
+        __m128i m2 = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p + 32)), swap);
+        __m128i m3 = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p + 48)), swap);
+        __m128i n0 = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(q)), swap);
+        __m128i n1 = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(q + 16)), swap);
+        __m128i n2 = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(q + 32)), swap);
+        __m128i n3 = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(q + 48)), swap);
+        ROUNDS4X2(0, m0, n0);
+        ROUNDS4X2(1, m1, n1);
+        ROUNDS4X2(2, m2, n2);
+        ROUNDS4X2(3, m3, n3);
+        for (int g = 4; g < 16; g += 4) {
+            SCHEDULEX2(0, 1, 2, 3);
+            ROUNDS4X2(g, m0, n0);
+            SCHEDULEX2(1, 2, 3, 0);
+            ROUNDS4X2(g + 1, m1, n1);
+            SCHEDULEX2(2, 3, 0, 1);
+            ROUNDS4X2(g + 2, m2, n2);
+            SCHEDULEX2(3, 0, 1, 2);
+            ROUNDS4X2(g + 3, m3, n3);
+        }
+        abef = _mm_add_epi32(abef, abef0);
+        cdgh = _mm_add_epi32(cdgh, cdgh0);
+        ABEF = _mm_add_epi32(ABEF, ABEF0);
+        CDGH = _mm_add_epi32(CDGH, CDGH0);
+    }
+    low = _mm_shuffle_epi32(abef, 0x1B);
+    high = _mm_shuffle_epi32(cdgh, 0xB1);
+    _mm_storeu_si128((__m128i *)s, _mm_blend_epi16(low, high, 0xF0));
+    _mm_storeu_si128((__m128i *)(s + 4), _mm_alignr_epi8(high, low, 8));
+    low = _mm_shuffle_epi32(ABEF, 0x1B);
+    high = _mm_shuffle_epi32(CDGH, 0xB1);
+    _mm_storeu_si128((__m128i *)S, _mm_blend_epi16(low, high, 0xF0));
+    _mm_storeu_si128((__m128i *)(S + 4), _mm_alignr_epi8(high, low, 8));
+}
 #endif
 
 static void hash_blocks(uint32_t s[8], const uint8_t *p, size_t blocks) {
@@ -171,9 +236,17 @@ static void hash_blocks(uint32_t s[8], const uint8_t *p, size_t blocks) {
 
 void CTriageShims_sha256_force_portable(int portable) { force_portable_sha = portable; }
 
+static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                  0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+
+static void store_digest(const uint32_t s[8], uint8_t digest[32]) {
+    for (int i = 0; i < 8; i++) {
+        uint32_t word = __builtin_bswap32(s[i]);
+        memcpy(digest + 4 * i, &word, 4);
+    }
+}
+
 void CTriageShims_sha256_init(CTriageShims_sha256 *c) {
-    static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     memcpy(c->state, start, sizeof start);
     c->count = 0;
 }
@@ -209,36 +282,99 @@ void CTriageShims_sha256_final(CTriageShims_sha256 *c, uint8_t digest[32]) {
     memset(c->block + held, 0, 56 - held);
     for (int i = 0; i < 8; i++) c->block[56 + i] = (uint8_t)(bits >> (56 - 8 * i));
     hash_blocks(c->state, c->block, 1);
-    for (int i = 0; i < 8; i++) {
-        digest[4 * i] = (uint8_t)(c->state[i] >> 24);
-        digest[4 * i + 1] = (uint8_t)(c->state[i] >> 16);
-        digest[4 * i + 2] = (uint8_t)(c->state[i] >> 8);
-        digest[4 * i + 3] = (uint8_t)c->state[i];
+    store_digest(c->state, digest);
+}
+
+// A message of one prefix byte and `n` bytes as blocks: the first on its own, those in the middle
+// where they stand, the padded last ones on their own.
+typedef struct {
+    uint8_t first[64], last[128];
+    const uint8_t *middle;
+    size_t middle_count, last_count;
+    int has_first;
+    uint32_t state[8];
+} message;
+
+static void make_message(message *m, uint8_t prefix, const uint8_t *p, size_t n) {
+    size_t length = n + 1, full = length / 64, rest = length % 64;
+    m->has_first = full > 0;
+    m->middle = p + 63;
+    m->middle_count = full > 0 ? full - 1 : 0;
+    m->last_count = rest < 56 ? 1 : 2;
+    memcpy(m->state, start, sizeof start);
+    if (full) {
+        m->first[0] = prefix;
+        memcpy(m->first + 1, p, 63);
+        memcpy(m->last, p + n - rest, rest);
+    } else {
+        m->last[0] = prefix;
+        if (n) memcpy(m->last + 1, p, n);
     }
+    size_t end = 64 * m->last_count;
+    m->last[rest] = 0x80;
+    memset(m->last + rest + 1, 0, end - 8 - rest - 1);
+    uint64_t bits = __builtin_bswap64((uint64_t)length * 8);
+    memcpy(m->last + end - 8, &bits, 8);
+}
+
+static void hash_message(message *m, size_t middle_done, int first_done) {
+    if (m->has_first && !first_done) hash_blocks(m->state, m->first, 1);
+    hash_blocks(m->state, m->middle + 64 * middle_done, m->middle_count - middle_done);
+    hash_blocks(m->state, m->last, m->last_count);
 }
 
 void CTriageShims_sha256_prefixed(uint8_t prefix, const uint8_t *p, size_t n, uint8_t digest[32]) {
-    CTriageShims_sha256 c;
-    CTriageShims_sha256_init(&c);
-    c.block[0] = prefix;
-    c.count = 1;
-    CTriageShims_sha256_update(&c, p, n);
-    CTriageShims_sha256_final(&c, digest);
+    message m;
+    make_message(&m, prefix, p, n);
+    hash_message(&m, 0, 0);
+    store_digest(m.state, digest);
+}
+
+void CTriageShims_sha256_prefixed_pair(
+    uint8_t prefix, const uint8_t *p, size_t n, const uint8_t *q, size_t k, uint8_t digest[32],
+    uint8_t other[32]) {
+    message a, b;
+    make_message(&a, prefix, p, n);
+    make_message(&b, prefix, q, k);
+    size_t middle = 0;
+    int first = 0;
+#if defined(__x86_64__)
+    if (has_sha && !force_portable_sha && a.has_first && b.has_first) {
+        first = 1;
+        blocks_ni_pair(a.state, b.state, a.first, b.first, 1);
+        middle = a.middle_count < b.middle_count ? a.middle_count : b.middle_count;
+        blocks_ni_pair(a.state, b.state, a.middle, b.middle, middle);
+        if (middle == a.middle_count && middle == b.middle_count && a.last_count == b.last_count) {
+            blocks_ni_pair(a.state, b.state, a.last, b.last, a.last_count);
+            store_digest(a.state, digest);
+            store_digest(b.state, other);
+            return;
+        }
+    }
+#endif
+    hash_message(&a, middle, first);
+    hash_message(&b, middle, first);
+    store_digest(a.state, digest);
+    store_digest(b.state, other);
 }
 
 // ---- Linux calls ----
 
-int CTriageShims_open(const char *path, int flags, uint32_t mode) { return open(path, flags, mode); }
+int CTriageShims_open(const char *path, int flags, uint32_t mode) {
+    return open(path, flags, mode);
+}
+
 int CTriageShims_O_DIRECT(void) { return O_DIRECT; }
-int CTriageShims_fallocate(int fd, int64_t offset, int64_t count) { return fallocate(fd, 0, offset, count); }
+
+int CTriageShims_fallocate(int fd, int64_t offset, int64_t count) {
+    return fallocate(fd, 0, offset, count);
+}
 
 int CTriageShims_ofd_lock(int fd) {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0, .l_pid = 0};
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     return fcntl(fd, F_OFD_SETLK, &lock);
 }
 
 int CTriageShims_getrandom(uint8_t *bytes, size_t count) {
     return getrandom(bytes, count, 0) == (ssize_t)count ? 0 : -1;
 }
-
-int CTriageShims_thread_name(const char *name) { return pthread_setname_np(pthread_self(), name); }

@@ -110,7 +110,7 @@ internal import CNghttp2
     /// Forgets the handled events, their header blocks and the slots of closed streams.
     package func clearEvents() {
         state.events.removeAll(keepingCapacity: state.events.capacity <= Self.eventsKept)
-        state.headers.removeAll()
+        state.clearHeaders()
         state.streams.releaseClosed()
     }
 

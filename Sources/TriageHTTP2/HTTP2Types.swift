@@ -99,7 +99,7 @@ package enum HTTP2Error: Error, Equatable, Sendable {
 /// The session has no clock: whoever has one compares these with the limits of the design
 /// ("Attacks") and ends the session.
 package struct HTTP2Counters: Sendable {
-    /// Frames received, of every type.
+    /// Frames received, of every type that HTTP/2 itself defines; others are skipped unseen.
     package var frames = 0
     /// HEADERS frames received.
     package var headers = 0
@@ -109,7 +109,7 @@ package struct HTTP2Counters: Sendable {
     package var dataFrames = 0
     /// DATA frames in a row that carried nothing (padding is nothing) and ended no stream.
     package var emptyDataFramesInARow = 0
-    /// PRIORITY and PRIORITY_UPDATE frames received.
+    /// PRIORITY frames received.
     package var priorities = 0
     /// RST_STREAM frames received.
     package var resets = 0
@@ -119,8 +119,6 @@ package struct HTTP2Counters: Sendable {
     package var pings = 0
     /// WINDOW_UPDATE frames received.
     package var windowUpdates = 0
-    /// Frames of other types received.
-    package var unknownFrames = 0
     /// RST_STREAM frames that the protocol, not our caller, made us send: what a peer provoked.
     package var resetsProvoked = 0
     /// Frames refused as invalid, whatever came of it.

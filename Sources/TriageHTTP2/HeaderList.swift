@@ -96,9 +96,9 @@ package struct HeaderField: Sendable {
     package let token: HeaderToken
     /// True when the sender asked never to index it: a secret.
     package let isSensitive: Bool
-    let nameStart: UInt32
+    fileprivate(set) var nameStart: UInt32
     let nameCount: UInt32
-    let valueStart: UInt32
+    fileprivate(set) var valueStart: UInt32
     let valueCount: UInt32
 }
 
@@ -157,6 +157,18 @@ package struct HeaderStore: Sendable {
                 token: token, isSensitive: sensitive, nameStart: UInt32(nameStart),
                 nameCount: UInt32(valueStart - nameStart), valueStart: UInt32(valueStart),
                 valueCount: UInt32(value.count)))
+    }
+
+    /// Keeps the fields from `start` on, moved to the front: a block that is still being received.
+    mutating func removeAll(before start: Int) {
+        guard start < fields.count else { return removeAll() }
+        let shift = fields[start].nameStart
+        bytes.removeFirst(Int(shift))
+        fields.removeFirst(start)
+        for index in fields.indices {
+            fields[index].nameStart -= shift
+            fields[index].valueStart -= shift
+        }
     }
 
     mutating func removeAll() {

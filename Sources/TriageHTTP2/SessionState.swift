@@ -38,8 +38,7 @@ internal import CNghttp2
         switch UInt32(header.type) {
         case NGHTTP2_DATA.rawValue: counters.dataFrames += 1
         case NGHTTP2_HEADERS.rawValue: counters.headers += 1
-        case NGHTTP2_PRIORITY.rawValue, NGHTTP2_PRIORITY_UPDATE.rawValue:
-            counters.priorities += 1
+        case NGHTTP2_PRIORITY.rawValue: counters.priorities += 1
         case NGHTTP2_RST_STREAM.rawValue: counters.resets += 1
         case NGHTTP2_SETTINGS.rawValue:
             if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 {
@@ -49,8 +48,7 @@ internal import CNghttp2
             if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { counters.pings += 1 }
         case NGHTTP2_WINDOW_UPDATE.rawValue: counters.windowUpdates += 1
         case NGHTTP2_CONTINUATION.rawValue: counters.continuations += 1
-        case NGHTTP2_GOAWAY.rawValue: break
-        default: counters.unknownFrames += 1
+        default: break
         }
     }
 
@@ -79,8 +77,13 @@ internal import CNghttp2
             blockFields <= settings.headerFieldsMax
         else {
             block.isOversize = true
-            return blockBytes <= settings.headerListBytesMax * Self.excessMax
-                && blockFields <= settings.headerFieldsMax * Self.excessMax
+            if blockBytes <= settings.headerListBytesMax * Self.excessMax,
+                blockFields <= settings.headerFieldsMax * Self.excessMax
+            {
+                return true
+            }
+            isReceivingHeaders = false
+            return false
         }
         guard !block.isOversize, let nameStart = name.baseAddress else { return true }
         let token = unsafe HeaderToken.recognise(nameStart, name.count)
@@ -116,6 +119,7 @@ internal import CNghttp2
                 unsafe stream(session, header.stream_id),
                 ends: header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0)
         case NGHTTP2_GOAWAY.rawValue:
+            if role == .client { unsafe refuseQueuedRequests(session) }
             unsafe events.append(
                 .goAwayReceived(
                     lastStream: unsafe frame.goaway.last_stream_id,
@@ -129,6 +133,14 @@ internal import CNghttp2
             events.append(isAnswer ? .settingsAcknowledged : .settingsReceived)
         default:
             break
+        }
+    }
+
+    /// After GOAWAY no request opens a stream any more: those that still wait end now, not some day.
+    private func refuseQueuedRequests(_ session: OpaquePointer) {
+        for stream in streams.all
+        where unsafe nghttp2_session_find_stream(session, stream.id) == nil {
+            closed(stream, .refusedStream)
         }
     }
 
@@ -158,6 +170,13 @@ internal import CNghttp2
         if UInt32(unsafe frame.hd.type) == NGHTTP2_HEADERS.rawValue {
             isReceivingHeaders = false
         }
+    }
+
+    /// Forgets the header blocks of this turn, but not one that goes on in the next.
+    func clearHeaders() {
+        guard isReceivingHeaders else { return headers.removeAll() }
+        headers.removeAll(before: Int(block.start))
+        block.start = 0
     }
 
     // MARK: Sent and closed
@@ -202,7 +221,7 @@ internal import CNghttp2
             unsafe frame.headers.cat == NGHTTP2_HCAT_REQUEST,
             let stream = streams.find(id: unsafe frame.hd.stream_id)
         else { return }
-        closed(stream, .refusedStream)
+        closed(stream, streams[stream.slot].resetByUs ? .cancel : .refusedStream)
     }
 
     func streamClosed(_ session: OpaquePointer, id: Int32, code: UInt32) {
@@ -256,11 +275,12 @@ internal import CNghttp2
 
     // MARK: Slots and pointers
 
-    /// The handle of an open stream, or nil when nghttp2 does not know it.
+    /// The handle of an open stream, or nil when nghttp2 or we hold it for closed.
     @inline(__always)
     func stream(_ session: OpaquePointer, _ id: Int32) -> HTTP2Stream? {
         guard let tag = unsafe nghttp2_session_get_stream_user_data(session, id) else { return nil }
-        return HTTP2Stream(id: id, slot: unsafe Self.slot(tag))
+        let stream = HTTP2Stream(id: id, slot: unsafe Self.slot(tag))
+        return streams.isCurrent(stream) ? stream : nil
     }
 
     /// A slot as the pointer that nghttp2 keeps for a stream; never dereferenced.

@@ -164,10 +164,14 @@ struct StreamTable {
         stream.slot < slots.count && slots[Int(stream.slot)].id == stream.id
     }
 
-    func find(id: Int32) -> HTTP2Stream? {
-        guard let slot = slots.firstIndex(where: { $0.id == id }) else { return nil }
-        return HTTP2Stream(id: id, slot: Int32(slot))
+    /// The handles of all open streams.
+    var all: [HTTP2Stream] {
+        slots.indices.filter { slots[$0].id > 0 }.map {
+            HTTP2Stream(id: slots[$0].id, slot: Int32($0))
+        }
     }
+
+    func find(id: Int32) -> HTTP2Stream? { all.first { $0.id == id } }
 
     subscript(_ slot: Int32) -> StreamSlot {
         _read { yield slots[Int(slot)] }

@@ -27,21 +27,15 @@ package struct ReadyEvent: Equatable, Sendable {
     package let isBroken: Bool
 }
 
-/// A descriptor that is closed when it is dropped.
-private struct Descriptor: ~Copyable {
-    let number: Int32
-
-    init(owning number: Int32) { self.number = number }
-
-    deinit { _ = close(number) }
-}
-
 /// A set of watched descriptors, confined to one thread.
+///
+/// A class, because a noncopyable struct with a private noncopyable member does not link in release builds
+/// of Swift 6.3.1.
 // @safe: epoll_event is unsafe only for its union, of which this file uses the integer and nothing else.
-@safe package struct EventLoop: ~Copyable {
+@safe package final class EventLoop {
     /// Token of ``wakeUp``; it is handled here and never reported.
     private static let wakeToken = UInt64.max
-    private let epoll: Descriptor
+    private let epoll: Int32
     private var buffer: [epoll_event]
     /// The door for other threads.
     package let wakeUp: WakeUp
@@ -55,14 +49,14 @@ private struct Descriptor: ~Copyable {
     ///
     /// Source: epoll_create1(2), epoll_ctl(2).
     package init(_ wakeUp: WakeUp, eventsMax: Int = 256) throws(SocketError) {
-        let descriptor = epoll_create1(Int32(EPOLL_CLOEXEC))
-        guard descriptor >= 0 else { throw SocketError.last("epoll_create1") }
-        let epoll = Descriptor(owning: descriptor)
-        try Self.watch(descriptor, wakeUp.descriptor, Self.wakeToken, EPOLLIN.rawValue)
         self.wakeUp = wakeUp
-        self.epoll = epoll
         unsafe buffer = [epoll_event](repeating: epoll_event(), count: eventsMax)
+        epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
+        guard epoll >= 0 else { throw SocketError.last("epoll_create1") }
+        try Self.watch(epoll, wakeUp.descriptor, Self.wakeToken, EPOLLIN.rawValue)
     }
+
+    deinit { if epoll >= 0 { _ = close(epoll) } }
 
     /// Watches a descriptor.
     ///
@@ -73,44 +67,45 @@ private struct Descriptor: ~Copyable {
     /// - Throws: ``SocketError`` when the kernel has no memory for it.
     ///
     /// Source: epoll_ctl(2).
-    package borrowing func add(
+    package func add(
         _ descriptor: Int32, token: UInt64, _ trigger: EventTrigger
     ) throws(SocketError) {
         switch trigger {
         case .onChange:
             let events =
                 EPOLLIN.rawValue | EPOLLOUT.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue
-            try Self.watch(epoll.number, descriptor, token, events)
+            try Self.watch(epoll, descriptor, token, events)
         case .whileReadable:
-            try Self.watch(epoll.number, descriptor, token, EPOLLIN.rawValue)
+            try Self.watch(epoll, descriptor, token, EPOLLIN.rawValue)
         }
     }
 
     /// Stops watching a descriptor that stays open; closing one removes it as well.
-    package borrowing func remove(_ descriptor: Int32) {
+    package func remove(_ descriptor: Int32) {
         var event = unsafe epoll_event()
-        _ = unsafe epoll_ctl(epoll.number, EPOLL_CTL_DEL, descriptor, &event)
+        _ = unsafe epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, &event)
     }
 
     /// Waits for events.
     ///
     /// - Parameters:
-    ///   - milliseconds: At most so long; negative: for ever; 0: do not wait.
+    ///   - nanoseconds: At most so long; nil: for ever; 0: do not wait.
     ///   - isIdle: Asked after other threads can see that this one is about to sleep; false keeps it awake.
     /// - Returns: How many events there are, for ``event(_:)``.
     ///
-    /// Source: epoll_wait(2); EINTR reports no events.
-    package mutating func wait(milliseconds: Int32, isIdle: () -> Bool) -> Int {
-        var timeout = milliseconds
-        if timeout != 0 {
+    /// Source: epoll_pwait2(2); EINTR reports no events.
+    package func wait(nanoseconds: UInt64?, isIdle: () -> Bool) -> Int {
+        var timeout = nanoseconds.map { Int64(clamping: $0) } ?? -1
+        let mayWait = timeout != 0
+        if mayWait {
             wakeUp.willSleep()
             if !isIdle() { timeout = 0 }
         }
         let capacity = Int32(unsafe buffer.count)
         let count = unsafe buffer.withUnsafeMutableBufferPointer { events in
-            unsafe epoll_wait(epoll.number, events.baseAddress, capacity, timeout)
+            unsafe CTriageShims_epoll_wait(epoll, events.baseAddress, capacity, timeout)
         }
-        if milliseconds != 0 { wakeUp.didWake() }
+        if mayWait { wakeUp.didWake() }
         guard count > 0 else { return 0 }
         // The wake-up is no event of the caller's: it goes to the end and is cut off.
         var kept = Int(count)
@@ -123,8 +118,8 @@ private struct Descriptor: ~Copyable {
         return kept
     }
 
-    /// One of the events of the last ``wait(milliseconds:isIdle:)``.
-    package borrowing func event(_ index: Int) -> ReadyEvent {
+    /// One of the events of the last ``wait(nanoseconds:isIdle:)``.
+    package func event(_ index: Int) -> ReadyEvent {
         let event = unsafe buffer[index]
         let bits = unsafe event.events
         return ReadyEvent(

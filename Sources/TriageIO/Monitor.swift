@@ -1,7 +1,6 @@
 // A lock with a condition, and a thread that runs what it is given, one piece after the other. For
 // work beside the engine that is never on a request's path; knows nothing of what the work is.
 
-internal import CTriageShims
 internal import Glibc
 
 /// State that several threads share, with a way to wait for it to change.
@@ -59,36 +58,23 @@ package final class TaskThread: Sendable {
     private struct State: Sendable {
         var work: [@Sendable () -> Void] = []
         var stopping = false
-        var finished = false
     }
 
-    private final class Start {
-        let name: String
-        let monitor: Monitor<State>
-
-        init(name: String, monitor: Monitor<State>) {
-            self.name = name
-            self.monitor = monitor
-        }
-    }
-
-    private let monitor = Monitor(State())
+    private let monitor: Monitor<State>
+    private let thread: Thread
 
     /// Starts the thread.
     ///
     /// - Parameter name: For process listings; at most 15 bytes.
     /// - Throws: ``IOError``: `.thread` when the system has no thread left.
-    ///
-    /// Source: pthread_create(3)
     package init(name: String) throws(IOError) {
-        let start = unsafe Unmanaged.passRetained(Start(name: name, monitor: monitor))
-        var thread = pthread_t()
-        let result = unsafe pthread_create(&thread, nil, runTaskThread, start.toOpaque())
-        guard result == 0 else {
-            unsafe start.release()
-            throw IOError(.thread, path: name, Errno(rawValue: result))
+        let monitor = Monitor(State())
+        self.monitor = monitor
+        do {
+            thread = try Thread(name: name) { Self.run(monitor) }
+        } catch {
+            throw IOError(.thread, path: name, Errno(rawValue: error.errno))
         }
-        _ = pthread_detach(thread)
     }
 
     /// Adds work.
@@ -103,27 +89,22 @@ package final class TaskThread: Sendable {
     /// Lets the work that was given finish, then ends the thread; returns when it has ended.
     package func stop() {
         monitor.change { $0.stopping = true }
-        monitor.wait { $0.finished ? () : nil }
+        thread.join()
     }
 
     deinit { monitor.change { $0.stopping = true } }
 
-    fileprivate static func run(_ context: UnsafeMutableRawPointer) {
-        let start = unsafe Unmanaged<Start>.fromOpaque(context).takeRetainedValue()
-        _ = unsafe CTriageShims_thread_name(start.name)
+    private static func run(_ monitor: Monitor<State>) {
         while true {
-            let next: (@Sendable () -> Void)?? = start.monitor.wait { state in
-                if !state.work.isEmpty { return .some(state.work.removeFirst()) }
+            let work: [@Sendable () -> Void]? = monitor.wait { state in
+                guard state.work.isEmpty else {
+                    defer { state.work = [] }
+                    return .some(state.work)
+                }
                 return state.stopping ? .some(nil) : nil
             }
-            guard let work = next ?? nil else { break }
-            work()
+            guard let work else { return }
+            for piece in work { piece() }
         }
-        start.monitor.change { $0.finished = true }
     }
-}
-
-private func runTaskThread(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-    if let context = unsafe context { unsafe TaskThread.run(context) }
-    return nil
 }

@@ -67,10 +67,7 @@ package final class RealDisk: Disk {
     }
 
     package func monotonicTime() -> MonotonicTime {
-        var now = timespec()
-        _ = unsafe clock_gettime(CLOCK_MONOTONIC, &now)
-        return MonotonicTime(
-            nanoseconds: UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec))
+        SystemClock().monotonicTime()
     }
 
     package func pause(nanoseconds: UInt64) {

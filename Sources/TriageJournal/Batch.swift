@@ -52,29 +52,35 @@ struct BatchVerifier {
                 offset: offset, what: "the batch does not begin with record \(head.sequence + 1)",
                 end: end)
         }
-        var head = head
-        var position = offset + Format.batchHeaderBytes
-        var count: UInt32 = 0
-        var next = checkpoints.firstIndex { $0.head.sequence > head.sequence } ?? checkpoints.count
+        let recordsStart = offset + Format.batchHeaderBytes
+        var sequence = head.sequence
+        var position = recordsStart
         while position < recordsEnd {
-            guard let after = verifyRecord(bytes, position, recordsEnd, head.sequence + 1) else {
-                return .bad(
-                    offset: position, what: "record \(head.sequence + 1) does not verify", end: end)
+            sequence += 1
+            guard let next = verifyRecord(bytes, position, recordsEnd, sequence) else {
+                return .bad(offset: position, what: "record \(sequence) does not verify", end: end)
             }
-            let content = bytes.extracting(position + 8..<after.contentEnd)
-            head.chain = SHA256.hash(prefix: 1, head.chain, SHA256.hash(prefix: 0, content))
+            position = next
+        }
+        let count = sequence - head.sequence
+        var next = checkpoints.firstIndex { $0.head.sequence > head.sequence } ?? checkpoints.count
+        var contradicted: Checkpoint?
+        var head = head
+        head.chain = SHA256.chain(
+            head.chain, records: bytes.extracting(recordsStart..<recordsEnd),
+            headerBytes: Format.recordHeaderBytes
+        ) { chain in
             head.sequence += 1
-            count += 1
-            position = after.end
             while next < checkpoints.count, checkpoints[next].head.sequence == head.sequence {
-                if checkpoints[next].head != head { return .contradicts(checkpoints[next]) }
+                if checkpoints[next].head.chain != chain { contradicted = checkpoints[next] }
                 next += 1
             }
         }
+        if let contradicted { return .contradicts(contradicted) }
         guard bytes.loadDigest(at: recordsEnd) == head.chain else {
             return .bad(offset: recordsEnd, what: "the batch's chain hash is wrong", end: end)
         }
-        guard bytes.loadUInt32(at: recordsEnd + 32) == count,
+        guard UInt64(bytes.loadUInt32(at: recordsEnd + 32)) == count,
             bytes.loadUInt32(at: recordsEnd + 36) == Format.batchEnd
         else { return .bad(offset: recordsEnd + 32, what: "the batch's end is wrong", end: end) }
         return .good(end: end, head: head)
@@ -82,11 +88,11 @@ struct BatchVerifier {
 
     /// Verifies one record.
     ///
-    /// - Returns: Where its payload and where its padding end; nil when it does not verify.
+    /// - Returns: Where the next one begins; nil when it does not verify.
     @inline(__always)
     private func verifyRecord(
         _ bytes: Span<UInt8>, _ offset: Int, _ limit: Int, _ sequence: UInt64
-    ) -> (contentEnd: Int, end: Int)? {
+    ) -> Int? {
         guard offset <= limit - Format.recordHeaderBytes else { return nil }
         let count = Int(bytes.loadUInt32(at: offset + 4))
         guard count <= Limits.recordBytesMax, Format.recordBytes(count) <= limit - offset else {
@@ -98,10 +104,11 @@ struct BatchVerifier {
         guard bytes.loadUInt32(at: offset) == crc, bytes.loadUInt64(at: offset + 8) == sequence,
             bytes.extracting(contentEnd..<end).isZero
         else { return nil }
-        return (contentEnd, end)
+        return end
     }
 
-    /// Whether what stands at `offset` of a last segment can be an interrupted write (FORMAT.md §5).
+    /// Whether what stands at `offset` of a last segment can be an interrupted write (FORMAT.md
+    /// §5).
     func isTorn(_ bytes: Span<UInt8>, at offset: Int, end: Int?) -> Bool {
         guard let end else {
             var candidate = offset + 8
@@ -112,8 +119,9 @@ struct BatchVerifier {
                 if bodyBytes(bytes, at: candidate) != nil { return false }
                 candidate += 8
             }
-            return Self.hasZeroSector(
-                bytes, offset..<min(offset + Format.batchHeaderBytes, bytes.count))
+            let headerEnd = min(offset + Format.batchHeaderBytes, bytes.count)
+            return bytes.extracting(headerEnd..<bytes.count).isZero
+                || Self.hasZeroSector(bytes, offset..<headerEnd)
         }
         guard bytes.extracting(end..<bytes.count).isZero else { return false }
         return bytes[end - 1] == 0 || Self.hasZeroSector(bytes, offset..<end)

@@ -27,7 +27,8 @@ package final class DataDirectory: Sendable {
     ///
     /// Changes nothing else.
     ///
-    /// - Throws: `.locked`, `.foreignFile`, `.newerVersion`, `.dataLoss` when the identity or the whole journal is gone, `.io`.
+    /// - Throws: `.locked`, `.foreignFile`, `.newerVersion`, `.dataLoss` when the identity or the
+    /// whole journal is gone, `.io`.
     package init(
         opening path: String, disk: any Disk = RealDisk(),
         options: StorageOptions = StorageOptions()

@@ -1,5 +1,5 @@
-// What a data directory holds, by name: segments, snapshots, leftovers. Reads names and the identity,
-// nothing else, and changes nothing.
+// What a data directory holds, by name: segments, snapshots, leftovers. Reads names and the
+// identity, nothing else, and changes nothing.
 
 internal import TriageBase
 internal import TriageIO

@@ -22,13 +22,16 @@ package enum JournalError: Error, Equatable, Sendable {
     case newerVersion(file: String, found: UInt32, supported: UInt32)
     /// Another server owns the directory; its process id if known.
     case locked(file: String, processID: Int32?)
-    /// The bounded commit buffer cannot take the record before the next commit. Nothing was appended.
+    /// The bounded commit buffer cannot take the record before the next commit. Nothing was
+    /// appended.
     case bufferFull
     /// A record longer than ``Limits/recordBytesMax``. Nothing was appended.
     case recordTooLarge(bytes: Int)
-    /// No room on the disk for the next segment. Nothing was appended; works again when there is room.
+    /// No room on the disk for the next segment. Nothing was appended; works again when there is
+    /// room.
     case noSpace(IOError)
-    /// The state machine does not take a record that verifies: written by a release unlike this one.
+    /// The state machine does not take a record that verifies: written by a release unlike this
+    /// one.
     case rejected(file: String, offset: Int, what: String)
 }
 

@@ -1,5 +1,5 @@
-// The second mark: the journal's head, remembered in another file, so that a journal that was cut at a
-// batch's end does not pass for a shorter one (FORMAT.md §7).
+// The second mark: the journal's head, remembered in another file, so that a journal that was cut
+// at a batch's end does not pass for a shorter one (FORMAT.md §7).
 
 internal import TriageBase
 internal import TriageIO

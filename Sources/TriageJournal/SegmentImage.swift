@@ -16,7 +16,8 @@ struct SegmentImage: ~Copyable {
     private var batchCount: UInt32 = 0
     private let key: UInt32
 
-    /// An image whose next batch comes at `offset` of the file; the caller fills what of its page lies before.
+    /// An image whose next batch comes at `offset` of the file; the caller fills what of its page
+    /// lies before.
     init(key: UInt32, offset: Int, capacity: Int) {
         self.key = key
         buffer = PageBuffer(capacity: capacity)

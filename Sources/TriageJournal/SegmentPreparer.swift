@@ -1,5 +1,5 @@
-// Keeps one spare segment ready: reserved, written full of zeros, synced, under a temporary name, so
-// that a commit overwrites blocks that exist. Knows nothing of what goes into a segment.
+// Keeps one spare segment ready: reserved, written full of zeros, synced, under a temporary name,
+// so that a commit overwrites blocks that exist. Knows nothing of what goes into a segment.
 
 internal import TriageBase
 internal import TriageIO
@@ -57,7 +57,8 @@ final class SegmentPreparer: Sendable {
 
     /// Waits until a spare is ready.
     ///
-    /// - Throws: `.noSpace`, `.io`; the next call tries again, but not more often than once a second.
+    /// - Throws: `.noSpace`, `.io`; the next call tries again, but not more often than once a
+    /// second.
     func waitUntilReady() throws(JournalError) {
         start(paced: false)
         let failure: IOError? = state.wait { state in

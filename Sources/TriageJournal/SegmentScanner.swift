@@ -22,6 +22,8 @@ struct SegmentEnd {
     var batches: Int
     /// What stands behind, if anything.
     var torn: TornTail?
+    /// The segment's header.
+    let header: HeaderBlock
 }
 
 /// Reads segments of one directory in order.
@@ -73,7 +75,7 @@ struct SegmentScanner: ~Copyable {
         var current = JournalHead(sequence: first - 1, chain: header.chain)
         try checkStart(current, header)
         let bytes = image.span(0..<Int(header.size))
-        var end = SegmentEnd(offset: Format.blockBytes, batches: 0)
+        var end = SegmentEnd(offset: Format.blockBytes, batches: 0, header: header)
         while end.offset < bytes.count,
             bytes.loadUInt64(at: end.offset) != 0
                 || !bytes.extracting(end.offset..<bytes.count).isZero

@@ -17,7 +17,7 @@ struct SnapshotReader: ~Copyable {
     private let file: any DiskFile
     private let name: String
     private let key: UInt32
-    private let fileBytes: Int
+    let fileBytes: Int
     let header: HeaderBlock
     private var block: PageBuffer
     private var digest = SHA256()

@@ -93,14 +93,14 @@ package final class AdminListener: Sendable {
     }
 
     private func run() {
-        guard let listener = listener.withLock({ $0.take() }), var loop = try? EventLoop(wakeUp),
+        guard let listener = listener.withLock({ $0.take() }), let loop = try? EventLoop(wakeUp),
             (try? loop.add(listener.descriptor, token: Self.listenerToken, .whileReadable)) != nil
         else { return }
         let clock = SystemClock()
         var connections = [AdminConnection?](repeating: nil, count: Self.connectionsMax)
         while !isStopping.load(ordering: .sequentiallyConsistent) {
             let isAlone = connections.allSatisfy { $0 == nil }
-            let count = loop.wait(milliseconds: isAlone ? -1 : 1_000) {
+            let count = loop.wait(nanoseconds: isAlone ? nil : 1_000_000_000) {
                 !isStopping.load(ordering: .sequentiallyConsistent)
             }
             let now = clock.monotonicTime().nanoseconds
@@ -126,7 +126,7 @@ package final class AdminListener: Sendable {
     }
 
     private static func accept(
-        _ listener: borrowing Socket, _ loop: borrowing EventLoop,
+        _ listener: borrowing Socket, _ loop: EventLoop,
         _ connections: inout [AdminConnection?], _ now: UInt64
     ) {
         do throws(SocketError) {

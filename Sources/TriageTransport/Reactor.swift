@@ -38,7 +38,7 @@ final class Reactor {
     private let clock: any TimeSource
     private let mailbox: Mailbox
     private let admission: Admission
-    private var loop: EventLoop
+    private let loop: EventLoop
     private var listener: Socket?
     private var tls: TLSContext
 
@@ -83,7 +83,7 @@ final class Reactor {
 
     private func turn() {
         let mailbox = mailbox
-        let count = loop.wait(milliseconds: waitMilliseconds()) { mailbox.isEmpty }
+        let count = loop.wait(nanoseconds: waitNanoseconds()) { mailbox.isEmpty }
         core.now = clock.monotonicTime()
         for index in 0..<count { handle(loop.event(index)) }
         resumeChannels()
@@ -98,8 +98,8 @@ final class Reactor {
         if drainingSince != nil, core.metrics.connectionsOpen == 0 { isDone = true }
     }
 
-    /// How long there is nothing to do; negative: until something happens.
-    private func waitMilliseconds() -> Int32 {
+    /// How long there is nothing to do; nil: until something happens.
+    private func waitNanoseconds() -> UInt64? {
         if !resumed.isEmpty || !handshakes.isEmpty || !core.deliveries.isEmpty
             || !core.dirty.isEmpty
         {
@@ -109,9 +109,7 @@ final class Reactor {
         if core.metrics.connectionsOpen > 0 {
             next = min(next, sweptAt.advanced(byNanoseconds: Self.sweepNanoseconds))
         }
-        guard next != .never else { return -1 }
-        let wait = next.nanoseconds(since: core.now)
-        return Int32(clamping: (wait + 999_999) / 1_000_000)
+        return next == .never ? nil : next.nanoseconds(since: core.now)
     }
 
     private func handle(_ event: ReadyEvent) {

@@ -1,5 +1,5 @@
-// One ordered set of keys: a B+tree over nodes of a shared pool. Knows order, splitting and merging;
-// knows nothing of lanes, callers or what a key means.
+// One ordered set of keys: a B+tree over nodes of a shared pool. Knows order, splitting and
+// merging; knows nothing of lanes, callers or what a key means.
 
 /// A B+tree of ``PriorityKey`` in a ``NodePool`` that its owner passes to every call.
 ///
@@ -45,47 +45,112 @@ struct KeyTree {
         return node
     }
 
+    // MARK: Changing in steps
+
+    /// Where a key goes or is, on the way to a change; good until the tree changes otherwise.
+    ///
+    /// A change takes steps: `spotFor...`, `make...`, ``aim(_:at:)``, then the change itself. A
+    /// caller who changes two trees takes each step for both: a leaf is the one node of its path
+    /// that is not in the cache, and so the processor waits for both leaves at once.
+    struct Spot {
+        /// The leaf, not yet looked at by `spotFor...`.
+        fileprivate(set) var leaf: Node
+        /// The leaf's parent and place there, unless the leaf is the root.
+        fileprivate var parent: Node?
+        fileprivate var index = 0
+        /// How many keys of the leaf are less.
+        fileprivate var rank = 0
+
+        /// True when the leaf cannot take another key.
+        @inline(__always)
+        var isFull: Bool { leaf.count == Node.leafKeysMax }
+
+        /// True when the leaf cannot spare a key, unless it is the root.
+        @inline(__always)
+        var isThin: Bool { leaf.count <= leafKeysMin }
+    }
+
+    /// The third step of a change: finds the place in the leaf.
+    @inline(__always)
+    static func aim(_ spot: inout Spot, at key: PriorityKey) {
+        spot.rank = spot.leaf.leafRank(of: key)
+    }
+
     // MARK: Insertion
 
-    /// Adds a key.
+    /// The first step of an insertion: finds the leaf, splitting full inner nodes on the way.
     ///
-    /// - Precondition: `key` is not in the tree.
-    /// - Complexity: O(log n); allocates at most one node a level.
-    mutating func insert(_ key: PriorityKey, _ pool: inout NodePool) {
+    /// - Complexity: O(log n).
+    @inline(__always)
+    mutating func spotForInsertion(of key: PriorityKey, _ pool: inout NodePool) -> Spot {
         if root == noNode {
             root = pool.allocate(leaf: true)
             firstLeaf = root
         }
-        if pool[root].count == (height == 0 ? Node.leafKeysMax : Node.innerKeysMax) {
-            let old = root
-            root = pool.allocate(leaf: false)
-            pool[root].setChild(0, to: old)
-            height += 1
-            Self.split(child: 0, of: pool[root], leaf: height == 1, for: key, &pool)
-        }
         var node = pool[root]
+        if height == 0 { return Spot(leaf: node) }
+        if node.count == Node.innerKeysMax {
+            growRoot(for: key, &pool)
+            node = pool[root]
+        }
         var level = height
-        while level > 0 {
+        while true {
             level -= 1
             var index = node.childIndex(of: key)
             var child = pool[node.child(index)]
-            if child.count == (level == 0 ? Node.leafKeysMax : Node.innerKeysMax) {
-                Self.split(child: index, of: node, leaf: level == 0, for: key, &pool)
+            if level == 0 { return Spot(leaf: child, parent: node, index: index) }
+            if child.count == Node.innerKeysMax {
+                Self.split(child: index, of: node, leaf: false, for: key, &pool)
                 if key >= node[index] { index += 1 }
                 child = pool[node.child(index)]
             }
             node = child
         }
-        let rank = node.leafRank(of: key)
-        precondition(rank == node.count || node[rank] != key, "key inserted twice")
-        node.insert(key, at: rank)
+    }
+
+    /// The second step of an insertion: splits the leaf if it is full.
+    @inline(__always)
+    mutating func makeRoom(_ spot: inout Spot, for key: PriorityKey, _ pool: inout NodePool) {
+        if spot.isFull { splitLeaf(&spot, for: key, &pool) }
+    }
+
+    @inline(never)
+    private mutating func splitLeaf(
+        _ spot: inout Spot, for key: PriorityKey, _ pool: inout NodePool
+    ) {
+        if let parent = spot.parent {
+            Self.split(child: spot.index, of: parent, leaf: true, for: key, &pool)
+        } else {
+            growRoot(for: key, &pool)
+        }
+        let parent = spot.parent ?? pool[root]
+        if key >= parent[spot.index] { spot.leaf = pool[parent.child(spot.index + 1)] }
+    }
+
+    /// Puts a new root above the full one, and splits that.
+    private mutating func growRoot(for key: PriorityKey, _ pool: inout NodePool) {
+        let old = root
+        root = pool.allocate(leaf: false)
+        pool[root].setChild(0, to: old)
+        height += 1
+        Self.split(child: 0, of: pool[root], leaf: height == 1, for: key, &pool)
+    }
+
+    /// The last step of an insertion.
+    ///
+    /// - Precondition: `key` is not in the tree.
+    @inline(__always)
+    mutating func insert(_ key: PriorityKey, at spot: Spot) {
+        let (leaf, rank) = (spot.leaf, spot.rank)
+        precondition(rank == leaf.count || leaf[rank] != key, "key inserted twice")
+        leaf.insert(key, at: rank)
         count += 1
     }
 
     /// Splits a full child of `parent`, which is not full.
     ///
-    /// In the middle, unless `key` goes to the end: keys often come in ascending order, and then the
-    /// left node stays three quarters full, as nothing will be added to it.
+    /// In the middle, unless `key` goes to the end: keys often come in ascending order, and then
+    /// nothing will be added to the left node, so it stays three quarters full.
     private static func split(
         child index: Int, of parent: Node, leaf: Bool, for key: PriorityKey, _ pool: inout NodePool
     ) {
@@ -121,11 +186,12 @@ struct KeyTree {
 
     // MARK: Removal
 
-    /// Takes a key out.
+    /// The first step of a removal: finds the leaf, refilling thin inner nodes on the way.
     ///
-    /// - Precondition: `key` is in the tree.
+    /// - Precondition: The tree is not empty.
     /// - Complexity: O(log n).
-    mutating func remove(_ key: PriorityKey, _ pool: inout NodePool) {
+    @inline(__always)
+    mutating func spotForRemoval(of key: PriorityKey, _ pool: inout NodePool) -> Spot {
         precondition(root != noNode, "no such key")
         var node = pool[root]
         var level = height
@@ -133,26 +199,50 @@ struct KeyTree {
             level -= 1
             let index = node.childIndex(of: key)
             var child = pool[node.child(index)]
-            if child.count <= (level == 0 ? Self.leafKeysMin : Self.innerKeysMin) {
-                Self.refill(child: index, of: node, leaf: level == 0, &pool)
-                if node.count == 0 {
-                    // Only the root gets this low: its two children have become one.
-                    let only = node.child(0)
-                    pool.free(root)
-                    root = only
-                    height -= 1
-                    child = pool[only]
-                } else {
-                    child = pool[node.child(node.childIndex(of: key))]
-                }
+            if level == 0 { return Spot(leaf: child, parent: node, index: index) }
+            if child.count <= Self.innerKeysMin {
+                child = refill(child: index, of: node, leaf: false, for: key, &pool)
             }
             node = child
         }
-        let rank = node.leafRank(of: key)
-        precondition(rank < node.count && node[rank] == key, "no such key")
-        node.remove(at: rank)
+        return Spot(leaf: node)
+    }
+
+    /// The second step of a removal: sees to it that the leaf can spare a key.
+    @inline(__always)
+    mutating func makeSpare(_ spot: inout Spot, for key: PriorityKey, _ pool: inout NodePool) {
+        if spot.isThin, let parent = spot.parent {
+            spot.leaf = refill(child: spot.index, of: parent, leaf: true, for: key, &pool)
+        }
+    }
+
+    /// The last step of a removal.
+    ///
+    /// - Precondition: `key` is in the tree.
+    @inline(__always)
+    mutating func remove(_ key: PriorityKey, at spot: Spot, _ pool: inout NodePool) {
+        let (leaf, rank) = (spot.leaf, spot.rank)
+        precondition(rank < leaf.count && leaf[rank] == key, "no such key")
+        leaf.remove(at: rank)
         count -= 1
         if count == 0 { removeAll(&pool) }
+    }
+
+    /// Refills a thin child of `node`.
+    ///
+    /// - Returns: The child of `node`, or of what took its place, under which `key` belongs.
+    @inline(never)
+    private mutating func refill(
+        child index: Int, of node: Node, leaf: Bool, for key: PriorityKey, _ pool: inout NodePool
+    ) -> Node {
+        Self.refill(child: index, of: node, leaf: leaf, &pool)
+        if node.count > 0 { return pool[node.child(node.childIndex(of: key))] }
+        // Only the root gets this low: its two children have become one.
+        let only = node.child(0)
+        pool.free(root)
+        root = only
+        height -= 1
+        return pool[only]
     }
 
     /// Merges a thin child of `parent` with a neighbour, or shares out the keys of both.

@@ -3,88 +3,154 @@
 
 internal import TriageBase
 
-/// One tree for each lane that has a case, and the heads of all lanes in one row of memory.
+/// One tree for each lane that has a case, and a row with the heads of all lanes, in order.
 ///
-/// Finding the most urgent case for a caller walks that row: 32 bytes a lane. A lane exists while it
-/// has a case, so the row is as long as the backlog is diverse, and languages that nobody sends any
-/// more cost nothing.
+/// Finding the most urgent case for a caller walks the row, 32 bytes a lane, and stops at the first
+/// lane that the caller may take. A lane exists while it has a case, so the row is as long as the
+/// backlog is diverse, and languages that nobody sends any more cost nothing.
 struct LaneTable {
     /// What a claim looks at.
     struct Head: BitwiseCopyable {
         var key: PriorityKey
         let oneHot: UInt64
         let language: UInt16
+        /// The lane's place in ``LaneTable/lanes``.
+        let slot: UInt32
     }
 
-    private(set) var heads: ContiguousArray<Head> = []
-    /// Beside `heads`, entry for entry.
-    private(set) var trees: ContiguousArray<KeyTree> = []
-    /// Beside `heads`, entry for entry.
-    private(set) var names: ContiguousArray<Lane> = []
-    /// From a lane's hash to its place in the three arrays.
+    /// A lane that has cases, or a place for the next one when its tree is empty.
+    struct Slot {
+        var name: Lane
+        var tree = KeyTree()
+        /// The least key, under which the lane is found in the row.
+        var head = PriorityKey.sentinel
+    }
+
+    /// The lanes that have cases, by their least keys.
+    private(set) var row: ContiguousArray<Head> = []
+    private(set) var slots: ContiguousArray<Slot> = []
+    private var freeSlots: ContiguousArray<Int> = []
+    /// From a lane's hash to its slot.
     ///
     /// `mix64` is a bijection: no collisions.
-    private var places = HashIndex(segmentBits: 0)
+    private var slotOfLane = HashIndex(segmentBits: 0)
     /// Cases in all lanes.
     private(set) var count = 0
 
-    var laneCount: Int { heads.count }
+    var laneCount: Int { row.count }
 
     @inline(__always)
-    private func place(_ lane: Lane) -> Int? {
-        places.value(mix64(UInt64(lane.packed))).map { Int($0) }
+    private func slot(_ lane: Lane) -> Int? {
+        slotOfLane.value(mix64(UInt64(lane.packed))).map { Int($0) }
+    }
+
+    /// The place in the row of the first head that is not less than `key`.
+    private func rank(_ key: PriorityKey) -> Int {
+        var (low, high) = (0, row.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if row[middle].key < key { low = middle + 1 } else { high = middle }
+        }
+        return low
     }
 
     func count(_ lane: Lane) -> Int {
-        place(lane).map { trees[$0].count } ?? 0
+        slot(lane).map { slots[$0].tree.count } ?? 0
     }
 
     func forEach(_ body: (Lane, Int, PriorityKey) -> Void) {
-        for place in heads.indices { body(names[place], trees[place].count, heads[place].key) }
+        for head in row {
+            let slot = slots[Int(head.slot)]
+            body(slot.name, slot.tree.count, head.key)
+        }
     }
 
     // MARK: Changes
 
-    mutating func insert(_ key: PriorityKey, _ lane: Lane, _ pool: inout NodePool) {
-        let place = place(lane) ?? addLane(lane)
-        trees[place].insert(key, &pool)
-        if key < heads[place].key { heads[place].key = key }
+    /// Where in the lanes a key goes or is; good until the lanes change.
+    struct Place {
+        let slot: Int
+        var spot: KeyTree.Spot
+    }
+
+    /// The first step of an insertion; see ``KeyTree/Spot``.
+    @inline(__always)
+    mutating func placeForInsertion(
+        of key: PriorityKey, _ lane: Lane, _ pool: inout NodePool
+    ) -> Place {
+        let slot = slot(lane) ?? addLane(lane)
+        return Place(slot: slot, spot: slots[slot].tree.spotForInsertion(of: key, &pool))
+    }
+
+    /// The second step of an insertion.
+    @inline(__always)
+    mutating func makeRoom(_ place: inout Place, for key: PriorityKey, _ pool: inout NodePool) {
+        // Asked of the spot, so that the table is looked at only when there is something to do.
+        if place.spot.isFull { slots[place.slot].tree.makeRoom(&place.spot, for: key, &pool) }
+    }
+
+    /// The last step of an insertion.
+    mutating func insert(_ key: PriorityKey, at place: Place) {
+        slots[place.slot].tree.insert(key, at: place.spot)
+        if key < slots[place.slot].head { setHead(of: place.slot, to: key) }
         count += 1
     }
 
-    mutating func remove(_ key: PriorityKey, _ lane: Lane, _ pool: inout NodePool) {
-        guard let place = place(lane) else { preconditionFailure("no such lane") }
-        trees[place].remove(key, &pool)
-        if key == heads[place].key {
-            heads[place].key = trees[place].first(pool)
-            if trees[place].count == 0 { dropLane(at: place) }
-        }
+    /// The first step of a removal; see ``KeyTree/Spot``.
+    @inline(__always)
+    mutating func placeForRemoval(
+        of key: PriorityKey, _ lane: Lane, _ pool: inout NodePool
+    ) -> Place {
+        guard let slot = slot(lane) else { preconditionFailure("no such lane") }
+        return Place(slot: slot, spot: slots[slot].tree.spotForRemoval(of: key, &pool))
+    }
+
+    /// The second step of a removal.
+    @inline(__always)
+    mutating func makeSpare(_ place: inout Place, for key: PriorityKey, _ pool: inout NodePool) {
+        if place.spot.isThin { slots[place.slot].tree.makeSpare(&place.spot, for: key, &pool) }
+    }
+
+    /// The last step of a removal.
+    mutating func remove(_ key: PriorityKey, at place: Place, _ pool: inout NodePool) {
+        let slot = place.slot
+        slots[slot].tree.remove(key, at: place.spot, &pool)
+        if key == slots[slot].head { setHead(of: slot, to: slots[slot].tree.first(pool)) }
         count -= 1
     }
 
-    private mutating func addLane(_ lane: Lane) -> Int {
-        let place = heads.count
-        heads.append(Head(key: .sentinel, oneHot: lane.oneHot, language: lane.language))
-        trees.append(KeyTree())
-        names.append(lane)
-        places.insert(mix64(UInt64(lane.packed)), value: UInt64(place))
-        return place
+    /// Gives a lane another least key, and so another place in the row; the sentinel takes it out.
+    private mutating func setHead(of slot: Int, to key: PriorityKey) {
+        let old = slots[slot].head
+        slots[slot].head = key
+        let lane = slots[slot].name
+        if old == .sentinel {
+            let head = Head(
+                key: key, oneHot: lane.oneHot, language: lane.language, slot: UInt32(slot))
+            row.insert(head, at: rank(key))
+        } else if key == .sentinel {
+            row.remove(at: rank(old))
+            slotOfLane.remove(mix64(UInt64(lane.packed)), value: UInt64(slot))
+            freeSlots.append(slot)
+        } else {
+            let source = rank(old)
+            let target = rank(key) - (key > old ? 1 : 0)
+            row[source].key = key
+            row.moveElement(from: source, to: target)
+        }
     }
 
-    /// Forgets an empty lane; the last one takes its place.
-    private mutating func dropLane(at place: Int) {
-        places.remove(mix64(UInt64(names[place].packed)), value: UInt64(place))
-        let last = heads.count - 1
-        if place != last {
-            heads[place] = heads[last]
-            trees[place] = trees[last]
-            names[place] = names[last]
-            places.replace(
-                mix64(UInt64(names[place].packed)), value: UInt64(last), by: UInt64(place))
+    private mutating func addLane(_ lane: Lane) -> Int {
+        let slot: Int
+        if let free = freeSlots.popLast() {
+            slot = free
+            slots[slot].name = lane
+        } else {
+            slot = slots.count
+            slots.append(Slot(name: lane))
         }
-        heads.removeLast()
-        trees.removeLast()
-        names.removeLast()
+        slotOfLane.insert(mix64(UInt64(lane.packed)), value: UInt64(slot))
+        return slot
     }
 
     /// Fills the empty table from entries in ascending order of keys.
@@ -93,17 +159,17 @@ struct LaneTable {
     ) {
         // Two passes, as in a counting sort: how many in each lane, then each to its lane's part.
         var sizes: [Int] = []
-        var placeOfEntry: [Int32] = []
-        placeOfEntry.reserveCapacity(entries.count)
+        var slotOfEntry: [Int32] = []
+        slotOfEntry.reserveCapacity(entries.count)
         for entry in entries {
             guard case .claimable(let lane) = entry.standing else {
-                placeOfEntry.append(-1)
+                slotOfEntry.append(-1)
                 continue
             }
-            let place = place(lane) ?? addLane(lane)
-            if place == sizes.count { sizes.append(0) }
-            sizes[place] += 1
-            placeOfEntry.append(Int32(place))
+            let slot = slot(lane) ?? addLane(lane)
+            while sizes.count <= slot { sizes.append(0) }
+            sizes[slot] += 1
+            slotOfEntry.append(Int32(slot))
         }
         var ends: [Int] = []
         for size in sizes {
@@ -111,15 +177,15 @@ struct LaneTable {
             count += size
         }
         var keys = [PriorityKey](repeating: .sentinel, count: count)
-        for (index, entry) in entries.enumerated() where placeOfEntry[index] >= 0 {
-            let place = Int(placeOfEntry[index])
-            keys[ends[place]] = entry.key
-            ends[place] += 1
+        for (index, entry) in entries.enumerated() where slotOfEntry[index] >= 0 {
+            let slot = Int(slotOfEntry[index])
+            keys[ends[slot]] = entry.key
+            ends[slot] += 1
         }
-        for place in sizes.indices {
-            let part = keys[ends[place] - sizes[place]..<ends[place]]
-            trees[place].build(part, &pool)
-            heads[place].key = part[part.startIndex]
+        for slot in sizes.indices where sizes[slot] > 0 {
+            let part = keys[ends[slot] - sizes[slot]..<ends[slot]]
+            slots[slot].tree.build(part, &pool)
+            setHead(of: slot, to: part[part.startIndex])
         }
     }
 
@@ -128,13 +194,10 @@ struct LaneTable {
     /// The least head that `eligibility` covers.
     func first(_ eligibility: borrowing Eligibility) -> PriorityKey? {
         let forbidden = eligibility.forbidden
-        var best = PriorityKey.sentinel
-        // The key is compared first: once a good one is found nearly every other fails here, and
-        // the processor guesses right.
-        for head in heads where head.key < best {
-            if head.oneHot & forbidden == 0 && eligibility.speaks(head.language) { best = head.key }
+        for head in row where head.oneHot & forbidden == 0 {
+            if eligibility.speaks(head.language) { return head.key }
         }
-        return best == .sentinel ? nil : best
+        return nil
     }
 
     /// The least key above `key` in the lanes that `eligibility` covers.
@@ -143,15 +206,15 @@ struct LaneTable {
     ) -> PriorityKey? {
         let forbidden = eligibility.forbidden
         var best = PriorityKey.sentinel
-        for place in heads.indices {
-            let head = heads[place]
-            guard head.key < best, head.oneHot & forbidden == 0,
-                eligibility.speaks(head.language)
-            else { continue }
+        for head in row {
+            if head.key >= best { break }
+            guard head.oneHot & forbidden == 0, eligibility.speaks(head.language) else { continue }
+            if head.key > key {
+                best = head.key
+                break
+            }
             // Only lanes whose head was passed already have to be searched.
-            let candidate =
-                head.key > key ? head.key : trees[place].first(after: key, pool)
-            if candidate < best { best = candidate }
+            best = min(best, slots[Int(head.slot)].tree.first(after: key, pool))
         }
         return best == .sentinel ? nil : best
     }

@@ -28,13 +28,14 @@ extension PriorityIndex {
 
         var claimable: [PriorityKey] = []
         try lanes.checkTable()
-        for place in lanes.heads.indices {
-            let name = "lane \(lanes.names[place].packed)"
-            let tree = lanes.trees[place]
-            try check.run(tree, pool, name: name)
+        for head in lanes.row {
+            let slot = lanes.slots[Int(head.slot)]
+            let name = "lane \(slot.name.packed)"
+            try check.run(slot.tree, pool, name: name)
             try require(!check.keys.isEmpty, "\(name) is empty")
             try require(
-                lanes.heads[place].key == check.keys[0], "\(name): head is not its least key")
+                head.key == check.keys[0] && slot.head == head.key,
+                "\(name): head is not its least key")
             claimable.append(contentsOf: check.keys)
         }
         try require(claimable.count == lanes.count, "lanes: count is off")
@@ -74,21 +75,25 @@ extension PriorityIndex {
 }
 
 extension LaneTable {
-    /// Checks that the three rows agree with each other and with the lanes' names.
+    /// Checks that the row ascends and agrees with the slots and with the lanes' names.
     func checkTable() throws(BrokenInvariant) {
-        try require(
-            heads.count == trees.count && heads.count == names.count, "lanes: rows differ in length"
-        )
         var seen: Set<Lane> = []
-        for place in heads.indices {
-            let lane = names[place]
+        for place in row.indices {
+            let head = row[place]
+            try require(Int(head.slot) < slots.count, "lanes: no slot \(head.slot)")
+            let slot = slots[Int(head.slot)]
+            let lane = slot.name
             try require(seen.insert(lane).inserted, "lane \(lane.packed) is there twice")
             try require(
-                heads[place].oneHot == lane.oneHot && heads[place].language == lane.language,
+                head.oneHot == lane.oneHot && head.language == lane.language,
                 "lane \(lane.packed): attributes beside the head are wrong")
             try require(
-                count(lane) == trees[place].count, "lane \(lane.packed): found at a wrong place")
+                count(lane) == slot.tree.count, "lane \(lane.packed): found at a wrong slot")
+            try require(
+                place == 0 || row[place - 1].key < head.key, "lanes: the row is out of order")
         }
+        try require(
+            slots.count { $0.tree.count > 0 } == row.count, "lanes: a lane is not in the row")
     }
 }
 
@@ -148,7 +153,7 @@ private struct TreeCheck {
         }
     }
 
-    /// Checks that keys ascend within `low ..< high` and that the slots after them hold the sentinel.
+    /// Checks that keys ascend within the bounds, and that the slots after them hold the sentinel.
     private func checkSlots(
         of node: Node, _ id: NodeID, _ bounds: (low: PriorityKey, high: PriorityKey), _ name: String
     ) throws(BrokenInvariant) {

@@ -41,9 +41,22 @@ package struct PriorityIndex: ~Copyable, Sendable {
     /// - Precondition: No case has this key.
     /// - Complexity: O(log n).
     package mutating func insert(_ key: PriorityKey, in standing: Standing) {
-        board.insert(key, &pool)
         bandCounts[key.band] += 1
-        enter(key, standing)
+        var spot = board.spotForInsertion(of: key, &pool)
+        switch standing {
+        case .held:
+            board.makeRoom(&spot, for: key, &pool)
+            KeyTree.aim(&spot, at: key)
+            board.insert(key, at: spot)
+        case .claimable(let lane):
+            var place = lanes.placeForInsertion(of: key, lane, &pool)
+            board.makeRoom(&spot, for: key, &pool)
+            lanes.makeRoom(&place, for: key, &pool)
+            KeyTree.aim(&spot, at: key)
+            KeyTree.aim(&place.spot, at: key)
+            board.insert(key, at: spot)
+            lanes.insert(key, at: place)
+        }
     }
 
     /// Takes a case out.
@@ -51,29 +64,40 @@ package struct PriorityIndex: ~Copyable, Sendable {
     /// - Precondition: It was entered with `key`, and `standing` is its present one.
     /// - Complexity: O(log n).
     package mutating func remove(_ key: PriorityKey, from standing: Standing) {
-        board.remove(key, &pool)
         bandCounts[key.band] -= 1
-        leave(key, standing)
+        var spot = board.spotForRemoval(of: key, &pool)
+        switch standing {
+        case .held:
+            board.makeSpare(&spot, for: key, &pool)
+            KeyTree.aim(&spot, at: key)
+            board.remove(key, at: spot, &pool)
+        case .claimable(let lane):
+            var place = lanes.placeForRemoval(of: key, lane, &pool)
+            board.makeSpare(&spot, for: key, &pool)
+            lanes.makeSpare(&place, for: key, &pool)
+            KeyTree.aim(&spot, at: key)
+            KeyTree.aim(&place.spot, at: key)
+            board.remove(key, at: spot, &pool)
+            lanes.remove(key, at: place, &pool)
+        }
     }
 
     /// Changes a case's key, standing or both.
     ///
     /// - Precondition: `oldKey` and `oldStanding` are the present ones; no other case has `newKey`.
-    /// - Complexity: O(log n); what does not change is not touched.
+    /// - Complexity: O(log n); when only the standing changes, the board is not touched.
     package mutating func move(
         _ oldKey: PriorityKey, from oldStanding: Standing, to newKey: PriorityKey,
         in newStanding: Standing
     ) {
         if oldKey != newKey {
-            board.remove(oldKey, &pool)
-            bandCounts[oldKey.band] -= 1
-            board.insert(newKey, &pool)
-            bandCounts[newKey.band] += 1
-        } else if oldStanding == newStanding {
+            remove(oldKey, from: oldStanding)
+            insert(newKey, in: newStanding)
             return
         }
-        leave(oldKey, oldStanding)
-        enter(newKey, newStanding)
+        if oldStanding == newStanding { return }
+        if case .claimable(let lane) = oldStanding { hold(oldKey, in: lane) }
+        if case .claimable(let lane) = newStanding { release(newKey, to: lane) }
     }
 
     /// Takes a case out of its lane because a lease now holds it; the board keeps it.
@@ -81,7 +105,10 @@ package struct PriorityIndex: ~Copyable, Sendable {
     /// - Precondition: The case is claimable in `lane`.
     package mutating func hold(_ key: PriorityKey, in lane: Lane) {
         assert(board.contains(key, pool), "held case is not on the board")
-        lanes.remove(key, lane, &pool)
+        var place = lanes.placeForRemoval(of: key, lane, &pool)
+        lanes.makeSpare(&place, for: key, &pool)
+        KeyTree.aim(&place.spot, at: key)
+        lanes.remove(key, at: place, &pool)
     }
 
     /// Makes a held case claimable in `lane`.
@@ -89,21 +116,10 @@ package struct PriorityIndex: ~Copyable, Sendable {
     /// - Precondition: The case is held.
     package mutating func release(_ key: PriorityKey, to lane: Lane) {
         assert(board.contains(key, pool), "released case is not on the board")
-        lanes.insert(key, lane, &pool)
-    }
-
-    private mutating func enter(_ key: PriorityKey, _ standing: Standing) {
-        switch standing {
-        case .claimable(let lane): lanes.insert(key, lane, &pool)
-        case .held: break
-        }
-    }
-
-    private mutating func leave(_ key: PriorityKey, _ standing: Standing) {
-        switch standing {
-        case .claimable(let lane): lanes.remove(key, lane, &pool)
-        case .held: break
-        }
+        var place = lanes.placeForInsertion(of: key, lane, &pool)
+        lanes.makeRoom(&place, for: key, &pool)
+        KeyTree.aim(&place.spot, at: key)
+        lanes.insert(key, at: place)
     }
 
     // MARK: Claims
@@ -147,7 +163,7 @@ package struct PriorityIndex: ~Copyable, Sendable {
     /// Appends the next open cases, claimable and held, in board order.
     ///
     /// - Parameters:
-    ///   - key: The last key of the page before, which need not be open any more; nil for the first page.
+    ///   - key: The last key of the page before, which need not be open any more; nil at first.
     ///   - limit: Cases at most; 0 or more.
     ///   - keys: Where they are appended. Fewer than `limit` means the end.
     package func page(after key: PriorityKey?, limit: Int, into keys: inout [PriorityKey]) {
@@ -178,6 +194,9 @@ package struct PriorityIndex: ~Copyable, Sendable {
     package func forEachLane(_ body: (Lane, Int, PriorityKey) -> Void) {
         lanes.forEach(body)
     }
+
+    /// Bytes of memory that hold keys, free nodes included.
+    package var memoryBytes: Int { Int(pool.allocated) * NodePool.nodeBytes }
 
     // MARK: Recovery
 

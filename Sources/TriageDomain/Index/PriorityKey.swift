@@ -3,8 +3,9 @@
 
 package import TriageBase
 
-/// Where an open case stands in the total order `(band, effective deadline, more modifiers first, received, id)`.
+/// Where an open case stands in the total order.
 ///
+/// The order is `(band, effective deadline, more modifiers first, received, id)`.
 /// Smallest first. None of the parts depends on the current time, so a key changes on events only.
 /// Case numbers are given in order of receipt and received times never decrease in number order, so
 /// the number alone stands for "(received, id)": two cases of one millisecond are told apart by it,
@@ -31,7 +32,7 @@ package struct PriorityKey: Comparable, Hashable, Sendable, BitwiseCopyable {
     package static let modifierCountMax = 15
 
     /// After every key that a case can have; fills the unused slots of a node.
-    static let sentinel = PriorityKey(bits: .max)
+    static var sentinel: PriorityKey { PriorityKey(bits: .max) }
 
     @inline(__always)
     init(bits: UInt128) {
@@ -42,7 +43,8 @@ package struct PriorityKey: Comparable, Hashable, Sendable, BitwiseCopyable {
     ///
     /// - Parameters:
     ///   - band: 0 ..< ``bandCount``, most urgent first.
-    ///   - effectiveDeadline: When the case must be touched at the latest; before 1970 counts as 1970.
+    ///   - effectiveDeadline: When the case must be touched at the latest; before 1970 counts as
+    ///     1970.
     ///   - modifierCount: How many aggravating modifiers apply, 0 or more; above
     ///     ``modifierCountMax`` counts as that.
     ///   - number: The case; not ``CaseNumber/none``.
@@ -91,7 +93,9 @@ package struct PriorityKey: Comparable, Hashable, Sendable, BitwiseCopyable {
     /// The case.
     package var number: CaseNumber { CaseNumber(low) }
 
-    /// The least bit pattern above this key; never overflows, because the sentinel is not searched for.
+    /// The least bit pattern above this key.
+    ///
+    /// Never overflows, because nobody searches for the sentinel.
     @inline(__always)
     var successor: PriorityKey { PriorityKey(bits: bits &+ 1) }
 

@@ -14,8 +14,8 @@ let noNode = NodeID.max
 /// ``Node`` stays readable as long as the pool lives, and growing copies nothing.
 ///
 /// `@safe`: every pointer into a slab is formed in this file from a node number below `allocated`.
-/// `@unchecked Sendable`: the pool owns its slabs alone and cannot be copied; whoever holds it holds
-/// all of its memory.
+/// `@unchecked Sendable`: the pool owns its slabs alone and cannot be copied; whoever holds it
+/// holds all of its memory.
 @safe
 struct NodePool: ~Copyable, @unchecked Sendable {
     static let nodeBytes = 1_024
@@ -76,7 +76,7 @@ struct NodePool: ~Copyable, @unchecked Sendable {
         inUse -= 1
     }
 
-    /// How many nodes wait to be handed out again, counted by walking them; for the invariant check.
+    /// How many nodes wait to be handed out again, counted by walking them.
     func countFree() -> Int {
         var count = 0
         var id = firstFree
@@ -194,31 +194,46 @@ struct Node {
 
     /// How many keys of a leaf are less than `key`.
     @inline(__always)
-    func leafRank(of key: PriorityKey) -> Int { rank(of: key, lines: 16) }
+    func leafRank(of key: PriorityKey) -> Int {
+        let bits = key.bits
+        let line =
+            lessAtLineEnds(0, bits) &+ lessAtLineEnds(4, bits) &+ lessAtLineEnds(8, bits)
+            &+ lessAtLineEnds(12, bits)
+        return line == 16 ? Self.leafKeysMax : rank(of: bits, inLine: line)
+    }
 
     /// The child of an inner node under which `key` belongs.
     @inline(__always)
-    func childIndex(of key: PriorityKey) -> Int { rank(of: key.successor, lines: 12) }
+    func childIndex(of key: PriorityKey) -> Int {
+        let bits = key.successor.bits
+        let line =
+            lessAtLineEnds(0, bits) &+ lessAtLineEnds(4, bits) &+ lessAtLineEnds(8, bits)
+        return line == 12 ? Self.innerKeysMax : rank(of: bits, inLine: line)
+    }
 
-    /// Looks at the last key of each cache line first: those loads do not wait for one another, so
-    /// a cold node costs about one miss, where a binary search waits for four in a row.
+    // A search looks at the last key of every cache line first and then into one line. Those loads
+    // do not wait for one another, so a cold node costs about one miss, where a binary search waits
+    // for four in a row; and there is no branch to guess wrong. Written out, because the compiler
+    // turns the same thing as a loop into one branch a key.
+
     @inline(__always)
-    private func rank(of key: PriorityKey, lines: Int) -> Int {
-        let key = key.bits
-        var line = 0
-        for index in 0..<lines { line &+= keyBits(slot: 4 &* index &+ 3) < key ? 1 : 0 }
-        if line == lines { return 4 &* lines &- 1 }
-        var slot = 4 &* line
-        // Slot 0 is the header: it counts as less than every key.
-        slot &+= line == 0 || keyBits(slot: 4 &* line) < key ? 1 : 0
-        slot &+= keyBits(slot: 4 &* line &+ 1) < key ? 1 : 0
-        slot &+= keyBits(slot: 4 &* line &+ 2) < key ? 1 : 0
-        return slot &- 1
+    private func lessAtLineEnds(_ line: Int, _ key: UInt128) -> Int {
+        less(4 &* line &+ 3, key) &+ less(4 &* line &+ 7, key) &+ less(4 &* line &+ 11, key)
+            &+ less(4 &* line &+ 15, key)
     }
 
     @inline(__always)
-    private func keyBits(slot: Int) -> UInt128 {
-        unsafe base.load(fromByteOffset: slot &* 16, as: UInt128.self)
+    private func rank(of key: UInt128, inLine line: Int) -> Int {
+        // Slot 0 is the header: in the first line it counts as less than every key.
+        let first = 4 &* line
+        let header = line == 0 ? 1 : less(first, key)
+        return first &+ header &+ less(first &+ 1, key) &+ less(first &+ 2, key) &- 1
+    }
+
+    /// 1 when the key in this slot is less than `key`, else 0.
+    @inline(__always)
+    private func less(_ slot: Int, _ key: UInt128) -> Int {
+        unsafe base.load(fromByteOffset: slot &* 16, as: UInt128.self) < key ? 1 : 0
     }
 
     /// Puts `key` at `index`, moving the rest up.
@@ -241,7 +256,7 @@ struct Node {
         self.count = count - 1
     }
 
-    /// Copies keys within a node (overlap allowed) or from another one of the same kind; counts stay.
+    /// Copies keys within a node (overlap allowed) or from another of the same kind; counts stay.
     @inline(__always)
     func copyKeys(from source: Node, at start: Int, count: Int, to target: Int) {
         assert(count >= 0 && start >= 0 && target >= 0, "negative range")
@@ -290,5 +305,24 @@ struct Node {
         assert(max(start, target) + count <= Self.innerKeysMax + 1, "range too long")
         unsafe (base + Self.childrenOffset + target * 4).copyMemory(
             from: source.base + Self.childrenOffset + start * 4, byteCount: count * 4)
+    }
+}
+
+extension ContiguousArray where Element: BitwiseCopyable {
+    /// Moves one element to another place; those in between move up or down by one.
+    ///
+    /// One `memmove`, where a loop would check and copy each element.
+    mutating func moveElement(from source: Int, to target: Int) {
+        precondition(indices.contains(source) && indices.contains(target), "place out of range")
+        unsafe withUnsafeMutableBufferPointer { buffer in
+            guard let base = buffer.baseAddress else { return }
+            let element = unsafe base[source]
+            if source < target {
+                unsafe (base + source).update(from: base + source + 1, count: target - source)
+            } else {
+                unsafe (base + target + 1).update(from: base + target, count: source - target)
+            }
+            unsafe base[target] = element
+        }
     }
 }

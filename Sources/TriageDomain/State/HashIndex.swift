@@ -4,19 +4,22 @@
 /// A hash table in flat memory: 16 bytes a slot, no object and no key per entry.
 ///
 /// Several values may stand under one hash; ``first(_:where:)`` walks them, and the caller decides
-/// which one it meant by looking at what the value points to. Divided into segments that grow one at a time, so that
-/// no single insertion copies the whole table. Not part of a snapshot: rebuilt at recovery.
+/// which one it meant by looking at what the value points to. Divided into segments that grow one
+/// at a time, so that no single insertion copies the whole table. Not part of a snapshot: rebuilt
+/// at recovery.
 package struct HashIndex: Sendable {
     /// How many values are stored.
     package private(set) var count = 0
 
-    private var segments: ContiguousArray<Segment>
-    private let segmentShift: UInt64
+    @usableFromInline
+    var segments: ContiguousArray<Segment>
+    @usableFromInline
+    let segmentShift: UInt64
 
     /// Makes an empty table.
     ///
-    /// - Parameter segmentBits: 2 to this power segments, chosen by the top bits of the hash; 0 ... 16.
-    ///   The default suits a million entries (a growing segment moves 4,000 of them).
+    /// - Parameter segmentBits: How many top bits of a hash choose its segment, 0 to 16. The
+    ///   default suits a million entries: a segment that grows moves 4,000 of them.
     package init(segmentBits: Int = 8) {
         precondition(0 <= segmentBits && segmentBits <= 16, "segment bits out of range")
         segmentShift = UInt64(64 - segmentBits)
@@ -36,14 +39,15 @@ package struct HashIndex: Sendable {
     ///   - hash: Well mixed in all 64 bits (see `mix64`).
     ///   - matches: Called with values whose hash is equal; true ends the search.
     /// - Returns: nil when there is none.
-    @inline(__always)
+    @inlinable
     package func first(_ hash: UInt64, where matches: (UInt64) -> Bool) -> UInt64? {
-        let segment = segments[Int(hash >> segmentShift)]
-        guard let slot = segment.slot(of: hash, where: matches) else { return nil }
-        return segment.slots[slot].value
+        let segment = Int(hash >> segmentShift)
+        let slot = segments[segment].slot(of: hash, where: matches)
+        return slot < 0 ? nil : segments[segment].slots[slot].value
     }
 
     /// The only value under `hash`, for callers whose hashes cannot collide.
+    @inlinable
     package func value(_ hash: UInt64) -> UInt64? {
         first(hash) { _ in true }
     }
@@ -68,7 +72,8 @@ package struct HashIndex: Sendable {
     package mutating func replace(_ hash: UInt64, value old: UInt64, by new: UInt64) -> Bool {
         precondition(new != Slot.emptyValue, "value out of range")
         let index = Int(hash >> segmentShift)
-        guard let slot = segments[index].slot(of: hash, where: { $0 == old }) else { return false }
+        let slot = segments[index].slot(of: hash) { $0 == old }
+        guard slot >= 0 else { return false }
         segments[index].slots[slot].value = new
         return true
     }
@@ -79,38 +84,45 @@ package struct HashIndex: Sendable {
     @discardableResult
     package mutating func remove(_ hash: UInt64, value: UInt64) -> Bool {
         let index = Int(hash >> segmentShift)
-        guard let slot = segments[index].slot(of: hash, where: { $0 == value }) else {
-            return false
-        }
+        let slot = segments[index].slot(of: hash) { $0 == value }
+        guard slot >= 0 else { return false }
         segments[index].remove(at: slot)
         count -= 1
         return true
     }
 
     /// One entry; empty when its value is ``emptyValue``.
-    private struct Slot: BitwiseCopyable {
-        static let emptyValue = UInt64.max
-        static let empty = Slot(hash: 0, value: emptyValue)
+    @usableFromInline
+    struct Slot: BitwiseCopyable {
+        @inlinable
+        static var emptyValue: UInt64 { .max }
+        static var empty: Slot { Slot(hash: 0, value: emptyValue) }
+        @usableFromInline
         var hash: UInt64
+        @usableFromInline
         var value: UInt64
     }
 
     /// Open addressing with linear probing, at most three quarters full, no tombstones.
-    private struct Segment {
+    @usableFromInline
+    struct Segment {
+        /// None, or a power of two.
+        @usableFromInline
         var slots: ContiguousArray<Slot> = []
         var used = 0
 
-        /// The slot of `hash` whose value `matches` accepts.
+        /// The slot of `hash` whose value `matches` accepts, or -1.
+        @inlinable
         @inline(__always)
-        func slot(of hash: UInt64, where matches: (UInt64) -> Bool) -> Int? {
-            guard !slots.isEmpty else { return nil }
+        func slot(of hash: UInt64, where matches: (UInt64) -> Bool) -> Int {
+            if slots.isEmpty { return -1 }
             let mask = slots.count - 1
             var index = Int(truncatingIfNeeded: hash) & mask
             while slots[index].value != Slot.emptyValue {
                 if slots[index].hash == hash && matches(slots[index].value) { return index }
                 index = (index + 1) & mask
             }
-            return nil
+            return -1
         }
 
         mutating func insert(_ slot: Slot) {

@@ -1,0 +1,63 @@
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import harness  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def certs(tmp_path_factory):
+    """A CA and identities of this run, with the ones that must be refused."""
+    directory = tmp_path_factory.mktemp("certs")
+    subprocess.run([harness.ROOT / "Certs" / "mint", directory, "--negative"], check=True,
+                   stdout=subprocess.DEVNULL)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, certs):
+    """One server for a module whose tests do not disturb each other."""
+    server = harness.Server(tmp_path_factory.mktemp("server"), certs).start()
+    yield server
+    code = server.stop()
+    assert code in (0, None), f"triaged ended with {code}: {server.said()[-2000:]}"
+
+
+@pytest.fixture
+def fresh(tmp_path, certs):
+    """Makes servers that a test may stop, kill and break; ends them all."""
+    made = []
+
+    def make(name="server", **options):
+        made.append(harness.Server(tmp_path / name, options.pop("certs", certs), **options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        if server.process is not None:
+            server.kill()
+
+
+@pytest.fixture
+def client(server):
+    """Makes clients of the module's server; closes them all."""
+    made = []
+
+    def make(identity, **options):
+        made.append(server.client(identity, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.raw.close()
+
+
+@pytest.fixture(scope="session")
+def rounds():
+    """How often tests that draw lots draw them: three in CI, many with Deploy/test --long."""
+    return 40 if os.environ.get("TRIAGED_LONG") else 3

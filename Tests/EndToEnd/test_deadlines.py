@@ -1,0 +1,123 @@
+"""Deadlines and cancellation, judged by the server itself."""
+
+import time
+
+import grpc
+import pytest
+import stubs
+from builders import submission
+from google.protobuf import duration_pb2
+from harness import await_true, refused, request_id
+
+T, A, O = stubs.triage, stubs.assignment, stubs.operations
+GET_STATUS = "/triaged.v1.OperationsService/GetStatus"
+
+
+def waiting_claim(client, seconds, **options):
+    return client.assignments.ClaimNext.future(A.ClaimNextRequest(
+        request_id=request_id(), wait_duration=duration_pb2.Duration(seconds=seconds)), **options)
+
+
+@pytest.fixture
+def empty(fresh):
+    """A server with nothing to claim."""
+    return fresh().start()
+
+
+def test_a_wait_ends_before_its_call_does(empty):
+    with empty.client("chloe") as chloe:
+        began = time.monotonic()
+        reply = waiting_claim(chloe, 30, timeout=2).result()
+        assert not reply.HasField("assignment") and time.monotonic() - began < 2
+
+
+def test_a_wait_over_the_cap_is_refused(empty):
+    with empty.client("chloe") as chloe:
+        for seconds in (56, -1):
+            with pytest.raises(grpc.RpcError) as failure:
+                waiting_claim(chloe, seconds).result()
+            assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_the_server_itself_ends_a_call_at_its_deadline(empty):
+    """A watch with a deadline in metadata only: the client would wait for ever."""
+    with empty.client("dana") as dana:
+        watch = dana.triage.WatchBoard(T.WatchBoardRequest(), timeout=1)
+        began = time.monotonic()
+        with pytest.raises(grpc.RpcError) as failure:
+            for _ in watch:
+                pass
+        assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert time.monotonic() - began < 3
+    with empty.client("sre") as sre:
+        await_true(lambda: sre.operations.GetStatus(O.GetStatusRequest()).watch_count == 0, 5,
+                   "the watch being gone")
+
+
+def test_a_cancelled_watch_is_gone(empty):
+    with empty.client("dana") as dana, empty.client("sre") as sre:
+        watches = [dana.triage.WatchBoard(T.WatchBoardRequest(), timeout=30) for _ in range(5)]
+        for each in watches:
+            next(each)
+        assert sre.operations.GetStatus(O.GetStatusRequest()).watch_count == 5
+        for each in watches:
+            each.cancel()
+        await_true(lambda: sre.operations.GetStatus(O.GetStatusRequest()).watch_count == 0, 5,
+                   "the watches being gone")
+
+
+def test_a_cancelled_claim_takes_nothing(empty):
+    with empty.client("chloe") as chloe, empty.client("ana") as ana, \
+            empty.client("classifier") as intake:
+        waiting = waiting_claim(chloe, 20)
+        chloe.health.Check(stubs.health.HealthCheckRequest())
+        waiting.cancel()
+        chloe.health.Check(stubs.health.HealthCheckRequest())
+        receipt = intake.triage.SubmitReport(submission())
+        offer = ana.assignments.ClaimNext(A.ClaimNextRequest(request_id=request_id()))
+        assert offer.case.name == receipt.case, "the case went to somebody who is there"
+
+
+def test_a_claim_of_a_lost_connection_takes_nothing(empty):
+    with empty.client("ana") as ana, empty.client("classifier") as intake:
+        chloe = empty.client("chloe")
+        waiting_claim(chloe, 20)
+        chloe.health.Check(stubs.health.HealthCheckRequest())
+        chloe.raw.close()
+        with empty.client("sre") as sre:
+            for _ in range(3):
+                sre.operations.GetStatus(O.GetStatusRequest())
+        receipt = intake.triage.SubmitReport(submission())
+        await_true(lambda: ana.assignments.ClaimNext(A.ClaimNextRequest(
+            request_id=request_id())).case.name == receipt.case, 5, "the case being offered")
+
+
+def test_many_cancellations_do_not_hurt_the_connection(empty):
+    """A normal client that cancels 300 calls is no attacker."""
+    with empty.client("chloe") as chloe:
+        for _ in range(6):
+            calls = [waiting_claim(chloe, 20) for _ in range(50)]
+            chloe.health.Check(stubs.health.HealthCheckRequest())
+            for each in calls:
+                each.cancel()
+        assert chloe.health.Check(stubs.health.HealthCheckRequest()).status == 1
+
+
+@pytest.mark.parametrize("value", ["1", "123456789S", "1x", "-1S", "S"])
+def test_a_malformed_timeout_is_refused(empty, value):
+    with empty.client("sre") as sre:
+        # grpcio sends its own grpc-timeout only when it has a deadline; this call has none.
+        call = sre.raw.unary_unary(GET_STATUS)
+        refusal = refused(call, b"", metadata=[("grpc-timeout", value)])
+        assert refusal.code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL)
+
+
+def test_gzip_from_a_stock_client(empty):
+    """Compressed requests are understood, or refused with what is accepted."""
+    with empty.client("classifier") as intake:
+        try:
+            reply = intake.triage.SubmitReport(submission(), compression=grpc.Compression.Gzip)
+            assert reply.opened
+        except grpc.RpcError as error:
+            assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+            assert "encoding" in error.details()

@@ -1,0 +1,253 @@
+"""Start, drain, reload, and refusing to start."""
+
+import signal
+import subprocess
+import threading
+import time
+
+import grpc
+import pytest
+import stubs
+from builders import submission
+from google.protobuf import duration_pb2
+from harness import BIN, Failed, Refusal, await_true, request_id
+
+T, A, O = stubs.triage, stubs.assignment, stubs.operations
+STATUS = O.GetStatusRequest()
+
+
+def one_line(failure):
+    """Refusing to start is one clear line and a non-zero exit, never a crash."""
+    assert failure.value.code > 0, f"a signal or success: {failure.value.code}"
+    lines = failure.value.text.strip().splitlines()
+    assert len(lines) == 1 and len(lines[0]) < 500, failure.value.text
+    return lines[0]
+
+
+def arrived(client):
+    """What was sent before on this client's one connection has been read when this is answered."""
+    client.health.Check(stubs.health.HealthCheckRequest())
+
+
+def test_a_drain_fails_no_call(fresh):
+    server = fresh().start()
+    stop, done, failures = threading.Event(), [], []
+
+    def load():
+        with server.client("classifier") as intake:
+            while not stop.is_set():
+                try:
+                    done.append(intake.triage.SubmitReport(submission()))
+                except grpc.RpcError as error:
+                    # A client that is refused before anything was done may go elsewhere.
+                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                        failures.append(error)
+                    return
+
+    workers = [threading.Thread(target=load, daemon=True) for _ in range(6)]
+    for each in workers:
+        each.start()
+    await_true(lambda: len(done) > 50, 20, "load")
+    assert server.stop(20) == 0
+    stop.set()
+    for each in workers:
+        each.join(20)
+    assert not failures
+    server.start()
+    with server.client("dana") as dana:
+        count = dana.triage.ListCases(T.ListCasesRequest()).open_count
+        assert len(done) <= count <= len(done) + len(workers)
+
+
+def test_a_call_in_flight_is_finished_by_a_drain(fresh):
+    """A claim that waits ends with an answer, not with a broken connection."""
+    server = fresh().start()
+    with server.client("chloe") as chloe:
+        waiting = chloe.assignments.ClaimNext.future(A.ClaimNextRequest(
+            request_id=request_id(), wait_duration=duration_pb2.Duration(seconds=3)))
+        arrived(chloe)
+        began = time.monotonic()
+        assert server.stop(20) == 0
+        try:
+            assert not waiting.result(timeout=5).HasField("assignment")
+        except grpc.RpcError as error:
+            assert Refusal(error).reason == "SERVER_DRAINING"
+        assert time.monotonic() - began < 15, "bounded"
+
+
+def test_watches_end_with_unavailable_on_a_drain(fresh):
+    server = fresh().start()
+    with server.client("dana") as dana:
+        watch = dana.triage.WatchBoard(T.WatchBoardRequest(), timeout=60)
+        assert next(watch).WhichOneof("change") == "bookmark"
+        server.signal(signal.SIGTERM)
+        with pytest.raises(grpc.RpcError) as failure:
+            next(watch)
+        assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert server.process.wait(20) == 0
+        server.process = None
+
+
+def test_readiness_goes_before_the_server_does(fresh):
+    server = fresh().start()
+    assert server.admin_get("/readyz")[0] == 200
+    with server.client("chloe") as chloe:
+        waiting = chloe.assignments.ClaimNext.future(A.ClaimNextRequest(
+            request_id=request_id(), wait_duration=duration_pb2.Duration(seconds=4)))
+        arrived(chloe)
+        server.signal(signal.SIGTERM)
+
+        def not_ready():
+            try:
+                return server.admin_get("/readyz")[0] == 503
+            except OSError:
+                return True
+
+        await_true(not_ready, 5, "/readyz saying no")
+        assert server.process.wait(20) == 0
+        waiting.cancel()
+        server.process = None
+
+
+def test_a_second_server_on_the_same_data_is_refused(fresh, certs):
+    first = fresh().start()
+    second = fresh("second")
+    second.data = first.data
+    with pytest.raises(Failed) as failure:
+        second.start()
+    assert str(first.data) in one_line(failure)
+    with first.client("sre") as sre:
+        sre.operations.GetStatus(STATUS)
+    assert first.stop() == 0
+    second.start()
+
+
+@pytest.mark.parametrize("attribute, name, word", [
+    ("cert", "negative/expired-server.crt", "expired"),
+    ("cert", "no-such.crt", "no-such.crt"),
+    ("key", "ana.key", "key"),
+    ("cert", "ana.key", "ana.key"),
+])
+def test_a_certificate_that_cannot_serve(fresh, certs, attribute, name, word):
+    server = fresh()
+    setattr(server, attribute, certs / name)
+    if "expired" in name:
+        server.key = certs / name.replace(".crt", ".key")
+    with pytest.raises(Failed) as failure:
+        server.start()
+    assert word in one_line(failure)
+
+
+def test_a_port_in_use(fresh):
+    first = fresh().start()
+    second = fresh("second")
+    with pytest.raises(Failed) as failure:
+        second.start(listen=first.address)
+    assert first.address.split(":")[1] in one_line(failure)
+
+
+POLICY = """version: 1
+principals:
+  - id: spiffe://triaged.example/operator/sre
+    roles: [operator]
+"""
+
+
+@pytest.mark.parametrize("text, line, why", [
+    (POLICY + "  - id: [\n", 6, "broken YAML"),
+    (POLICY + "  - id: spiffe://triaged.example/x\n    roles: [emperor]\n", 6, "unknown role"),
+    (POLICY + "  - id: spiffe://triaged.example/x\n", 5, "no roles"),
+    (POLICY + "  - id: spiffe://triaged.example/operator/sre\n    roles: [lead]\n", 5, "twice"),
+    (POLICY + "  - id: spiffe://triaged.example/x\n    roles: [specialist]\n"
+     "    skills: [juggling]\n", 7, "unknown skill"),
+    (POLICY.replace("version: 1", "version: 9"), 1, "unknown version"),
+    (POLICY + "colour: red\n", 5, "unknown key"),
+], ids=lambda value: value if isinstance(value, str) and "\n" not in value else "")
+def test_a_policy_with_an_error_names_line_and_column(fresh, text, line, why):
+    server = fresh()
+    server.policy.write_text(text)
+    with pytest.raises(Failed) as failure:
+        server.start()
+    said = one_line(failure)
+    assert "policy.yaml" in said
+    assert f":{line}:" in said or f"line {line}" in said, f"{why}: {said}"
+
+
+def test_a_reload_takes_a_good_policy_and_keeps_the_old_one_over_a_bad_one(fresh):
+    server = fresh().start()
+    with server.client("sre") as sre, server.client("gil") as gil:
+        sre.operations.GetStatus(STATUS)
+        server.policy.write_text(POLICY + "  - id: [\n")
+        server.signal(signal.SIGHUP)
+        await_true(lambda: "policy.yaml" in server.said(), what="the error in the log")
+        assert "line 6" in server.said() or ":6:" in server.said()
+        gil.triage.ListCases(T.ListCasesRequest())
+        server.policy.write_text(POLICY)
+        server.signal(signal.SIGHUP)
+
+        def is_out():
+            try:
+                gil.triage.ListCases(T.ListCasesRequest())
+                return False
+            except grpc.RpcError as error:
+                return error.code() is grpc.StatusCode.PERMISSION_DENIED
+
+        await_true(is_out, 10, "the new policy being in force on an open connection")
+        sre.operations.GetStatus(STATUS)
+
+
+def test_check_config_judges_without_starting(fresh):
+    server = fresh()
+    words = server.arguments()
+    words[1] = "check-config"
+    good = subprocess.run(words, capture_output=True, text=True, timeout=30)
+    assert good.returncode == 0, good.stderr
+    server.policy.write_text(POLICY + "  - id: [\n")
+    bad = subprocess.run(words, capture_output=True, text=True, timeout=30)
+    assert bad.returncode > 0 and "policy.yaml" in bad.stderr
+    assert not list(server.data.glob("*")) if server.data.exists() else True
+
+
+def test_inspect_reads_without_the_server(fresh):
+    server = fresh().start()
+    with server.client("classifier") as intake, server.client("sre") as sre:
+        for _ in range(3):
+            intake.triage.SubmitReport(submission())
+        sre.operations.CreateSnapshot(O.CreateSnapshotRequest(request_id=request_id()))
+        intake.triage.SubmitReport(submission())
+    server.stop()
+    before = {path: path.read_bytes() for path in server.data.rglob("*") if path.is_file()}
+    done = subprocess.run([BIN / "triaged", "inspect", "--data", server.data],
+                          capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert "Synthetic text" not in done.stdout, "no content without being asked for it"
+    after = {path: path.read_bytes() for path in server.data.rglob("*") if path.is_file()}
+    assert after == before, "reads only"
+
+
+def test_a_second_start_is_quick(fresh):
+    server = fresh().start()
+    with server.client("classifier") as intake:
+        for _ in range(200):
+            intake.triage.SubmitReport(submission())
+    assert server.stop() == 0
+    server.start()
+    assert server.recovery_seconds < 2
+
+
+def test_flags_come_before_environment_before_file(fresh, tmp_path):
+    config = tmp_path / "triaged.yaml"
+    config.write_text("listen: 127.0.0.1:1\n")
+    server = fresh(config=config).start()
+    assert not server.address.endswith(":1"), "the flag has the last word"
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("words", [[], ["serve"], ["serve", "--no-such"], ["no-such"]])
+def test_a_wrong_command_line_says_what_to_do(words):
+    done = subprocess.run([BIN / "triaged", *words], capture_output=True, text=True, timeout=30,
+                          env={"PATH": "/usr/bin:/bin"})
+    text = done.stdout + done.stderr
+    assert "usage" in text.lower() or "--" in text
+    assert done.returncode > 0 or not words

@@ -1,0 +1,43 @@
+// The command, timing and printing: `triage-index-bench [CASES]` prints one JSON object a line with
+// name, value, unit, reach and holds. 1,000,000 cases unless told otherwise; the reaches stand for
+// that many on one core of the machine that the shared design's performance page describes.
+
+/// Measures everything.
+func runBenchmarks(arguments: [String]) {
+    let cases = arguments.dropFirst().first.flatMap { Int($0) } ?? 1_000_000
+    IndexBench(cases: cases).run()
+    ContainerBench(count: cases).run()
+}
+
+/// Nanoseconds that `body` takes.
+func nanoseconds(_ body: () -> Void) -> Double {
+    let duration = ContinuousClock().measure(body)
+    return Double(duration.components.seconds) * 1e9 + Double(duration.components.attoseconds) / 1e9
+}
+
+/// The median over batches of what `body` takes for one of `items`, in nanoseconds.
+///
+/// Batches, so that a neighbour's burst on a shared machine does not pass for our own cost.
+func medianNanoseconds<Item>(_ items: [Item], _ body: (Item) -> Void) -> Double {
+    let batch = max(1, items.count / 20)
+    var times: [Double] = []
+    for start in stride(from: 0, to: items.count, by: batch) {
+        let part = items[start..<min(items.count, start + batch)]
+        times.append(nanoseconds { for item in part { body(item) } } / Double(part.count))
+    }
+    return times.sorted()[times.count / 2]
+}
+
+/// Prints one result; `reach` is the most that it may be.
+func report(_ name: String, _ value: Double, _ unit: String, reach: Double) {
+    let shown = Double(Int(value * 1_000 + 0.5)) / 1_000
+    print(
+        """
+        {"name":"index.\(name)","value":\(shown),"unit":"\(unit)","reach":\(reach),\
+        "holds":\(value <= reach)}
+        """)
+}
+
+/// Keeps a result from being optimised away.
+@inline(never)
+func keep<Value>(_ value: Value) {}

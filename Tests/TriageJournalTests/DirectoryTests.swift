@@ -1,0 +1,167 @@
+// Directories that are not what they should be: locked, foreign, newer, with a gap, cut,
+// unreadable.
+
+import TestSupport
+import Testing
+import TriageBase
+import TriageIO
+import TriageJournal
+
+@Suite struct DirectoryTests {
+    @Test func aSecondServerIsRefusedWithTheProcessOfTheFirst() throws {
+        let directory = try TempDirectory()
+        var first: DataDirectory? = try DataDirectory(opening: directory.path)
+        #expect(first != nil)
+        #expect(
+            throws: JournalError.locked(file: directory.path + "/lock", processID: thisProcess())
+        ) { _ = try DataDirectory(opening: directory.path) }
+        first = nil
+        _ = try DataDirectory(opening: directory.path)
+    }
+
+    @Test func aForeignFileIsNamed() throws {
+        let bench = try Workbench.with([[10]])
+        for name in ["notes.txt", "1.journal", "0000000000000000000x.journal", "a.torn"] {
+            let disk = bench.disk.copy()
+            disk.replace(Workbench.file(name), with: [1])
+            #expect(throws: JournalError.foreignFile(file: name)) {
+                _ = try DataDirectory(opening: Workbench.path, disk: disk, options: bench.options)
+            }
+        }
+    }
+
+    @Test func aFileOfAnotherClusterIsRefused() throws {
+        let other = try Workbench.with([[10], [3000], [3000]])
+        let stranger = try #require(other.disk.fileNames.first { $0.hasSuffix("3.journal") })
+        for name in [segment1, "00000000000000000003.journal"] {
+            let bench = try Workbench.with([[10], [3000], [3000]])
+            let disk = bench.disk.copy()
+            let source = name == segment1 ? Workbench.file(segment1) : stranger
+            disk.replace(Workbench.file(name), with: try #require(other.disk.bytes(of: source)))
+            let data = try DataDirectory(
+                opening: Workbench.path, disk: disk, options: bench.options)
+            var state = Recorded()
+            #expect {
+                _ = try data.recover(into: &state)
+            } throws: { error in
+                guard case .foreignCluster(name, let expected, let found) = error as? JournalError
+                else { return false }
+                return expected == data.cluster && found != expected
+            }
+        }
+    }
+
+    @Test func aNewerVersionIsCalledThatAndNotCorrupt() throws {
+        let bench = try Workbench.with([[10]])
+        for name in ["identity", segment1, "mark"] {
+            let outcome: Result<Void, JournalError>
+            do {
+                outcome = try bench.recovering(name) { bytes in
+                    for start in stride(from: 0, to: name == "mark" ? bytes.count : 4096, by: 4096)
+                    where bytes[start] != 0 {
+                        bytes[start + 8] = 2
+                        sealHeader(&bytes, at: start)
+                    }
+                }.map { _ in () }
+            }
+            #expect(throws: JournalError.newerVersion(file: name, found: 2, supported: 1)) {
+                try outcome.get()
+            }
+        }
+    }
+
+    @Test func aMissingSegmentIsAGap() throws {
+        let bench = try Workbench.with([[3000], [3000], [3000]])
+        for (name, expected) in [
+            (segment1, JournalError.gap(file: "00000000000000000002.journal", missing: 1)),
+            (
+                "00000000000000000002.journal",
+                .gap(file: "00000000000000000003.journal", missing: 2)
+            ),
+        ] {
+            var copy = bench
+            copy.disk = bench.disk.copy()
+            copy.disk.erase(Workbench.file(name))
+            var state = Recorded()
+            #expect(throws: expected) { _ = try copy.open(into: &state) }
+        }
+    }
+
+    @Test func aMissingIdentityOrJournalIsDataLoss() throws {
+        let bench = try Workbench.with([[10]])
+        var copy = bench
+        copy.disk = bench.disk.copy()
+        copy.disk.erase(Workbench.file("identity"))
+        var state = Recorded()
+        #expect(throws: JournalError.self) { _ = try copy.open(into: &state) }
+        copy.disk = bench.disk.copy()
+        copy.disk.erase(Workbench.file(segment1))
+        #expect {
+            _ = try copy.open(into: &state)
+        } throws: { ($0 as? JournalError)?.place?.file == segment1 }
+    }
+
+    @Test func aJournalCutAtABatchIsFoundByTheMark() throws {
+        var bench = Workbench()
+        let (_, journal) = try bench.start()
+        try bench.write([[10], [20], [30]], to: journal)
+        journal.writeMark(time: .epoch)
+        let ends = Workbench.ends([[10], [20]])
+        let outcome = try bench.recovering(segment1) { bytes in
+            for index in ends[1]..<8192 { bytes[index] = 0 }
+        }
+        guard case .failure(let error) = outcome else {
+            Issue.record("a shortened journal passed for a whole one")
+            return
+        }
+        #expect(error.place == Place(file: segment1, offset: ends[1]))
+    }
+
+    @Test func aRewrittenRecordIsFoundByTheMark() throws {
+        // Whoever rewrites a record and everything behind it, checksums and chain included, cannot
+        // rewrite a head that was remembered elsewhere.
+        var bench = Workbench()
+        let (data, journal) = try bench.start()
+        try bench.write([[10], [20]], to: journal)
+        journal.writeMark(time: .epoch)
+        var other = Workbench()
+        other.disk = bench.disk.copy()
+        let (rewritten, _) = try other.start()
+        #expect(rewritten.cluster == data.cluster)
+        for byte in 0..<2 {
+            let outcome = try bench.recovering("mark") { bytes in
+                // The chain hash of both slots, with the checksum made right again.
+                for start in [0, 4096] {
+                    bytes[start + 64 + byte] ^= 1
+                    sealHeader(&bytes, at: start)
+                }
+            }
+            guard case .failure(let error) = outcome else {
+                Issue.record("two histories passed for one")
+                return
+            }
+            #expect(error.place == Place(file: "mark", offset: 64))
+        }
+    }
+
+    @Test func anUnreadableDirectoryIsAnErrorWithItsPath() throws {
+        let directory = try TempDirectory()
+        let path = directory.path + "/missing/below"
+        #expect(
+            throws: JournalError.io(IOError(.makeDirectory, path: path, .notFound))
+        ) { _ = try DataDirectory(opening: path) }
+    }
+
+    @Test func temporaryFilesGoWhenEverythingElseIsGood() throws {
+        let bench = try Workbench.with([[10]])
+        var copy = bench
+        copy.disk = bench.disk.copy()
+        copy.disk.replace(Workbench.file("00000000000000000001.snapshot.tmp"), with: [1, 2])
+        var state = Recorded()
+        let (data, report) = try copy.open(into: &state)
+        #expect(copy.disk.fileNames.contains { $0.hasSuffix(".tmp") })
+        _ = try data.makeJournal(after: report, time: .epoch)
+        #expect(!copy.disk.fileNames.contains { $0.hasSuffix(".tmp") })
+        #expect(state.records == bench.durable)
+    }
+}

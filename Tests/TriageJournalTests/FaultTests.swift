@@ -1,0 +1,134 @@
+// Calls that fail: a failed commit is final, a lack of room is not, and a full buffer is refused.
+
+import TestSupport
+import Testing
+import TriageBase
+import TriageIO
+import TriageJournal
+
+@Suite struct FaultTests {
+    @Test(arguments: [SimCall.write, .sync], [Errno.inputOutput, .noSpace])
+    func aFailedCommitIsFinal(call: SimCall, errno: Errno) throws {
+        var bench = Workbench()
+        let (_, journal) = try bench.start()
+        try bench.write([[10], [20, 30]], to: journal)
+        let head = journal.durableHead
+        _ = try journal.append([1, 2, 3].span, time: .epoch)
+        bench.disk.failNext(call, on: segment1, errno)
+        let cause = IOError(
+            call == .write ? .write : .sync, path: Workbench.file(segment1), errno)
+        #expect(throws: JournalError.poisoned(cause)) { try journal.commit() }
+        let calls = bench.disk.calls
+        #expect(throws: JournalError.poisoned(cause)) { try journal.commit() }
+        #expect(throws: JournalError.poisoned(cause)) {
+            _ = try journal.append([1].span, time: .epoch)
+        }
+        journal.writeMark(time: .epoch)
+        #expect(bench.disk.calls == calls, "a poisoned journal touches the disk")
+        #expect(journal.durableHead == head)
+
+        bench.disk = bench.disk.afterPowerCut()
+        var state = Recorded()
+        _ = try bench.open(into: &state)
+        #expect(Array(state.records.prefix(3)) == bench.durable)
+    }
+
+    @Test(arguments: [SimCall.open, .write, .sync, .rename, .syncDirectory])
+    func aFailureWhileASegmentBeginsIsFinal(call: SimCall) throws {
+        var bench = Workbench()
+        let (_, journal) = try bench.start()
+        try bench.write([[3000]], to: journal)
+        // The spare is ready once the record that needs it was taken.
+        _ = try journal.append(Workbench.payload(2, count: 3000).span, time: .epoch)
+        bench.disk.failNext(call, .inputOutput)
+        #expect(throws: JournalError.self) { try journal.commit() }
+        #expect(throws: JournalError.self) { try journal.append([1].span, time: .epoch) }
+        #expect(journal.durableHead.sequence == 1)
+        for seed in UInt64(0)..<20 {
+            var copy = bench
+            copy.disk = copy.disk.afterPowerCut(seed: seed)
+            var state = Recorded()
+            let (_, report) = try copy.open(into: &state)
+            #expect(state.records.first == bench.durable[0])
+            #expect(report.head.sequence <= 2)
+        }
+    }
+
+    @Test func noRoomForTheNextSegmentRefusesAppendsUntilThereIsRoom() throws {
+        var bench = Workbench()
+        let (_, journal) = try bench.start()
+        try bench.write([[3000]], to: journal)
+        bench.disk.limit(bytes: 0)
+        let payload = Workbench.payload(2, count: 3000)
+        for _ in 0..<3 {
+            #expect {
+                _ = try journal.append(payload.span, time: .epoch)
+            } throws: { error in
+                if case .noSpace = error as? JournalError { true } else { false }
+            }
+        }
+        // What fits the current segment is still taken, and what was taken stays.
+        try bench.write([[100]], to: journal)
+        #expect(journal.durableHead.sequence == 2)
+        bench.disk.limit(bytes: nil)
+        bench.disk.pause(nanoseconds: 1_000_000_000)
+        try bench.write([[3000], [3000]], to: journal)
+        bench.disk = bench.disk.copy()
+        var state = Recorded()
+        _ = try bench.open(into: &state)
+        #expect(state.records == bench.durable)
+    }
+
+    @Test func theBufferIsBounded() throws {
+        var bench = Workbench(segmentBytes: 1 << 20)
+        bench.options.bufferBytesMax = 10_000
+        let (_, journal) = try bench.start()
+        let payload = Workbench.payload(1, count: 1000)
+        var taken = 0
+        while true {
+            do {
+                _ = try journal.append(payload.span, time: .epoch)
+                taken += 1
+            } catch {
+                #expect(error == .bufferFull)
+                break
+            }
+        }
+        #expect(taken == 10_000 / 1024)
+        #expect(journal.nextSequence == UInt64(taken) + 1)
+        #expect(journal.pendingBytes == taken * 1024)
+        try journal.commit()
+        #expect(journal.durableHead.sequence == UInt64(taken))
+        #expect(try journal.append(payload.span, time: .epoch) == UInt64(taken) + 1)
+    }
+
+    @Test func tooLargeARecordIsRefusedAndNothingElse() throws {
+        var bench = Workbench(segmentBytes: 16 << 20)
+        let (_, journal) = try bench.start()
+        let large = [UInt8](repeating: 7, count: Limits.recordBytesMax + 1)
+        #expect(throws: JournalError.recordTooLarge(bytes: large.count)) {
+            _ = try journal.append(large.span, time: .epoch)
+        }
+        #expect(journal.nextSequence == 1)
+        try bench.write([[Limits.recordBytesMax], [1]], to: journal)
+        bench.disk = bench.disk.copy()
+        var state = Recorded()
+        _ = try bench.open(into: &state)
+        #expect(state.records == bench.durable)
+    }
+
+    @Test func aFailedMarkIsCountedAndTheOldOneStaysTrue() throws {
+        var bench = Workbench()
+        let (_, journal) = try bench.start()
+        try bench.write([[10]], to: journal)
+        journal.writeMark(time: .epoch)
+        try bench.write([[10]], to: journal)
+        bench.disk.failNext(.sync, on: "mark", .inputOutput)
+        journal.writeMark(time: .epoch)
+        #expect(journal.markFailures == 1)
+        bench.disk = bench.disk.afterPowerCut()
+        var state = Recorded()
+        _ = try bench.open(into: &state)
+        #expect(state.records == bench.durable)
+    }
+}

@@ -20,6 +20,15 @@ package enum Limits {
     /// Assembled request bodies of all connections together, in bytes; above it RESOURCE_EXHAUSTED.
     package static let messageBytesInFlightMax = 64 << 20
 
+    /// Bytes of one message in fields that this version does not know; they are skipped, never kept.
+    package static let messageUnknownBytesMax = 64 << 10
+    /// Field problems reported of one message; the rest would not fit the trailers.
+    package static let fieldProblemsMax = 64
+    /// Values in each part of a list's or watch's filter.
+    package static let filterValuesMax = 100
+    /// Memory that a codec's arena keeps between messages; a larger one is given back.
+    package static let arenaRetainedBytesMax = 256 << 10
+
     // MARK: Metadata
 
     /// Decoded header list, 32 bytes counted a field (RFC 9113 §6.5.2).
@@ -89,6 +98,10 @@ package enum Limits {
     ///
     /// A message plus what the service adds.
     package static let recordBytesMax = 2 << 20
+    /// One message read back from our own disk, snapshot records included.
+    package static let storedMessageBytesMax = 16 << 20
+    /// Fields of such a message: bounds what damage can make of it.
+    package static let storedMessageFieldsMax = 1_000_000
     /// One journal segment.
     package static let segmentBytes = 64 << 20
 
@@ -98,6 +111,8 @@ package enum Limits {
     package static func assertRelations() {
         invariant(messageBytesMax <= messageBytesInFlightMax, "one message fits the global budget")
         invariant(messageBytesMax < recordBytesMax, "a message fits a journal record")
+        invariant(recordBytesMax <= storedMessageBytesMax, "a record can be read back")
+        invariant(messageUnknownBytesMax <= messageBytesMax, "unknown fields are part of a message")
         invariant(recordBytesMax < segmentBytes, "a record fits a segment")
         invariant(recordBytesMax < journalBufferBytesMax, "a record fits the journal buffer")
         invariant(

@@ -11,6 +11,11 @@
 #include "grpc/health/v1/health.pb-c.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "grpc/reflection/v1alpha/reflection.pb-c.h"
+#include "triaged/storage/v1/case.pb-c.h"
+#include "triaged/storage/v1/disclosure.pb-c.h"
+#include "triaged/storage/v1/journal_event.pb-c.h"
+#include "triaged/storage/v1/report_content.pb-c.h"
+#include "triaged/storage/v1/snapshot.pb-c.h"
 #include "triaged/v1/assignment_service.pb-c.h"
 #include "triaged/v1/case.pb-c.h"
 #include "triaged/v1/disclosure.pb-c.h"
@@ -20,6 +25,7 @@
 #include "triaged/v1/report.pb-c.h"
 #include "triaged/v1/triage_service.pb-c.h"
 // A serialised google.protobuf.FileDescriptorSet with every file that the server's services need.
-extern const uint8_t triaged_descriptor_set[];
-extern const size_t triaged_descriptor_set_size;
+// Functions, because Swift does not see an array without a size.
+const uint8_t *triaged_descriptor_set(void);
+size_t triaged_descriptor_set_size(void);
 #endif

@@ -12,6 +12,7 @@
 
 #include "CTriageShimsStorage.h"
 #include "CTriageShimsIO.h"
+#include "CTriageShims_codec.h"
 #include "CTriageShims_tls.h"
 
 #endif

@@ -1,5 +1,5 @@
-// A World with a clock that the test turns and a journal that the test can replay. Every command goes
-// through decide, apply and the invariant checker.
+// A World with a clock that the test turns and a journal that the test can replay. Every command
+// goes through decide, apply and the invariant checker.
 
 import Testing
 import TriageBase

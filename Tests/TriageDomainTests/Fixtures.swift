@@ -138,7 +138,7 @@ extension DisclosureFiling {
         ]
         dataRequests = [
             DataRequest(
-                category: .subscriber, justification: "who it is", start: Self.start, end: Self.end),
+                category: .subscriber, justification: "who", start: Self.start, end: Self.end),
             DataRequest(
                 category: .login, justification: "where from", start: Self.start, end: Self.end),
             DataRequest(

@@ -144,7 +144,8 @@ import TriageBase
             try driver.answer(number, .p1)
             let lease = try driver.take()
             try driver.answer(number, .p3, reason: "old video", token: lease.number)
-            // A report that says nothing new leaves it, or a flood of them would hold a P1 for ever.
+            // A report that says nothing new leaves it, or a flood of them would hold a P1 for
+            // ever.
             try driver.submit(.example(imminence: .notImminent))
             #expect(try driver.matter(number).pendingLowering.count == 1)
             if isNews {
@@ -324,7 +325,8 @@ extension Driver {
     ) throws(DomainError) {
         try run(
             .answerProtocol(
-                case: number, answers: .giving(level), lowerReason: reason, token: token, etag: nil),
+                case: number, answers: .giving(level), lowerReason: reason, token: token,
+                etag: nil),
             as: principal)
     }
 

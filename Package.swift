@@ -90,9 +90,9 @@ let package = Package(
             ],
             swiftSettings: settings),
 
-        // Measures the priority index and the containers beside it; Deploy/bench calls it.
+        // Measures the priority index, the containers beside it and the World; Deploy/bench calls it.
         .executableTarget(
-            name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain"],
+            name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain", "TriageIO"],
             path: "Tests/IndexBench", swiftSettings: settings),
         // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
         testTarget("TriageTidyTests", []),

@@ -38,13 +38,13 @@ struct ContainerBench {
         let secondWrite = nanoseconds { rows[count / 2].fields[3] &+= 1 }
         keep(copies.count)
         let rounds = Double(Self.rounds)
-        report("array_append", append / Double(count), "ns", reach: 300)
-        report("array_write", write / rounds, "ns", reach: 150)
-        report("array_read", read / rounds, "ns", reach: 150)
-        report("array_iterate", iterate / Double(count), "ns", reach: 50)
-        report("array_snapshot", copy / 1_000, "us", reach: 20)
-        report("array_first_write_after_snapshot", firstWrite / 1_000, "us", reach: 50)
-        report("array_second_write_after_snapshot", secondWrite / 1_000, "us", reach: 5)
+        report("index.array_append", append / Double(count), "ns", reach: 300)
+        report("index.array_write", write / rounds, "ns", reach: 150)
+        report("index.array_read", read / rounds, "ns", reach: 150)
+        report("index.array_iterate", iterate / Double(count), "ns", reach: 50)
+        report("index.array_snapshot", copy / 1_000, "us", reach: 20)
+        report("index.array_first_write_after_snapshot", firstWrite / 1_000, "us", reach: 50)
+        report("index.array_second_write_after_snapshot", secondWrite / 1_000, "us", reach: 5)
     }
 
     private func measureHash() {
@@ -75,10 +75,10 @@ struct ContainerBench {
             for number in 0..<count { table.remove(mix64(UInt64(number)), value: UInt64(number)) }
         }
         keep(found)
-        report("hash_insert", insert / Double(count), "ns", reach: 150)
-        report("hash_insert_slowest_1000", slowest / 1_000, "us", reach: 1_500)
-        report("hash_hit", hit / Double(Self.rounds), "ns", reach: 120)
-        report("hash_miss", miss / Double(Self.rounds), "ns", reach: 120)
-        report("hash_remove", remove / Double(count), "ns", reach: 150)
+        report("index.hash_insert", insert / Double(count), "ns", reach: 150)
+        report("index.hash_insert_slowest_1000", slowest / 1_000, "us", reach: 1_500)
+        report("index.hash_hit", hit / Double(Self.rounds), "ns", reach: 120)
+        report("index.hash_miss", miss / Double(Self.rounds), "ns", reach: 120)
+        report("index.hash_remove", remove / Double(count), "ns", reach: 150)
     }
 }

@@ -15,4 +15,6 @@ package enum CodecError: Error, Equatable, Sendable {
     case outOfRange(String)
     /// A snapshot record is not where it belongs.
     case outOfOrder(String)
+    /// The state that the records make contradicts itself; says where.
+    case refused(String)
 }

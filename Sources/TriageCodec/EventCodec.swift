@@ -257,14 +257,6 @@ extension StorageWriter {
 // MARK: Reading
 
 extension StorageReader {
-    private static func caseNumber(_ raw: Int64) throws(CodecError) -> CaseNumber {
-        CaseNumber(try number(raw, "Event.case_number"))
-    }
-
-    private static func assignmentNumber(_ raw: Int64) throws(CodecError) -> AssignmentNumber {
-        AssignmentNumber(try number(raw, "Event.assignment_number"))
-    }
-
     fileprivate static func read(_ event: StoredEvent) throws(CodecError) -> Event {
         // The case of a oneof is the number of the field that is set.
         switch unsafe event.kind_case.rawValue {
@@ -291,12 +283,11 @@ extension StorageReader {
             let stored = unsafe try part(event.report_received, "Event.report_received")
             return unsafe .reportReceived(
                 case: try caseNumber(stored.case_number),
-                report: ReportNumber(
-                    try number(stored.report_number, "ReportReceived.report_number")),
+                report: try reportNumber(stored.report_number),
                 opened: stored.opened != 0,
                 facts: try read(try part(stored.facts, "ReportReceived.facts")),
                 assessment: try read(try part(stored.assessment, "ReportReceived.assessment")),
-                content: array(stored.content))
+                content: try content(stored.content))
         case 2:
             let stored = unsafe try part(event.protocol_answered, "Event.protocol_answered")
             let pending = unsafe stored.pending_level_plus_one
@@ -335,19 +326,19 @@ extension StorageReader {
                 assignment: try assignmentNumber(stored.assignment_number),
                 case: try caseNumber(stored.case_number),
                 specialist: Principal(journaled: string(stored.specialist)),
-                expiresAt: time(stored.expire_milliseconds),
+                expiresAt: try time(stored.expire_milliseconds),
                 handedOffFrom: try assignmentNumber(stored.handed_off_from),
                 note: string(stored.note))
         case 7:
             let stored = unsafe try part(event.case_accepted, "Event.case_accepted")
             return unsafe .caseAccepted(
                 assignment: try assignmentNumber(stored.assignment_number),
-                expiresAt: time(stored.expire_milliseconds))
+                expiresAt: try time(stored.expire_milliseconds))
         case 8:
             let stored = unsafe try part(event.lease_renewed, "Event.lease_renewed")
             return unsafe .leaseRenewed(
                 assignment: try assignmentNumber(stored.assignment_number),
-                expiresAt: time(stored.expire_milliseconds))
+                expiresAt: try time(stored.expire_milliseconds))
         default:
             let stored = unsafe try part(event.assignment_ended, "Event.assignment_ended")
             return unsafe .assignmentEnded(
@@ -365,12 +356,14 @@ extension StorageReader {
                 request: DisclosureID(stored.disclosure_id),
                 filing: try read(try part(stored.filing, "DisclosureSubmitted.filing")),
                 instrument: string(stored.instrument),
-                clocks: try list(stored.clocks, stored.n_clocks) { unsafe read($0) })
+                clocks: try list(stored.clocks, stored.n_clocks) { clock throws(CodecError) in
+                    try unsafe read(clock)
+                })
         case 11:
             let stored = unsafe try part(event.preservation_placed, "Event.preservation_placed")
             return unsafe .preservationPlaced(
                 request: DisclosureID(stored.disclosure_id),
-                expiresAt: time(stored.expire_milliseconds), rule: string(stored.rule))
+                expiresAt: try time(stored.expire_milliseconds), rule: string(stored.rule))
         case 12:
             let stored = unsafe try part(event.preservation_expired, "Event.preservation_expired")
             return unsafe .preservationExpired(request: DisclosureID(stored.disclosure_id))

@@ -115,7 +115,7 @@ extension StorageReader {
         unsafe Assessment(
             level: try choice(stored.level, "Assessment.level"),
             code: try read(try part(stored.code, "Assessment.code")),
-            effectiveDeadline: time(stored.effective_deadline_milliseconds),
+            effectiveDeadline: try time(stored.effective_deadline_milliseconds),
             governedBy: try choice(stored.governed_by, "Assessment.governed_by"))
     }
 
@@ -149,6 +149,6 @@ extension StorageReader {
                 welfareResource: try choice(
                     stored.welfare_resource, "CaseDecision.welfare_resource")),
             principal: try principal(stored.principal_index, "CaseDecision.principal_index"),
-            decidedAt: time(stored.decide_milliseconds))
+            decidedAt: try time(stored.decide_milliseconds))
     }
 }

@@ -166,8 +166,9 @@ extension StorageReader {
             value throws(CodecError) in
             unsafe DataRequest(
                 category: try choice(value.category, "DataRequest.category"),
-                justification: string(value.justification), start: time(value.start_milliseconds),
-                end: time(value.end_milliseconds))
+                justification: string(value.justification),
+                start: try time(value.start_milliseconds),
+                end: try time(value.end_milliseconds))
         }
         if let process = unsafe stored.legal_process?.pointee {
             filing.legalProcess = unsafe try read(process)
@@ -176,8 +177,7 @@ extension StorageReader {
             value throws(CodecError) in
             unsafe DocumentReference(sha256: string(value.sha256), title: string(value.title))
         }
-        filing.caseNumber = unsafe CaseNumber(
-            try number(stored.case_number, "DisclosureFiling.case_number"))
+        filing.caseNumber = unsafe try caseNumber(stored.case_number)
         return filing
     }
 
@@ -200,7 +200,7 @@ extension StorageReader {
         emergency.summary = unsafe string(stored.summary)
         emergency.personInDanger = unsafe string(stored.person_in_danger)
         emergency.necessity = unsafe string(stored.necessity)
-        emergency.neededBy = unsafe time(stored.needed_by_milliseconds)
+        emergency.neededBy = unsafe try time(stored.needed_by_milliseconds)
         emergency.neededByReason = unsafe string(stored.needed_by_reason)
         emergency.dangerToLifeDeclared = unsafe stored.danger_to_life_declared != 0
         emergency.onLetterhead = unsafe stored.on_letterhead != 0
@@ -218,9 +218,9 @@ extension StorageReader {
         return process
     }
 
-    static func read(_ stored: Triaged__Storage__V1__Clock) -> DisclosureClock {
+    static func read(_ stored: Triaged__Storage__V1__Clock) throws(CodecError) -> DisclosureClock {
         unsafe DisclosureClock(
-            kind: string(stored.kind), deadline: time(stored.deadline_milliseconds),
+            kind: string(stored.kind), deadline: try time(stored.deadline_milliseconds),
             rule: string(stored.rule))
     }
 
@@ -231,7 +231,7 @@ extension StorageReader {
             method: try choice(stored.method, "Verification.method"),
             outcome: try choice(stored.outcome, "Verification.outcome"), note: string(stored.note),
             principal: try principal(stored.principal_index, "Verification.principal_index"),
-            verifiedAt: time(stored.verify_milliseconds))
+            verifiedAt: try time(stored.verify_milliseconds))
     }
 
     static func read(_ stored: Triaged__Storage__V1__Scope) throws(CodecError) -> Scope {
@@ -243,12 +243,12 @@ extension StorageReader {
                 return unsafe ScopeItem(
                     subjectIndex: Int(item.subject_index),
                     category: try choice(item.category, "ScopeItem.category"),
-                    start: time(item.start_milliseconds), end: time(item.end_milliseconds))
+                    start: try time(item.start_milliseconds), end: try time(item.end_milliseconds))
             },
             legalBasis: try choice(stored.legal_basis, "Scope.legal_basis"),
             goodFaithFinding: string(stored.good_faith_finding),
             principal: try principal(stored.principal_index, "Scope.principal_index"),
-            setAt: time(stored.set_milliseconds))
+            setAt: try time(stored.set_milliseconds))
     }
 
     static func read(_ stored: Triaged__Storage__V1__Rejection) throws(CodecError) -> Rejection {
@@ -256,6 +256,6 @@ extension StorageReader {
             reason: try choice(stored.reason, "Rejection.reason"),
             explanation: string(stored.explanation),
             principal: try principal(stored.principal_index, "Rejection.principal_index"),
-            rejectedAt: time(stored.reject_milliseconds))
+            rejectedAt: try time(stored.reject_milliseconds))
     }
 }

@@ -1,6 +1,7 @@
 // The pieces that every stored message is made of, both ways. Reading trusts nothing: a bit that has
 // rotted on a disk is an error with the name of the field, never a trap.
 
+internal import CProtobufC
 internal import CTriageProtos
 internal import TriageBase
 internal import TriageDomain
@@ -45,9 +46,48 @@ enum StorageReader {
         return RiskModifiers(rawValue: UInt8(raw))
     }
 
-    /// A time.
-    @inline(__always)
-    static func time(_ milliseconds: Int64) -> WallTime { WallTime(milliseconds: milliseconds) }
+    /// A time between the years 1 and 9999; beyond, the domain's arithmetic means nothing.
+    static func time(_ milliseconds: Int64) throws(CodecError) -> WallTime {
+        let time = WallTime(milliseconds: milliseconds)
+        guard milliseconds >= -62_135_596_800_000, time <= .distantFuture else {
+            throw .outOfRange("time")
+        }
+        return time
+    }
+
+    /// The number of a case; 0 for none.
+    static func caseNumber(_ raw: Int64) throws(CodecError) -> CaseNumber {
+        CaseNumber(try named(raw, "case_number"))
+    }
+
+    /// The number of a report.
+    static func reportNumber(_ raw: Int64) throws(CodecError) -> ReportNumber {
+        ReportNumber(try named(raw, "report_number"))
+    }
+
+    /// The number of an assignment; 0 for none.
+    static func assignmentNumber(_ raw: Int64) throws(CodecError) -> AssignmentNumber {
+        AssignmentNumber(try named(raw, "assignment_number"))
+    }
+
+    private static func named(_ raw: Int64, _ field: StaticString) throws(CodecError) -> UInt64 {
+        guard raw >= 0, UInt64(raw) <= ResourceName.numberMax else { throw .outOfRange("\(field)") }
+        return UInt64(raw)
+    }
+
+    /// Packed report content, which the encoder of replies will unpack without asking again.
+    static func content(_ data: ProtobufCBinaryData) throws(CodecError) -> [UInt8] {
+        var empty = unsafe Triaged__Storage__V1__ReportContent()
+        unsafe triaged__storage__v1__report_content__init(&empty)
+        guard let descriptor = unsafe empty.base.descriptor else {
+            preconditionFailure("a generated message has a descriptor")
+        }
+        let bytes = unsafe UnsafeBufferPointer(start: data.data, count: data.len)
+        do {
+            unsafe try MessageValidator.validate(bytes, descriptor, .storage)
+        } catch { throw .wire(error) }
+        return unsafe array(data)
+    }
 
     /// A part that is always written.
     @inline(__always)

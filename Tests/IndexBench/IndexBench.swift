@@ -14,7 +14,7 @@ struct IndexBench {
         measureLoad()
         var fill = Fill(cases: cases, lanes: Self.manyLanes())
         report(
-            "index.memory_per_case", Double(fill.index.memoryBytes) / Double(cases), "B", reach: 64)
+            "memory_per_case", Double(fill.index.memoryBytes) / Double(cases), "B", reach: 64)
         measureChanges(&fill, "")
         measurePage(fill)
         measureEligible(fill)
@@ -85,9 +85,9 @@ struct IndexBench {
         let move = medianNanoseconds(moves) {
             fill.index.move($0.old, from: .claimable($0.lane), to: $0.new, in: .claimable($0.lane))
         }
-        report("index.insert\(suffix)", insert / 1_000, "us", reach: 0.6)
-        report("index.remove\(suffix)", remove / 1_000, "us", reach: 0.8)
-        report("index.rekey\(suffix)", move / 1_000, "us", reach: 1.3)
+        report("insert\(suffix)", insert / 1_000, "us", reach: 0.6)
+        report("remove\(suffix)", remove / 1_000, "us", reach: 0.8)
+        report("rekey\(suffix)", move / 1_000, "us", reach: 1.3)
     }
 
     private func measurePage(_ fill: borrowing Fill) {
@@ -104,7 +104,7 @@ struct IndexBench {
             sum &+= page.last?.low ?? 0
         }
         keep(sum)
-        report("index.page_of_50", time / 1_000, "us", reach: 10)
+        report("page_of_50", time / 1_000, "us", reach: 10)
     }
 
     private func measureEligible(_ fill: borrowing Fill) {
@@ -139,9 +139,7 @@ struct IndexBench {
                 for _ in 0..<Self.rounds { sum &+= fill.index.firstEligible(caller)?.low ?? 0 }
             }
             keep(sum)
-            report(
-                "index.first_eligible_\(name)", time / Double(Self.rounds) / 1_000, "us", reach: 0.3
-            )
+            report("first_eligible_\(name)", time / Double(Self.rounds) / 1_000, "us", reach: 0.3)
         }
     }
 
@@ -161,8 +159,7 @@ struct IndexBench {
                 claimed += 1
             }
         }
-        report(
-            "index.claim_99_percent_not_eligible", time / Double(claimed) / 1_000, "us", reach: 2)
+        report("claim_99_percent_not_eligible", time / Double(claimed) / 1_000, "us", reach: 2)
     }
 
     private func measureLoad() {
@@ -181,7 +178,7 @@ struct IndexBench {
         var sorted = PriorityIndex()
         let sortedTime = nanoseconds { sorted.load(entries) }
         keep(sorted.count)
-        report("index.load_unsorted", time / 1e9, "s", reach: 0.4)
-        report("index.load_sorted", sortedTime / 1e9, "s", reach: 0.4)
+        report("load_unsorted", time / 1e9, "s", reach: 0.4)
+        report("load_sorted", sortedTime / 1e9, "s", reach: 0.4)
     }
 }

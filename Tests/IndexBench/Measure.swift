@@ -2,7 +2,7 @@
 // name, value, unit, reach and holds. 1,000,000 cases unless told otherwise; the reaches stand for
 // that many on one core of the machine that the shared design's performance page describes.
 
-import Glibc
+internal import Glibc
 
 /// Measures everything.
 func runBenchmarks(arguments: [String]) {
@@ -13,15 +13,18 @@ func runBenchmarks(arguments: [String]) {
     ContainerBench(count: cases).run()
 }
 
-/// Nanoseconds of processor time that `body` takes.
+/// Nanoseconds of processor time that `body` takes, in steps of 1,000.
 ///
-/// Not of the wall clock: on a shared machine that would count the neighbours.
-///
-/// Source: clock(3), in microseconds.
+/// Not elapsed time, so that waiting for a processor on a shared machine does not count.
 func nanoseconds(_ body: () -> Void) -> Double {
-    let began = clock()
+    let start = clock()
     body()
-    return Double(clock() - began) * 1_000
+    return Double(clock() - start) * (1e9 / Double(CLOCKS_PER_SEC))
+}
+
+/// Nanoseconds that pass while `body` runs; for what is over in a few microseconds.
+func elapsedNanoseconds(_ body: () -> Void) -> Double {
+    Double(ContinuousClock().measure(body).components.attoseconds) / 1e9
 }
 
 /// The median over batches of what `body` takes for one of `items`, in nanoseconds.
@@ -37,18 +40,14 @@ func medianNanoseconds<Item>(_ items: [Item], _ body: (Item) -> Void) -> Double 
     return times.sorted()[times.count / 2]
 }
 
-/// Prints one result.
-///
-/// - Parameters:
-///   - name: Of the figure; begins with what it measures.
-///   - value: In `unit`.
-///   - unit: Of the value.
-///   - reach: The most that it may be.
-func report(_ name: String, _ value: Double, _ unit: String, reach: Double) {
+/// Prints one result; `reach` is the most that it may be.
+func report(
+    _ name: String, _ value: Double, _ unit: String, reach: Double, of part: String = "index"
+) {
     let shown = Double(Int(value * 1_000 + 0.5)) / 1_000
     print(
         """
-        {"name":"\(name)","value":\(shown),"unit":"\(unit)","reach":\(reach),\
+        {"name":"\(part).\(name)","value":\(shown),"unit":"\(unit)","reach":\(reach),\
         "holds":\(value <= reach)}
         """)
 }

@@ -85,13 +85,13 @@ struct WorldBench {
         }
         // The second half: at full size.
         let late = times.suffix(max(1, times.count / 2)).sorted()
-        report("world.submit", late[late.count / 2] / 1_000, "us", reach: 1.5)
-        report("world.submit_slowest_batch", (times.max() ?? 0) / 1_000, "us", reach: 3)
+        report("submit", late[late.count / 2] / 1_000, "us", reach: 1.5, of: "world")
+        report("submit_slowest_batch", (times.max() ?? 0) / 1_000, "us", reach: 3, of: "world")
         // Text: its bytes, and the header and rounding of the array that holds them.
         let text = (32 + Self.contentBytes + 15) / 16 * 16
         let perCase = Double(residentBytes() - resident) / Double(count) - Double(text)
-        report("world.bytes_per_case_beyond_text", perCase, "B", reach: 1_000)
-        report("world.lanes", Double(world.counts.lanes), "lanes", reach: 1_000)
+        report("bytes_per_case_beyond_text", perCase, "B", reach: 1_000, of: "world")
+        report("lanes", Double(world.counts.lanes), "lanes", reach: 1_000, of: "world")
     }
 
     private func measureClaims(_ world: inout World, _ feed: inout Feed) {
@@ -113,7 +113,7 @@ struct WorldBench {
                     .claimNext(eligibility: eligibility), context, into: &events)
                 keep(decision)
             }
-            report("world.claim_decide_\(name)", decide / 1_000, "us", reach: 2)
+            report("claim_decide_\(name)", decide / 1_000, "us", reach: 2, of: "world")
         }
         let specialists = (0..<4_000).map {
             Principal(spiffeID: "spiffe://example.org/specialist/\($0)")
@@ -121,13 +121,13 @@ struct WorldBench {
         let claim = medianNanoseconds(specialists) {
             feed.carryOut(.claimNext(eligibility: general), $0, &world)
         }
-        report("world.claim", claim / 1_000, "us", reach: 5)
+        report("claim", claim / 1_000, "us", reach: 5, of: "world")
     }
 
     private func measureSnapshot(_ world: inout World, _ feed: inout Feed) {
         var copy: WorldState?
         let taken = nanoseconds { copy = world.snapshotState }
-        report("world.snapshot_take", taken / 1_000, "us", reach: 100)
+        report("snapshot_take", taken / 1_000, "us", reach: 100, of: "world")
         let intake = feed.intake
         let after = nanoseconds {
             for _ in 0..<10_000 {
@@ -135,7 +135,7 @@ struct WorldBench {
                 feed.carryOut(.submitReport(facts: feed.facts(), content: []), intake, &world)
             }
         }
-        report("world.submit_after_snapshot", after / 10_000 / 1_000, "us", reach: 3)
+        report("submit_after_snapshot", after / 10_000 / 1_000, "us", reach: 3, of: "world")
         keep(copy)
     }
 
@@ -160,7 +160,7 @@ struct WorldBench {
                 fatalError("\(error)")
             }
         }
-        report("world.rebuild", time / 1e9, "s", reach: 3)
+        report("rebuild", time / 1e9, "s", reach: 3, of: "world")
     }
 
     /// Bytes of this process that are in memory.

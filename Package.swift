@@ -90,7 +90,7 @@ let package = Package(
             dependencies: [
                 "TriageBase", "TriageIO", "TriageJournal", "TriageEngine", "TriageCodec",
                 "TriageDomain",
-                "TriageGRPC", "TriageTLS", "TriageTransport", "TriageServices", "Yams",
+                "TriageGRPC", "TriageTransport", "TriageServices", "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -122,7 +122,7 @@ let package = Package(
         .executableTarget(
             name: "triage-echo",
             dependencies: [
-                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageTransport",
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTransport",
                 "CBenchEcho",
             ],
             path: "Tests/EchoServer",

@@ -1,6 +1,6 @@
-// `triagectl bench`: loads a server with one kind of call and prints what it measured. Closed loop by
-// default (each stream sends its next call when the last is answered); with --rate open loop, where
-// times of sending are fixed beforehand and latency counts from them.
+// `triagectl bench`: loads a server with one kind of call and prints what it measured. Closed loop
+// by default (each stream sends its next call when the last is answered); with --rate open loop,
+// where times of sending are fixed beforehand and latency counts from them.
 
 internal import ArgumentParser
 internal import Histogram

@@ -1,5 +1,5 @@
-// `triagectl replay`: drives a server with real arrivals, open loop: times of sending are fixed before
-// the first report leaves, and latency counts from them, so that a slow server cannot hide.
+// `triagectl replay`: drives a server with real arrivals, open loop: times of sending are fixed
+// before the first report leaves, and latency counts from them, so that a slow server cannot hide.
 
 internal import ArgumentParser
 internal import TriageBase

@@ -1,5 +1,5 @@
-// `triaged serve`: starts the service and keeps it until it is told to stop. Refusing to start is one
-// clear line on standard error and a non-zero exit.
+// `triaged serve`: starts the service and keeps it until it is told to stop. Refusing to start is
+// one clear line on standard error and a non-zero exit.
 
 internal import ArgumentParser
 internal import TriageIO

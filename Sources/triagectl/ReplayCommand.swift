@@ -13,9 +13,9 @@ struct ReplayCommand: AsyncParsableCommand {
         commandName: "replay",
         abstract: "Drive a server with real arrival traces, and measure it.",
         discussion: """
-            Baseline and surges come from real data (Deploy/sample); bodies are synthetic and say so. \
-            The same --seed gives the same reports at the same virtual times. With --specialists, \
-            simulated ones claim, decide and close at the pace of real responders.
+            Baseline and surges come from real data (Deploy/sample); bodies are synthetic and say \
+            so. The same --seed gives the same reports at the same virtual times. With \
+            --specialists, simulated ones claim, decide and close at the pace of real responders.
             """)
 
     @OptionGroup var global: GlobalOptions

@@ -13,11 +13,15 @@ let settings: [SwiftSetting] = [
     .enableExperimentalFeature("Lifetimes"),
 ]
 
-func swiftTarget(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+func swiftTarget(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [])
+    -> Target
+{
     .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
 }
 
-func testTarget(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+func testTarget(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [])
+    -> Target
+{
     .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
 }
 
@@ -37,9 +41,12 @@ let package = Package(
     targets: [
         // Row 0: C. System libraries are reached through module maps; what Swift cannot see (macros,
         // GNU-only calls) has a shim; protoc-c output is committed and remade by Protos/generate.
-        .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(
+            name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
-        .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
+        .systemLibrary(
+            name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]
+        ),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(
             name: "CTriageShims", dependencies: ["CNghttp2", "COpenSSL", "CProtobufC"],
@@ -56,24 +63,33 @@ let package = Package(
         // Row 3: durable bytes, message codec, and the three protocol layers.
         swiftTarget("TriageJournal", ["TriageBase", "TriageIO"], exclude: ["FORMAT.md"]),
         swiftTarget(
-            "TriageCodec", ["TriageBase", "TriageDomain", "CTriageProtos", "CProtobufC", "CTriageShims"]),
+            "TriageCodec",
+            ["TriageBase", "TriageDomain", "CTriageProtos", "CProtobufC", "CTriageShims"]),
         swiftTarget("TriageGRPC", ["TriageBase"]),
         swiftTarget("TriageTLS", ["TriageBase", "COpenSSL", "CTriageShims"]),
         swiftTarget("TriageHTTP2", ["TriageBase", "CNghttp2", "CTriageShims"]),
 
         // Row 4: the two halves, each joined: state with its journal, sockets with their protocols.
-        swiftTarget("TriageEngine", ["TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal"]),
-        swiftTarget("TriageTransport", ["TriageBase", "TriageIO", "TriageTLS", "TriageHTTP2", "TriageGRPC"]),
+        swiftTarget(
+            "TriageEngine",
+            ["TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal"]),
+        swiftTarget(
+            "TriageTransport", ["TriageBase", "TriageIO", "TriageTLS", "TriageHTTP2", "TriageGRPC"]),
 
         // Row 5: the RPC services (the only place where the halves meet) and the call API of clients.
-        swiftTarget("TriageServices", ["TriageBase", "TriageGRPC", "TriageEngine", "TriageCodec", "TriageDomain"]),
-        swiftTarget("TriageClient", ["TriageBase", "TriageTransport", "TriageGRPC", "TriageCodec", "TriageDomain"]),
+        swiftTarget(
+            "TriageServices",
+            ["TriageBase", "TriageGRPC", "TriageEngine", "TriageCodec", "TriageDomain"]),
+        swiftTarget(
+            "TriageClient",
+            ["TriageBase", "TriageTransport", "TriageGRPC", "TriageCodec", "TriageDomain"]),
 
         // Row 6: the daemon and the command line.
         .executableTarget(
             name: "triaged",
             dependencies: [
-                "TriageBase", "TriageIO", "TriageJournal", "TriageEngine", "TriageCodec", "TriageDomain",
+                "TriageBase", "TriageIO", "TriageJournal", "TriageEngine", "TriageCodec",
+                "TriageDomain",
                 "TriageGRPC", "TriageTLS", "TriageTransport", "TriageServices", "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -83,8 +99,11 @@ let package = Package(
         .executableTarget(
             name: "triagectl",
             dependencies: [
-                "TriageBase", "TriageIO", "TriageClient", "TriageGRPC", "TriageTransport", "TriageCodec",
+                "TriageBase", "TriageIO", "TriageClient", "TriageGRPC", "TriageTLS",
+                "TriageTransport",
+                "TriageCodec",
                 "TriageDomain",
+                "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
@@ -103,14 +122,16 @@ let package = Package(
         .executableTarget(
             name: "triage-echo",
             dependencies: [
-                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageTransport", "CBenchEcho",
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageTransport",
+                "CBenchEcho",
             ],
             path: "Tests/EchoServer",
             swiftSettings: settings),
 
         // Measures the journal and snapshots against the raw disk in the same run; not shipped.
         .executableTarget(
-            name: "triage-storage-bench", dependencies: ["TriageBase", "TriageIO", "TriageJournal"],
+            name: "triage-storage-bench",
+            dependencies: ["TriageBase", "TriageIO", "TriageJournal"],
             path: "Tests/StorageBench", swiftSettings: settings),
 
         // Tests: one target per module, and what several of them need.
@@ -118,6 +139,7 @@ let package = Package(
             name: "TestSupport", dependencies: ["TriageBase", "TriageIO", "TriageJournal"],
             path: "Tests/TestSupport", swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
+        testTarget("TriageCtlTests", ["triagectl", "TriageBase", "TriageCodec"]),
         testTarget("TriageIOTests", ["TestSupport", "TriageBase", "TriageIO"]),
         testTarget(
             "TriageJournalTests", ["TestSupport", "TriageBase", "TriageIO", "TriageJournal"],
@@ -126,13 +148,15 @@ let package = Package(
         testTarget(
             "TriageEngineTests",
             [
-                "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal", "TriageEngine",
+                "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal",
+                "TriageEngine",
                 "TestSupport",
             ]),
         testTarget(
             "TriageServicesTests",
             [
-                "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal", "TriageGRPC",
+                "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal",
+                "TriageGRPC",
                 "TriageEngine", "TriageServices", "TestSupport",
             ]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),

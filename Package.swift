@@ -116,6 +116,9 @@ let package = Package(
         testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),
         testTarget("TriageJournalTests", ["TestSupport", "TriageBase", "TriageIO", "TriageJournal"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
+        testTarget(
+            "TriageCodecTests",
+            ["TriageBase", "TriageDomain", "TriageCodec", "CTriageProtos", "CProtobufC"]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
         testTarget("TriageHTTP2Tests", ["TriageBase", "TriageHTTP2", "TestSupport"]),
     ]

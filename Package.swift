@@ -83,8 +83,10 @@ let package = Package(
         .executableTarget(
             name: "triagectl",
             dependencies: [
-                "TriageBase", "TriageIO", "TriageClient", "TriageGRPC", "TriageTransport", "TriageCodec",
+                "TriageBase", "TriageIO", "TriageClient", "TriageGRPC", "TriageTLS", "TriageTransport",
+                "TriageCodec",
                 "TriageDomain",
+                "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
@@ -108,17 +110,31 @@ let package = Package(
             path: "Tests/EchoServer",
             swiftSettings: settings),
 
+        // Measures the journal and snapshots against the raw disk in the same run; not shipped.
+        .executableTarget(
+            name: "triage-storage-bench", dependencies: ["TriageBase", "TriageIO", "TriageJournal"],
+            path: "Tests/StorageBench", swiftSettings: settings),
+
         // Tests: one target per module, and what several of them need.
         .target(
             name: "TestSupport", dependencies: ["TriageBase", "TriageIO"], path: "Tests/TestSupport",
             swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
-        testTarget("TriageIOTests", ["TriageBase", "TriageIO"]),
-        testTarget("TriageJournalTests", ["TestSupport", "TriageBase", "TriageIO", "TriageJournal"]),
+        testTarget("TriageCtlTests", ["triagectl", "TriageBase", "TriageCodec"]),
+        testTarget("TriageIOTests", ["TestSupport", "TriageBase", "TriageIO"]),
+        testTarget(
+            "TriageJournalTests", ["TestSupport", "TriageBase", "TriageIO", "TriageJournal"],
+            exclude: ["Fixtures"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
         testTarget(
             "TriageCodecTests",
             ["TriageBase", "TriageDomain", "TriageCodec", "CTriageProtos", "CProtobufC"]),
+        testTarget(
+            "TriageEngineTests",
+            [
+                "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal", "TriageEngine",
+                "TestSupport",
+            ]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
         testTarget("TriageHTTP2Tests", ["TriageBase", "TriageHTTP2", "TestSupport"]),
     ]

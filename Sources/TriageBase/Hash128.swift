@@ -14,6 +14,9 @@ package struct Hash128: Hashable, Sendable {
         self.low = low
     }
 
+    /// All zero: "no fingerprint".
+    package static let zero = Hash128(high: 0, low: 0)
+
     /// Fingerprints bytes.
     ///
     /// Stable for ever: fingerprints are journaled.

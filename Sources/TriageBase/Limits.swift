@@ -79,6 +79,8 @@ package enum Limits {
 
     /// Reports kept in one case; further ones are counted and refused with RESOURCE_EXHAUSTED.
     package static let reportsPerCaseMax = 10_000
+    /// Reports of one SubmitReports call, so that its reply stays below what the smallest client accepts.
+    package static let reportsPerStreamMax = 10_000
     /// Page size of lists: default and cap (AIP-158).
     package static let pageSizeDefault = 50
     /// See ``pageSizeDefault``.

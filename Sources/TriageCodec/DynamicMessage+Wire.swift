@@ -76,12 +76,14 @@ extension MessageSchema {
         var writer = WireWriter()
         switch (schema.kind, value) {
         case (.bool, .bool(let flag)): writer.varint(flag ? 1 : 0)
-        case (.signedVarint, .int(let number)): writer.varint(UInt64(bitPattern: number))
-        case (.zigZagVarint, .int(let number)):
+        case (.signedVarint, .int(let number)), (.signedVarint, .long(let number)):
+            writer.varint(UInt64(bitPattern: number))
+        case (.zigZagVarint, .int(let number)), (.zigZagVarint, .long(let number)):
             writer.varint(UInt64(bitPattern: number << 1 ^ number >> 63))
-        case (.fixed32, .int(let number)):
+        case (.fixed32, .int(let number)), (.fixed32, .long(let number)):
             writer.fixed(UInt64(UInt32(truncatingIfNeeded: number)), byteCount: 4)
-        case (.fixed64, .int(let number)): writer.fixed(UInt64(bitPattern: number), byteCount: 8)
+        case (.fixed64, .int(let number)), (.fixed64, .long(let number)):
+            writer.fixed(UInt64(bitPattern: number), byteCount: 8)
         case (.double, .double(let number)): writer.fixed(number.bitPattern, byteCount: 8)
         case (.double, .int(let number)): writer.fixed(Double(number).bitPattern, byteCount: 8)
         case (.float, .double(let number)):
@@ -146,12 +148,15 @@ extension MessageSchema {
     ) throws(DynamicMessageError) -> DynamicValue {
         switch schema.kind {
         case .bool: return .bool(try reader.varint() != 0)
-        case .signedVarint: return .int(Int64(bitPattern: try reader.varint()))
+        case .signedVarint:
+            let number = Int64(bitPattern: try reader.varint())
+            return schema.isLong ? .long(number) : .int(number)
         case .zigZagVarint:
             let raw = try reader.varint()
-            return .int(Int64(bitPattern: raw >> 1) ^ -Int64(bitPattern: raw & 1))
+            let number = Int64(bitPattern: raw >> 1) ^ -Int64(bitPattern: raw & 1)
+            return schema.isLong ? .long(number) : .int(number)
         case .fixed32: return .int(Int64(Int32(truncatingIfNeeded: try reader.fixed(byteCount: 4))))
-        case .fixed64: return .int(Int64(bitPattern: try reader.fixed(byteCount: 8)))
+        case .fixed64: return .long(Int64(bitPattern: try reader.fixed(byteCount: 8)))
         case .float:
             let bits = UInt32(truncatingIfNeeded: try reader.fixed(byteCount: 4))
             return .double(Double(Float(bitPattern: bits)))

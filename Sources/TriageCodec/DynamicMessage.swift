@@ -9,6 +9,8 @@ package import TriageBase
 package indirect enum DynamicValue: Equatable, Sendable {
     case bool(Bool)
     case int(Int64)
+    /// A field of 64 bits; JSON shows it as text.
+    case long(Int64)
     case double(Double)
     case string(String)
     case bytes([UInt8])
@@ -58,7 +60,10 @@ package struct DynamicMessage: Equatable, Sendable {
 
     /// The number in an integer field; 0 when it is not populated.
     package func int(_ name: String) -> Int64 {
-        if case .int(let value) = self[name] { value } else { 0 }
+        switch self[name] {
+        case .int(let value), .long(let value): value
+        default: 0
+        }
     }
 
     /// The truth of a bool field; false when it is not populated.
@@ -176,6 +181,16 @@ enum FieldKind: Equatable {
         unsafe descriptor.pointee.flags & UInt32(PROTOBUF_C_FIELD_FLAG_ONEOF.rawValue) != 0
     }
 
+    /// An integer of 64 bits.
+    var isLong: Bool {
+        switch unsafe descriptor.pointee.type {
+        case PROTOBUF_C_TYPE_INT64, PROTOBUF_C_TYPE_UINT64, PROTOBUF_C_TYPE_SINT64,
+            PROTOBUF_C_TYPE_FIXED64, PROTOBUF_C_TYPE_SFIXED64:
+            true
+        default: false
+        }
+    }
+
     var kind: FieldKind {
         switch unsafe descriptor.pointee.type {
         case PROTOBUF_C_TYPE_BOOL: .bool
@@ -207,5 +222,74 @@ enum FieldKind: Equatable {
             let value = unsafe values.pointee.values[index]
             return (unsafe String(cString: value.name), unsafe value.value)
         }
+    }
+}
+
+/// What a field takes, for reading it from text.
+package indirect enum FieldShape {
+    case bool
+    case int
+    case double
+    case string
+    case enumeration
+    case timestamp
+    case duration
+    case message(MessageSchema)
+    case list(FieldShape)
+
+    /// What the user should write.
+    package var expectation: String {
+        switch self {
+        case .bool: "true or false"
+        case .int: "a whole number"
+        case .double: "a number"
+        case .string: "text"
+        case .enumeration: "the name of a value"
+        case .timestamp: "a time such as 2026-11-22T18:31:53Z"
+        case .duration: "a span such as 90s"
+        case .message: "fields"
+        case .list: "a list"
+        }
+    }
+
+    /// Reads a scalar.
+    ///
+    /// - Parameter text: What the user wrote.
+    /// - Returns: nil when it is not what the field takes, and for messages and lists.
+    package func parse(_ text: String) -> DynamicValue? {
+        switch self {
+        case .bool: Bool(text).map { .bool($0) }
+        case .int: Int64(text).map { .int($0) }
+        case .double: Double(text).map { .double($0) }
+        case .string: .string(text)
+        case .enumeration: .enumeration(text)
+        case .timestamp: Timestamp.parse(rfc3339: text).map { .timestamp($0) }
+        case .duration:
+            text.hasSuffix("s")
+                ? Double(text.dropLast()).map { .duration(milliseconds: Int64($0 * 1_000)) } : nil
+        case .message, .list: nil
+        }
+    }
+}
+
+extension MessageSchema {
+    /// What a field takes; nil when there is no such field.
+    package func shape(ofField name: String) -> FieldShape? {
+        guard let field = schema(ofField: name) else { return nil }
+        let element: FieldShape =
+            switch field.kind {
+            case .bool: .bool
+            case .signedVarint, .zigZagVarint, .fixed32, .fixed64: .int
+            case .float, .double: .double
+            case .string, .bytes: .string
+            case .enumeration: .enumeration
+            case .message:
+                switch field.messageSchema.name {
+                case "google.protobuf.Timestamp": .timestamp
+                case "google.protobuf.Duration": .duration
+                default: .message(field.messageSchema)
+                }
+            }
+        return field.isRepeated ? .list(element) : element
     }
 }

@@ -35,11 +35,11 @@ internal import CNghttp2
     }
 }
 
-/// Runs `body` on the state behind a callback's user pointer, without touching its reference count.
+/// Runs `body` on the state behind a callback's user pointer.
 @inline(__always)
-private func with<R>(_ user: UnsafeMutableRawPointer?, _ body: (SessionState) -> R) -> R {
+private func with<R>(_ user: UnsafeMutableRawPointer?, _ body: (inout SessionState) -> R) -> R {
     guard let user = unsafe user else { fatalError("nghttp2 lost the session's context") }
-    return unsafe Unmanaged<SessionState>.fromOpaque(user)._withUnsafeGuaranteedRef(body)
+    return unsafe body(&user.assumingMemoryBound(to: SessionState.self).pointee)
 }
 
 private func onBeginFrame(

@@ -16,8 +16,13 @@ internal import CNghttp2
 /// - Isolation: confined to the thread of its reactor.
 @safe package final class HTTP2Session {
     private let session: OpaquePointer
-    private let context: Unmanaged<SessionState>
-    private let state: SessionState
+    /// Owned; nghttp2's callbacks write to it while `receive` and `drain` run.
+    private let memory: UnsafeMutablePointer<SessionState>
+
+    private var state: SessionState {
+        @inline(__always) _read { yield unsafe memory.pointee }
+        @inline(__always) _modify { yield unsafe &memory.pointee }
+    }
 
     /// Starts a session; its SETTINGS wait to be drained.
     ///
@@ -26,21 +31,22 @@ internal import CNghttp2
     ///   - settings: What to announce and enforce.
     /// - Throws: ``HTTP2Error``: `.outOfMemory`.
     package init(role: HTTP2Role, settings: HTTP2Settings = HTTP2Settings()) throws(HTTP2Error) {
-        let state = SessionState(role: role, settings: settings)
-        let context = unsafe Unmanaged.passRetained(state)
-        guard let made = unsafe Self.makeSession(role, settings, context.toOpaque()) else {
-            unsafe context.release()
+        let memory = UnsafeMutablePointer<SessionState>.allocate(capacity: 1)
+        unsafe memory.initialize(to: SessionState(role: role, settings: settings))
+        guard let made = unsafe Self.makeSession(role, settings, memory) else {
+            unsafe memory.deinitialize(count: 1)
+            unsafe memory.deallocate()
             throw .outOfMemory
         }
         unsafe session = made
-        unsafe self.context = context
-        self.state = state
+        unsafe self.memory = memory
         try announce(settings)
     }
 
     deinit {
         unsafe nghttp2_session_del(session)
-        unsafe context.release()
+        unsafe memory.deinitialize(count: 1)
+        unsafe memory.deallocate()
     }
 
     private static func makeSession(

@@ -3,9 +3,12 @@
 
 internal import CNghttp2
 
-/// The context of one session's callbacks, retained once by the session and released after
-/// `nghttp2_session_del`.
-@safe final class SessionState {
+/// The context of one session's callbacks, in memory that the session owns until `nghttp2_session_del`.
+///
+/// A struct behind a pointer, because a class would check every access for exclusivity: a sixth of the
+/// time of a call. nghttp2 calls back only inside `mem_recv` and `mem_send`, and the session holds no
+/// access to it then, so that no two accesses overlap.
+@safe struct SessionState {
     let role: HTTP2Role
     let settings: HTTP2Settings
 
@@ -33,7 +36,7 @@ internal import CNghttp2
 
     // MARK: Received
 
-    func frameBegan(_ header: nghttp2_frame_hd) {
+    mutating func frameBegan(_ header: nghttp2_frame_hd) {
         counters.frames += 1
         switch UInt32(header.type) {
         case NGHTTP2_DATA.rawValue: counters.dataFrames += 1
@@ -52,7 +55,7 @@ internal import CNghttp2
         }
     }
 
-    func headersBegan(_ session: OpaquePointer, _ frame: borrowing nghttp2_frame) {
+    mutating func headersBegan(_ session: OpaquePointer, _ frame: borrowing nghttp2_frame) {
         isReceivingHeaders = true
         block = HeaderBlock(
             start: Int32(headers.fields.count), count: 0, isOversize: headers.isFull)
@@ -68,7 +71,7 @@ internal import CNghttp2
     /// Keeps a field, unless the block is over its limits.
     ///
     /// - Returns: false when the block is so far over that the connection must end.
-    func fieldReceived(
+    mutating func fieldReceived(
         name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>, sensitive: Bool
     ) -> Bool {
         blockBytes += name.count + value.count + 32
@@ -98,13 +101,15 @@ internal import CNghttp2
     /// How many times over the limit a header block is still decoded, to be answered on its stream.
     private static let excessMax = 4
 
-    func dataReceived(_ session: OpaquePointer, id: Int32, data: UnsafePointer<UInt8>, count: Int) {
+    mutating func dataReceived(
+        _ session: OpaquePointer, id: Int32, data: UnsafePointer<UInt8>, count: Int
+    ) {
         guard let stream = unsafe stream(session, id), let input = unsafe input else { return }
         streams[stream.slot].unconsumed += count
         unsafe events.append(.data(stream, offset: data - input, count: count))
     }
 
-    func frameReceived(_ session: OpaquePointer, _ frame: borrowing nghttp2_frame) {
+    mutating func frameReceived(_ session: OpaquePointer, _ frame: borrowing nghttp2_frame) {
         let header = unsafe frame.hd
         switch UInt32(header.type) {
         case NGHTTP2_DATA.rawValue:
@@ -137,14 +142,14 @@ internal import CNghttp2
     }
 
     /// After GOAWAY no request opens a stream any more: those that still wait end now, not some day.
-    private func refuseQueuedRequests(_ session: OpaquePointer) {
+    private mutating func refuseQueuedRequests(_ session: OpaquePointer) {
         for stream in streams.all
         where unsafe nghttp2_session_find_stream(session, stream.id) == nil {
             closed(stream, .refusedStream)
         }
     }
 
-    private func headersEnded(_ stream: HTTP2Stream?, ends: Bool) {
+    private mutating func headersEnded(_ stream: HTTP2Stream?, ends: Bool) {
         isReceivingHeaders = false
         guard let stream else { return }
         if block.isOversize { counters.oversizeHeaders += 1 }
@@ -159,13 +164,13 @@ internal import CNghttp2
         if ends { remoteEnded(stream) }
     }
 
-    private func remoteEnded(_ stream: HTTP2Stream?) {
+    private mutating func remoteEnded(_ stream: HTTP2Stream?) {
         guard let stream else { return }
         streams[stream.slot].remoteEnded = true
         events.append(.endStream(stream))
     }
 
-    func invalidFrameReceived(_ frame: borrowing nghttp2_frame) {
+    mutating func invalidFrameReceived(_ frame: borrowing nghttp2_frame) {
         counters.invalidFrames += 1
         if UInt32(unsafe frame.hd.type) == NGHTTP2_HEADERS.rawValue {
             isReceivingHeaders = false
@@ -173,7 +178,7 @@ internal import CNghttp2
     }
 
     /// Forgets the header blocks of this turn, but not one that goes on in the next.
-    func clearHeaders() {
+    mutating func clearHeaders() {
         guard isReceivingHeaders else { return headers.removeAll() }
         headers.removeAll(before: Int(block.start))
         block.start = 0
@@ -181,7 +186,7 @@ internal import CNghttp2
 
     // MARK: Sent and closed
 
-    func frameSent(_ session: OpaquePointer, _ frame: borrowing nghttp2_frame) {
+    mutating func frameSent(_ session: OpaquePointer, _ frame: borrowing nghttp2_frame) {
         let header = unsafe frame.hd
         switch UInt32(header.type) {
         case NGHTTP2_DATA.rawValue:
@@ -205,7 +210,7 @@ internal import CNghttp2
     /// A complete answer to an unfinished request: the rest of the request is not wanted.
     ///
     /// Source: RFC 9113 §8.1.
-    private func localEnded(_ session: OpaquePointer, _ id: Int32) {
+    private mutating func localEnded(_ session: OpaquePointer, _ id: Int32) {
         guard role == .server, let stream = unsafe stream(session, id),
             !streams[stream.slot].remoteEnded
         else { return }
@@ -216,7 +221,7 @@ internal import CNghttp2
     }
 
     /// A frame could not be sent; a request that never opened its stream must still end.
-    func frameNotSent(_ frame: borrowing nghttp2_frame) {
+    mutating func frameNotSent(_ frame: borrowing nghttp2_frame) {
         guard unsafe frame.hd.type == UInt8(NGHTTP2_HEADERS.rawValue),
             unsafe frame.headers.cat == NGHTTP2_HCAT_REQUEST,
             let stream = streams.find(id: unsafe frame.hd.stream_id)
@@ -224,7 +229,7 @@ internal import CNghttp2
         closed(stream, streams[stream.slot].resetByUs ? .cancel : .refusedStream)
     }
 
-    func streamClosed(_ session: OpaquePointer, id: Int32, code: UInt32) {
+    mutating func streamClosed(_ session: OpaquePointer, id: Int32, code: UInt32) {
         guard let stream = unsafe stream(session, id) else { return }
         let unconsumed = streams[stream.slot].unconsumed
         if unconsumed > 0 {
@@ -234,7 +239,7 @@ internal import CNghttp2
         closed(stream, HTTP2ErrorCode(rawValue: code))
     }
 
-    private func closed(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
+    private mutating func closed(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
         bufferedBytes -= streams[stream.slot].buffered
         streams.close(stream.slot)
         unsafe events.append(.streamClosed(stream, code))
@@ -248,7 +253,9 @@ internal import CNghttp2
         var trailers: HeaderFields?
     }
 
-    func pull(slot: Int32, into buffer: UnsafeMutablePointer<UInt8>, capacity: Int) -> Pulled {
+    mutating func pull(slot: Int32, into buffer: UnsafeMutablePointer<UInt8>, capacity: Int)
+        -> Pulled
+    {
         var pulled = Pulled()
         pulled.count = unsafe streams[slot].take(to: buffer, capacity: capacity)
         bufferedBytes -= pulled.count

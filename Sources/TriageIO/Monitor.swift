@@ -2,6 +2,7 @@
 // work beside the engine that is never on a request's path; knows nothing of what the work is.
 
 internal import Glibc
+package import TriageBase
 
 /// State that several threads share, with a way to wait for it to change.
 ///
@@ -22,7 +23,12 @@ internal import Glibc
         unsafe mutex.initialize(to: pthread_mutex_t())
         unsafe condition.initialize(to: pthread_cond_t())
         _ = unsafe pthread_mutex_init(mutex, nil)
-        _ = unsafe pthread_cond_init(condition, nil)
+        // Deadlines are on the monotonic clock: setting the time of day must not wake or hang anyone.
+        var attributes = pthread_condattr_t()
+        _ = unsafe pthread_condattr_init(&attributes)
+        _ = unsafe pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        _ = unsafe pthread_cond_init(condition, &attributes)
+        _ = unsafe pthread_condattr_destroy(&attributes)
     }
 
     deinit {
@@ -49,6 +55,27 @@ internal import Glibc
         while true {
             if let result = body(&state) { return result }
             _ = unsafe pthread_cond_wait(condition, mutex)
+        }
+    }
+
+    /// Waits as ``wait(until:)``, but not beyond `deadline`, a time of the system's monotonic clock.
+    ///
+    /// - Returns: nil when the deadline passed first.
+    ///
+    /// Source: pthread_cond_timedwait(3)
+    package func wait<R>(
+        before deadline: MonotonicTime, until body: (inout State) -> R?
+    ) -> R? {
+        var time = timespec()
+        // What does not fit is further away than any process lives.
+        time.tv_sec = Int(min(deadline.nanoseconds / 1_000_000_000, 1 << 40))
+        time.tv_nsec = Int(deadline.nanoseconds % 1_000_000_000)
+        _ = unsafe pthread_mutex_lock(mutex)
+        defer { _ = unsafe pthread_mutex_unlock(mutex) }
+        while true {
+            if let result = body(&state) { return result }
+            let code = unsafe pthread_cond_timedwait(condition, mutex, &time)
+            if code == ETIMEDOUT { return body(&state) }
         }
     }
 }

@@ -58,3 +58,33 @@ package enum TextFile {
         return unsafe String(cString: words)
     }
 }
+
+extension TextFile {
+    /// Writes a file whole, replacing what was there.
+    ///
+    /// For output that can be made again.
+    ///
+    /// - Parameters:
+    ///   - text: Its content.
+    ///   - path: Its path.
+    /// - Throws: ``TextFileError``.
+    /// - Durability: none
+    ///
+    /// Source: open(2), write(2).
+    package static func write(_ text: String, path: String) throws(TextFileError) {
+        let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw .system(words(errno)) }
+        defer { close(descriptor) }
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let count = unsafe rest.withUnsafeBytes {
+                unsafe Glibc.write(descriptor, $0.baseAddress, $0.count)
+            }
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw .system(words(errno))
+            }
+            rest = rest.dropFirst(count)
+        }
+    }
+}

@@ -21,7 +21,6 @@ package final class DataDirectory: Sendable {
     private let disk: any Disk
     private let options: StorageOptions
     private let lock: any DiskLock
-    private let isFresh: Bool
 
     /// Makes the directory if absent, locks it, and looks at what it holds.
     ///
@@ -48,10 +47,8 @@ package final class DataDirectory: Sendable {
         let inventory = try Inventory(disk, path)
         if inventory.hasIdentity {
             cluster = try readIdentity(disk, path)
-            isFresh = false
         } else if let unfinished = try Self.unfinishedFirstStart(inventory, disk, path) {
             cluster = unfinished
-            isFresh = true
         } else {
             guard inventory.isEmpty else {
                 throw .dataLoss(
@@ -60,7 +57,6 @@ package final class DataDirectory: Sendable {
             }
             let words = try TriageJournal.disk { () throws(IOError) in try systemRandomWords() }
             cluster = ClusterID(low: words.0, high: words.1)
-            isFresh = true
         }
     }
 
@@ -90,13 +86,13 @@ package final class DataDirectory: Sendable {
     package func recover<Target: RecoveryTarget & ~Copyable>(
         into target: inout Target
     ) throws(JournalError) -> RecoveryReport {
-        if isFresh {
+        let inventory = try Inventory(disk, path)
+        guard inventory.hasIdentity else {
             var report = RecoveryReport(
                 head: JournalHead(sequence: 0, chain: Format.genesis(cluster)))
             report.isFirstStart = true
             return report
         }
-        let inventory = try Inventory(disk, path)
         return try Recovery(
             disk: disk, directory: path, cluster: cluster, inventory: inventory
         ).run(into: &target)
@@ -118,7 +114,7 @@ package final class DataDirectory: Sendable {
             var offset = report.lastOffset
             var segment = report.lastSegment
             if let torn = report.tornTail { try cut(torn, segment) }
-            if isFresh {
+            if report.isFirstStart {
                 try makeFirstFiles(time)
                 segment = 1
                 offset = Format.blockBytes

@@ -37,6 +37,17 @@ package enum JournalError: Error, Equatable, Sendable {
 
 extension JournalError: CustomStringConvertible {
     /// What happened and, where an operator can do something, what to do.
+    /// True when files were read and do not hold what they should; false when they could not be read
+    /// or written, or are somebody else's.
+    package var isDamage: Bool {
+        switch self {
+        case .dataLoss, .gap, .foreignCluster, .rejected: true
+        case .io, .poisoned, .foreignFile, .newerVersion, .locked, .bufferFull, .recordTooLarge,
+            .noSpace:
+            false
+        }
+    }
+
     package var description: String {
         switch self {
         case .io(let error): "storage: \(error)"
@@ -46,7 +57,8 @@ extension JournalError: CustomStringConvertible {
             "data loss: \(file) at byte \(offset): \(what); nothing was changed: "
                 + "restore from a backup, or inspect with `triaged inspect`"
         case .gap(let file, let missing):
-            "data loss: record \(missing) is missing before \(file); restore the segment that held it"
+            "data loss: record \(missing) is missing before \(file): "
+                + "restore the segment that held it"
         case .foreignFile(let file): "\(file) does not belong into a data directory: move it away"
         case .foreignCluster(let file, let expected, let found):
             "\(file) is of cluster \(found), this directory is of \(expected): move it back"

@@ -13,6 +13,9 @@ internal import TriageIO
 ///   any failure in commit --> poisoned (final)
 /// ```
 ///
+/// The first record that does not fit the current segment waits for the next one's preparation,
+/// which is done long before unless the disk is slower than the intake.
+///
 /// - Isolation: one thread at a time; the engine's.
 package final class JournalWriter: Journal {
     private let disk: any Disk

@@ -24,46 +24,14 @@ struct JSONLogHandler: LogHandler {
     }
 
     func log(event: LogEvent) {
-        var line = "{\"ts\":"
-        JSONText.append(Timestamp.rfc3339(SystemClock().wallTime()), to: &line)
-        line += ",\"level\":"
-        JSONText.append(event.level.rawValue, to: &line)
-        line += ",\"logger\":"
-        JSONText.append(label, to: &line)
-        line += ",\"msg\":"
-        JSONText.append(event.message.description, to: &line)
+        let time = Timestamp.rfc3339(SystemClock().wallTime())
+        var fields = [
+            ("ts", time), ("level", event.level.rawValue), ("logger", label),
+            ("msg", event.message.description),
+        ]
         let all = metadata.merging(event.metadata ?? [:]) { $1 }
-        for (key, value) in all.sorted(by: { $0.key < $1.key }) {
-            line += ","
-            JSONText.append(key, to: &line)
-            line += ":"
-            JSONText.append(value.description, to: &line)
-        }
-        line += "}\n"
-        StandardStream.error.write(line)
-    }
-}
-
-/// JSON string literals.
-enum JSONText {
-    /// Appends `text` as a JSON string (RFC 8259 §7).
-    static func append(_ text: String, to line: inout String) {
-        line += "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": line += "\\\""
-            case "\\": line += "\\\\"
-            case "\n": line += "\\n"
-            case "\r": line += "\\r"
-            case "\t": line += "\\t"
-            default:
-                if scalar.value < 0x20 {
-                    line += "\\u" + hexText(UInt64(scalar.value)).suffix(4)
-                } else {
-                    line.unicodeScalars.append(scalar)
-                }
-            }
-        }
-        line += "\""
+        fields += all.sorted { $0.key < $1.key }.map { ($0.key, $0.value.description) }
+        let members = fields.map { "\(JSONText.quoted($0.0)):\(JSONText.quoted($0.1))" }
+        StandardStream.error.write("{\(members.joined(separator: ","))}\n")
     }
 }

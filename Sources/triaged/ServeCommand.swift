@@ -1,13 +1,44 @@
-import ArgumentParser
+// `triaged serve`: starts the service and keeps it until it is told to stop. Refusing to start is one
+// clear line on standard error and a non-zero exit.
 
+internal import ArgumentParser
+internal import TriageIO
+
+/// Serves.
 struct ServeCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "serve");
+    static let configuration = CommandConfiguration(
+        commandName: "serve",
+        abstract: "Serve until SIGTERM or SIGINT; then drain and exit.",
+        discussion: """
+            The first line on standard output, once it serves, is `listening HOST:PORT`. Logs are JSON \
+            lines on standard error. SIGHUP reads the policy and the certificates again. Every option \
+            can also come from the environment (TRIAGED_DATA, TRIAGED_CLIENT_CA, ...) or from the \
+            --config file; a flag wins over the environment, the environment over the file.
+
+            Exit codes: 0 drained; 70 the journal failed while serving; 71 a port or thread could not \
+            be had; 74 the data directory cannot be used; 78 the configuration is wrong.
+            """)
+
     @OptionGroup var flags: SettingFlags
+
+    mutating func run() throws {
+        do {
+            let configuration = try ServeConfiguration(
+                try flags.resolve(environment: Environment.value))
+            let code = try Daemon.run(configuration)
+            if code != 0 { throw ExitCode(code) }
+        } catch let error as ConfigurationError {
+            StandardStream.error.write("triaged: \(error)\n")
+            throw ExitCode(78)
+        } catch let error as StartError {
+            StandardStream.error.write("triaged: \(error)\n")
+            throw ExitCode(error.exitCode)
+        }
+    }
 }
-struct CheckConfigCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "check-config");
-    @OptionGroup var flags: SettingFlags
-}
-struct InspectCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "inspect")
+
+/// Why the daemon could not start, other than by its configuration.
+struct StartError: Error, CustomStringConvertible {
+    var description: String
+    var exitCode: Int32
 }

@@ -2,9 +2,10 @@
 // to, and loses power.
 //
 // Fault model. We survive:
-//   - a power cut before any call: every 512-byte sector written since the file's last sync holds its old
-//     or its new bytes, each by chance; of the directory's changes since its last sync some first ones
-//     happened; a file whose size changed and was not synced has the old or the new size;
+//   - a power cut before any call: every 512-byte sector written since the file's last sync holds
+//     its old or its new bytes, each by chance; of the directory's changes since its last sync some
+//     first ones happened; a file whose size changed and was not synced has the old or the new
+//     size;
 //   - a call that fails once with any error, having done nothing, and a failed sync after which the
 //     unsynced sectors hold old or new bytes by chance (the cache forgot them);
 //   - no space.

@@ -1,0 +1,60 @@
+// Writes snapshots on a thread of their own, from a copy of the state that costs the engine a few
+// retains, and prunes what a new one makes superfluous.
+
+internal import TriageBase
+internal import TriageCodec
+internal import TriageDomain
+internal import TriageIO
+internal import TriageJournal
+
+/// Snapshots into a data directory.
+final class BackgroundSnapshots: SnapshotTaker {
+    private let directory: DataDirectory
+    private let clock: any TimeSource
+    private let thread: TaskThread
+
+    init(_ directory: DataDirectory, _ clock: any TimeSource) throws(IOError) {
+        self.directory = directory
+        self.clock = clock
+        thread = try TaskThread(name: "snapshot")
+    }
+
+    func take(
+        _ state: WorldState, at head: JournalHead, time: WallTime,
+        report: @escaping @Sendable (SnapshotResult) -> Void
+    ) {
+        thread.submit { [directory, clock] in
+            do throws(JournalError) {
+                let receipt = try Self.write(state, head, time, directory, clock)
+                _ = try directory.pruneSnapshots()
+                report(.taken(receipt))
+            } catch {
+                report(.failed(error))
+            }
+        }
+    }
+
+    /// Ends the thread, once what was begun is written.
+    func stop() { thread.stop() }
+
+    private static func write(
+        _ state: WorldState, _ head: JournalHead, _ time: WallTime, _ directory: DataDirectory,
+        _ clock: any TimeSource
+    ) throws(JournalError) -> SnapshotReceipt {
+        let started = clock.monotonicTime()
+        let writer = try directory.makeSnapshot(at: head, time: time)
+        do {
+            try SnapshotCodec.encode(state) { (section, record) throws(JournalError) in
+                try writer.append(section: section, record)
+            }
+            let info = try writer.finish()
+            let nanoseconds = clock.monotonicTime().nanoseconds(since: started)
+            return SnapshotReceipt(
+                sequence: info.head.sequence, recordCount: info.records, bytes: info.bytes,
+                durationMilliseconds: Int64(nanoseconds / 1_000_000), time: info.time)
+        } catch {
+            writer.abandon()
+            throw error
+        }
+    }
+}

@@ -1,0 +1,103 @@
+// From a data directory to an engine that can be started: lock, recovery, journal, and the report of
+// what was found and repaired.
+
+package import TriageBase
+internal import TriageCodec
+internal import TriageDomain
+package import TriageIO
+package import TriageJournal
+
+extension Engine {
+    /// Opens a data directory and recovers its state.
+    ///
+    /// - Parameters:
+    ///   - path: The data directory; made if absent.
+    ///   - disk: The file system.
+    ///   - storage: Sizes and pacing of files.
+    ///   - configuration: The engine's settings.
+    ///   - clock: Both times.
+    ///   - journalFailed: Called once, on the engine's thread, when the journal has failed: health turns
+    ///     NOT_SERVING.
+    /// - Returns: The engine, to be started.
+    /// - Throws: `.storage` when the directory is locked, unreadable or not ours; nothing was changed
+    ///   then, or only temporary files removed.
+    package static func open(
+        _ path: String, disk: any Disk = RealDisk(), storage: StorageOptions = StorageOptions(),
+        configuration: EngineConfiguration = EngineConfiguration(),
+        clock: any TimeSource = SystemClock(),
+        journalFailed: @escaping @Sendable (JournalError) -> Void = { _ in }
+    ) throws(EngineError) -> Engine {
+        let started = clock.monotonicTime()
+        let directory: DataDirectory
+        let report: RecoveryReport
+        let writer: JournalWriter
+        var target = RecoveredWorld()
+        let world: World
+        do {
+            directory = try DataDirectory(opening: path, disk: disk, options: storage)
+            report = try directory.recover(into: &target)
+            writer = try directory.makeJournal(after: report, time: clock.wallTime())
+        } catch {
+            throw .storage(error)
+        }
+        do { world = try target.takeWorld() } catch {
+            throw .storage(.rejected(file: path, offset: 0, what: error.what))
+        }
+        let summary = RecoverySummary(
+            milliseconds: Int64(clock.monotonicTime().nanoseconds(since: started) / 1_000_000),
+            recordsReplayed: report.recordsReplayed, report: describeRepairs(report))
+        // Time never runs backwards, whatever happened to the clock while the server was down.
+        let now = max(clock.wallTime(), world.snapshotState.counters.time)
+        var status = EngineStatus(startTime: now, counts: world.counts, recovery: summary)
+        status.snapshot = report.snapshot.map {
+            SnapshotReceipt(
+                sequence: $0.head.sequence, recordCount: $0.records, bytes: $0.bytes,
+                durationMilliseconds: 0, time: $0.time)
+        }
+        let inbox = Monitor(Inbox())
+        let snapshots: BackgroundSnapshots
+        do throws(IOError) { snapshots = try BackgroundSnapshots(directory, clock) } catch {
+            throw .thread(error)
+        }
+        let parts = EngineParts(
+            journal: writer, clock: clock, snapshots: snapshots,
+            reload: { RecoveredWorld.read(directory, upTo: writer.durableHead.sequence) },
+            journalFailed: journalFailed,
+            housekeep: { writer.writeMark(time: $0) },
+            wake: { result in inbox.change { $0.snapshot = result } })
+        let core = EngineCore(
+            world: world, parts: parts, configuration: configuration, status: status, now: now)
+        let resources = EngineResources(writer: writer, snapshots: snapshots)
+        return try Engine(
+            core: core, inbox: inbox, configuration: configuration, closing: resources.close)
+    }
+
+    /// What an operator has to know of a recovery; empty when there was nothing to repair.
+    private static func describeRepairs(_ report: RecoveryReport) -> String {
+        var lines = report.rejectedSnapshots.map { "passed over \($0.file): \($0.error)" }
+        if let torn = report.tornTail {
+            lines.append(
+                "cut an unfinished write of \(torn.bytes) bytes off \(torn.file) at byte \(torn.offset)"
+            )
+        }
+        return lines.joined(separator: "; ")
+    }
+}
+
+/// What is closed when the engine has stopped.
+///
+/// `@unchecked Sendable`: the journal is the engine thread's, which is where this is called.
+private final class EngineResources: @unchecked Sendable {
+    private let writer: JournalWriter
+    private let snapshots: BackgroundSnapshots
+
+    init(writer: JournalWriter, snapshots: BackgroundSnapshots) {
+        self.writer = writer
+        self.snapshots = snapshots
+    }
+
+    @Sendable func close() {
+        writer.close()
+        snapshots.stop()
+    }
+}

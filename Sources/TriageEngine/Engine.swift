@@ -1,0 +1,158 @@
+// The engine as the rest of the process sees it: opened on a data directory, started, asked from any
+// thread, stopped. Owns the writer thread and its inbox; what happens in a turn is EngineCore's.
+
+internal import TriageBase
+package import TriageIO
+package import TriageJournal
+
+/// Why the engine could not be opened or started.
+package enum EngineError: Error, Sendable {
+    /// The data directory cannot be used.
+    case storage(JournalError)
+    /// The system gave no thread.
+    case thread(IOError)
+}
+
+/// The single writer of all state, with its thread.
+///
+/// ```
+///   open --> connect(reactor:sink:) ... start --> submit ... --> stop
+/// ```
+package final class Engine: Sendable {
+    struct Inbox: Sendable {
+        var batches: [RequestBatch] = []
+        var journalBytes = 0
+        var sinks: [(reactor: Int, sink: any CompletionSink)] = []
+        var snapshot: SnapshotResult?
+        var stopping = false
+        var stopped = false
+
+        /// True when the engine has something to take.
+        var isReady: Bool { !batches.isEmpty || !sinks.isEmpty || snapshot != nil || stopping }
+    }
+
+    let inbox: Monitor<Inbox>
+    private let published: Monitor<EngineStatus>
+    private let core: EngineCore
+    private let inboxBytesMax: Int
+    private let closing: @Sendable () -> Void
+    private let thread: TaskThread
+
+    /// Wraps a recovered core.
+    init(
+        core: EngineCore, inbox: Monitor<Inbox>, configuration: EngineConfiguration,
+        closing: @escaping @Sendable () -> Void
+    ) throws(EngineError) {
+        do throws(IOError) { thread = try TaskThread(name: "engine") } catch {
+            throw .thread(error)
+        }
+        self.core = core
+        self.inbox = inbox
+        self.closing = closing
+        inboxBytesMax = configuration.inboxBytesMax
+        published = Monitor(core.currentStatus())
+    }
+
+    // MARK: Use
+
+    /// Names where a reactor's completions go: before the reactor's first request.
+    package func connect(reactor: Int, sink: any CompletionSink) {
+        inbox.change { $0.sinks.append((reactor, sink)) }
+    }
+
+    /// Hands over what a reactor gathered in one loop turn: one lock, at most one wake-up.
+    ///
+    /// - Parameters:
+    ///   - requests: In the order in which they came.
+    ///   - reactor: Whose.
+    ///   - journalBytes: Sum of ``EngineOperation/journalBytes``.
+    /// - Returns: False when too much waits for the disk already, or the engine has stopped: nothing
+    ///   was taken. A batch that adds nothing to the journal is always taken while it runs.
+    package func submit(_ requests: [EngineRequest], reactor: Int, journalBytes: Int) -> Bool {
+        inbox.change { inbox in
+            if inbox.stopped { return false }
+            if journalBytes > 0, inbox.journalBytes + journalBytes > inboxBytesMax { return false }
+            inbox.journalBytes += journalBytes
+            inbox.batches.append(RequestBatch(reactor: reactor, requests: requests))
+            return true
+        }
+    }
+
+    /// How the engine is, as of its last idle moment or a tenth of a second ago.
+    package var status: EngineStatus { published.change { $0 } }
+
+    // MARK: Thread
+
+    /// Starts to serve.
+    package func start() {
+        thread.submit { [self] in run() }
+    }
+
+    /// Finishes what was submitted, commits, takes a last snapshot if configured, and ends the thread.
+    ///
+    /// - Precondition: ``start()`` was called, and this only once.
+    /// - Durability: everything acknowledged is on disk when this returns
+    package func stop() {
+        inbox.change { $0.stopping = true }
+        thread.stop()
+    }
+
+    private func run() {
+        var publishedAt = MonotonicTime(nanoseconds: 0)
+        while true {
+            var taken = take()
+            let stopping = taken.stopping
+            for (reactor, sink) in taken.sinks { core.connect(reactor: reactor, sink: sink) }
+            core.turn(taken.batches, snapshot: taken.snapshot)
+            taken.batches = []
+            if stopping { break }
+            let idle = !inbox.change { $0.isReady }
+            if idle || core.monotonic.nanoseconds(since: publishedAt) > 100_000_000 {
+                publishedAt = core.monotonic
+                let status = core.currentStatus()
+                published.change { $0 = status }
+            }
+        }
+        finish()
+    }
+
+    /// Takes everything that waits; sleeps until there is something or a deadline passes.
+    private func take() -> Inbox {
+        let swap = { (inbox: inout Inbox) -> Inbox? in
+            guard inbox.isReady else { return nil }
+            let taken = inbox
+            inbox = Inbox()
+            inbox.stopping = taken.stopping
+            return taken
+        }
+        if core.hasWork { return inbox.change(swap) ?? Inbox() }
+        if let deadline = core.nextDeadline {
+            return inbox.wait(before: deadline, until: swap) ?? Inbox()
+        }
+        return inbox.wait(until: swap)
+    }
+
+    private func finish() {
+        let rest = inbox.change { inbox in
+            inbox.stopped = true
+            defer { inbox.batches = [] }
+            return inbox.batches
+        }
+        core.turn(rest)
+        core.stop()
+        while core.snapshots.isRunning {
+            let result = inbox.wait { inbox in
+                defer { inbox.snapshot = nil }
+                return inbox.snapshot
+            }
+            core.snapshotEnded(result)
+        }
+        if core.takeLastSnapshot() {
+            core.snapshotEnded(inbox.wait { $0.snapshot })
+        }
+        core.deliverLast()
+        let status = core.currentStatus()
+        published.change { $0 = status }
+        closing()
+    }
+}

@@ -1,0 +1,34 @@
+// What an operator or a test may set about the engine. Defaults are the server's.
+
+internal import TriageBase
+
+/// Settings of the engine.
+package struct EngineConfiguration: Sendable {
+    /// Records since the last snapshot after which the next one is taken; 0: never for that reason.
+    package var snapshotRecords: UInt64 = 2_000_000
+    /// Milliseconds since the last snapshot after which the next one is taken, if anything was
+    /// journaled since; 0: never for that reason.
+    package var snapshotMilliseconds: Int64 = 3_600_000
+    /// Whether ``Engine/stop()`` takes a snapshot, so that the next start has nothing to replay.
+    package var snapshotAtStop = true
+    /// Journal bytes after which a turn commits although more requests wait: bounds latency.
+    package var turnBytesMax = 4 << 20
+    /// Journal bytes that may wait in the inbox; above it writes are refused.
+    package var inboxBytesMax = Limits.journalBufferBytesMax
+    /// Changes that are kept for watches that resume or lag.
+    package var ringCount = Limits.boardRingCount
+    /// Changes in one part of a watch.
+    package var watchPartMax = 256
+    /// Parts that a watch may have on their way before its reactor gives credit again.
+    package var watchCredits = 8
+    /// Milliseconds between two writings of the journal's mark.
+    package var markMilliseconds: Int64 = 5_000
+    /// Unpredictable bits, for identifiers.
+    package var random: @Sendable () -> UInt64 = {
+        var generator = SystemRandomNumberGenerator()
+        return generator.next()
+    }
+
+    /// The server's settings.
+    package init() {}
+}

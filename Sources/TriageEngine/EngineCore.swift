@@ -1,0 +1,473 @@
+// The single writer: decides, journals, applies, commits once for all that has gathered, and only
+// then lets replies go. Runs on one thread, but owns none, so that a test can drive its turns.
+
+package import TriageBase
+internal import TriageCodec
+package import TriageDomain
+package import TriageJournal
+
+/// Takes snapshots beside the engine.
+package protocol SnapshotTaker: AnyObject, Sendable {
+    /// Writes the state after `head` and reports when it is durable or has failed; returns at once.
+    func take(
+        _ state: WorldState, at head: JournalHead, time: WallTime,
+        report: @escaping @Sendable (SnapshotResult) -> Void)
+}
+
+/// What came of a snapshot.
+package enum SnapshotResult: Sendable {
+    case taken(SnapshotReceipt)
+    case failed(JournalError)
+}
+
+/// What the engine needs from outside, so that a test can stand in for all of it.
+package struct EngineParts {
+    /// Where records go.
+    package var journal: any Journal
+    /// Both times.
+    package var clock: any TimeSource
+    /// Writes snapshots; nil: there are none.
+    package var snapshots: (any SnapshotTaker)?
+    /// Reads the durable state back after a failed commit; nil when that is not possible either.
+    package var reload: () -> World?
+    /// Called once, on the engine's thread, when the journal has failed.
+    package var journalFailed: (JournalError) -> Void
+    /// Called every few seconds in which something was committed, with the time.
+    package var housekeep: (WallTime) -> Void
+    /// Called by the snapshot taker's thread when a result waits.
+    package var wake: @Sendable (SnapshotResult) -> Void
+
+    /// Groups the parts.
+    package init(
+        journal: any Journal, clock: any TimeSource, snapshots: (any SnapshotTaker)? = nil,
+        reload: @escaping () -> World? = { nil },
+        journalFailed: @escaping (JournalError) -> Void = { _ in },
+        housekeep: @escaping (WallTime) -> Void = { _ in },
+        wake: @escaping @Sendable (SnapshotResult) -> Void = { _ in }
+    ) {
+        self.journal = journal
+        self.clock = clock
+        self.snapshots = snapshots
+        self.reload = reload
+        self.journalFailed = journalFailed
+        self.housekeep = housekeep
+        self.wake = wake
+    }
+}
+
+/// The single writer of the World.
+///
+/// ```
+///   turn: timers -> requests (decide, append, apply) -> waiting claims
+///         -> commit -> watches -> deliver to each reactor -> snapshot when due
+/// ```
+///
+/// - Isolation: one thread at a time. `@unchecked Sendable`: ``Engine`` hands it to its thread before
+///   that starts and touches it again only after joining it.
+package final class EngineCore: @unchecked Sendable {
+    var world: World
+    var parts: EngineParts
+    let configuration: EngineConfiguration
+    /// Never goes back, so that replay sees the times that were decided with.
+    private(set) var now: WallTime
+    /// Read once a turn.
+    private(set) var monotonic: MonotonicTime
+
+    /// Why the journal takes no more writes; nil while it does.
+    private(set) var failure: JournalError?
+    /// False when the durable state could not be read back after the failure.
+    private var readable = true
+    private let codec = EventCodec()
+    private var events: [Event] = []
+    private var payload: [UInt8] = []
+
+    private var sinks: [(any CompletionSink)?] = []
+    private var held: [[Completion]] = []
+
+    var claims = ClaimQueue()
+    var watches: WatchTable
+    private(set) var status: EngineStatus
+    var snapshots = SnapshotSchedule()
+    private var markedAt: MonotonicTime
+    /// More to do at once, although no request waits.
+    private(set) var hasWork = false
+
+    /// Takes over a recovered state.
+    package init(
+        world: consuming World, parts: EngineParts, configuration: EngineConfiguration,
+        status: EngineStatus, now: WallTime
+    ) {
+        self.world = world
+        self.parts = parts
+        self.configuration = configuration
+        self.now = now
+        self.status = status
+        monotonic = parts.clock.monotonicTime()
+        markedAt = monotonic
+        let sequence = parts.journal.durableHead.sequence
+        watches = WatchTable(configuration, floor: sequence)
+        snapshots.begin(
+            sequence: status.snapshot?.sequence ?? 0, recovered: sequence, now: monotonic)
+        self.status.durableSequence = sequence
+    }
+
+    // MARK: Turn
+
+    /// Names where a reactor's completions go.
+    package func connect(reactor: Int, sink: any CompletionSink) {
+        while sinks.count <= reactor {
+            sinks.append(nil)
+            held.append([])
+        }
+        sinks[reactor] = sink
+    }
+
+    /// Does everything that is due, and delivers what came of it.
+    ///
+    /// - Durability: what it delivered is on disk
+    func turn(_ batches: consuming [RequestBatch], snapshot: SnapshotResult? = nil) {
+        monotonic = parts.clock.monotonicTime()
+        now = max(now, parts.clock.wallTime())
+        hasWork = false
+        status.counters.turns += 1
+        if let snapshot { snapshotEnded(snapshot) }
+        fireTimers()
+        for batch in batches {
+            for request in batch.requests { handle(request, batch.reactor) }
+        }
+        offerToWaiting()
+        commit()
+        publish()
+        snapshotIfDue()
+    }
+
+    /// When the engine must act although nobody asks; nil when nothing is planned.
+    var nextDeadline: MonotonicTime? {
+        var next = claims.nextDeadline
+        if failure == nil, let timer = world.nextTimer {
+            let milliseconds = UInt64(max(0, timer.milliseconds - now.milliseconds))
+            // Saturates: a timer in the year 9999 is not within the reach of UInt64 nanoseconds.
+            let due = monotonic.advanced(
+                byNanoseconds: milliseconds > 1 << 40 ? 1 << 60 : milliseconds * 1_000_000)
+            next = min(next ?? due, due)
+        }
+        if let due = snapshots.due(configuration, durable: status.durableSequence) {
+            next = min(next ?? due, due)
+        }
+        return next
+    }
+
+    private func handle(_ request: EngineRequest, _ reactor: Int) {
+        status.counters.requests += 1
+        if let reply = answer(request, reactor) { hold(request, reply, reactor) }
+        // A turn that has gathered much commits before it goes on, so that its first call does not
+        // wait for its last one.
+        if parts.journal.pendingBytes >= configuration.turnBytesMax {
+            commit()
+            publish()
+        }
+    }
+
+    /// The answer to a request; nil when it comes later, or when there is none.
+    private func answer(_ request: EngineRequest, _ reactor: Int) -> EngineReply? {
+        if failure != nil, request.operation.isWrite || (!readable && request.operation.showsState)
+        {
+            return .failed(.journalFailed)
+        }
+        switch request.operation {
+        case .write(let command, let key):
+            return write(command, key, request.principal)
+        case .claim(let eligibility, let key, let wait):
+            return claim(request, eligibility, key, wait, reactor)
+        case .readCase(let number, let purpose, let cleared):
+            return readCase(number, purpose, cleared, request.principal)
+        case .listCases(let after, let limit, let filter):
+            return .board(
+                world.board(after: after, limit: limit, filter: filter),
+                openCount: world.counts.openCases, revision: revision)
+        case .readDisclosure(let id, let requester, let purpose):
+            return readDisclosure(id, requester, purpose, request.principal)
+        case .listDisclosures(let after, let limit, let states, let requester):
+            return .disclosures(
+                world.disclosures(
+                    after: after, limit: limit, states: states, requester: requester))
+        case .watchDisclosure(let id, nil):
+            // What an insider sees of a request is on record, watched or read.
+            let read = SensitiveRead(target: .disclosure(id), purpose: "watch")
+            if let refusal = record(read, request.principal) { return refusal }
+            return watches.open(request, reactor, world, revision: revision)
+        case .watchBoard, .watchAssignments, .watchDisclosure:
+            return watches.open(request, reactor, world, revision: revision)
+        case .credit(let count):
+            watches.credit(request.call, count)
+            return nil
+        case .cancel:
+            claims.remove(request.call)
+            watches.close(request.call)
+            return nil
+        case .status:
+            return .status(currentStatus())
+        case .snapshot:
+            return snapshots.ask(request, reactor)
+        }
+    }
+
+    /// The newest revision that the World shows.
+    var revision: UInt64 { parts.journal.nextSequence - 1 }
+
+    /// Keeps a reply back until what it shows is durable.
+    func hold(_ asked: some Asked, _ reply: EngineReply, _ reactor: Int) {
+        guard reactor < held.count else { return }
+        held[reactor].append(
+            Completion(
+                call: asked.call, echo: asked.echo, principal: asked.principal, reply: reply))
+    }
+
+    // MARK: Writes
+
+    /// Carries out a command.
+    func write(_ command: Command, _ key: WriteKey, _ principal: Principal) -> EngineReply {
+        switch decide(command, key, principal) {
+        case .success(let decision):
+            let outcome = world.outcome(of: decision)
+            if case .receipt(let receipt) = outcome { return .receipt(receipt) }
+            return .outcome(outcome)
+        case .failure(let reply):
+            return reply.reply
+        }
+    }
+
+    /// A refusal, as an error.
+    struct Refusal: Error {
+        let reply: EngineReply
+    }
+
+    /// Decides a command, journals and applies what follows from it.
+    ///
+    /// - Durability: buffered
+    func decide(
+        _ command: Command, _ key: WriteKey, _ principal: Principal
+    ) -> Result<Decision, Refusal> {
+        guard failure == nil else { return .failure(Refusal(reply: .failed(.journalFailed))) }
+        events.removeAll(keepingCapacity: true)
+        var context = CommandContext(
+            principal: principal, now: now, requestID: key.requestID, fingerprint: key.fingerprint,
+            random: 0)
+        if case .submitDisclosureRequest = command { context.random = configuration.random() }
+        let decision: Decision
+        do {
+            decision = try world.decide(command, context, into: &events)
+        } catch {
+            return .failure(Refusal(reply: .refused(error)))
+        }
+        if events.isEmpty { return .success(decision) }
+        let header = EventHeader(
+            sequence: parts.journal.nextSequence, time: now, principal: principal,
+            requestID: key.requestID, fingerprint: key.fingerprint)
+        if let failed = append(header) { return .failure(Refusal(reply: .failed(failed))) }
+        world.apply(events, header)
+        changed(header.sequence)
+        return .success(decision)
+    }
+
+    private func append(_ header: EventHeader) -> EngineFailure? {
+        payload.removeAll(keepingCapacity: true)
+        codec.encode(header, events, into: &payload)
+        do {
+            let sequence = try parts.journal.append(payload.span, time: header.time)
+            invariant(sequence == header.sequence, "the journal gives the next sequence")
+            status.counters.records += 1
+            return nil
+        } catch {
+            switch error {
+            case .bufferFull: return .overloaded
+            case .noSpace: return .storageFull
+            case .recordTooLarge: return .tooLarge
+            case .poisoned, .io, .dataLoss, .gap, .foreignFile, .foreignCluster, .newerVersion,
+                .locked, .rejected:
+                fail(error)
+                return .journalFailed
+            }
+        }
+    }
+
+    /// Notes what a record changed, for watches and waiting claims.
+    private func changed(_ sequence: UInt64) {
+        if events.count == 1, case .reportReceived(let number, _, _, _, _, _) = events[0] {
+            watches.board.append(revision: sequence, number: number.value)
+            claims.queued(number)
+            return
+        }
+        let touched = world.touched(by: events)
+        for number in touched.cases {
+            watches.board.append(revision: sequence, number: number.value)
+            claims.queued(number)
+        }
+        for number in touched.assignments {
+            watches.assignments.append(revision: sequence, number: number.value)
+        }
+        for id in touched.disclosures { watches.disclosureChanged(id) }
+    }
+
+    /// Lets everything happen whose time has come; bounded, so that requests are not starved.
+    private func fireTimers() {
+        guard failure == nil else { return }
+        var records = 0
+        while let timer = world.nextTimer, timer <= now {
+            guard records < 16 else {
+                hasWork = true
+                return
+            }
+            let appended = status.counters.records
+            _ = decide(.fireTimers, WriteKey(requestID: .none, fingerprint: .zero), .system)
+            // No room in the journal: they fire when there is, at the next turn that has a reason.
+            guard status.counters.records > appended else { return }
+            records += 1
+        }
+    }
+
+    // MARK: Commit and delivery
+
+    /// Makes everything that was appended durable.
+    private func commit() {
+        guard failure == nil, parts.journal.pendingBytes > 0 else { return }
+        let records = parts.journal.nextSequence - 1 - status.durableSequence
+        let started = parts.clock.monotonicTime()
+        do {
+            try parts.journal.commit()
+        } catch {
+            fail(error)
+            return
+        }
+        let ended = parts.clock.monotonicTime()
+        status.durableSequence = parts.journal.durableHead.sequence
+        status.counters.commits += 1
+        status.counters.commitNanoseconds.record(ended.nanoseconds(since: started))
+        status.counters.commitRecords.record(records)
+        if ended.nanoseconds(since: markedAt) >= UInt64(configuration.markMilliseconds) * 1_000_000
+        {
+            markedAt = ended
+            parts.housekeep(now)
+        }
+    }
+
+    /// The journal has failed, for good: nothing of this turn is acknowledged, reads included,
+    /// because they may have seen what is not durable; then the durable state is read back.
+    private func fail(_ error: JournalError) {
+        guard failure == nil else { return }
+        failure = error
+        status.state = .journalFailed
+        for reactor in held.indices {
+            for index in held[reactor].indices {
+                held[reactor][index].reply = .failed(.journalFailed)
+            }
+        }
+        for waiting in claims.removeAll() {
+            hold(waiting, .failed(.journalFailed), waiting.reactor)
+        }
+        for (request, reactor) in snapshots.fail() {
+            hold(request, .failed(.journalFailed), reactor)
+        }
+        for watch in watches.removeAll() {
+            hold(watch, .failed(.journalFailed), watch.reactor)
+        }
+        parts.journalFailed(error)
+        deliver()
+        if let durable = parts.reload() {
+            world = durable
+        } else {
+            world = World()
+            readable = false
+        }
+        watches.restart(after: status.durableSequence)
+    }
+
+    /// Delivers what the reactors wait for: replies, and parts of watches.
+    private func publish() {
+        if readable {
+            hasWork =
+                watches.advance(world, durable: status.durableSequence) { watch, reply in
+                    hold(watch, reply, watch.reactor)
+                } || hasWork
+        }
+        deliver()
+    }
+
+    private func deliver() {
+        for reactor in held.indices where !held[reactor].isEmpty {
+            let completions = held[reactor]
+            held[reactor] = []
+            held[reactor].reserveCapacity(completions.count)
+            sinks[reactor]?.deliver(completions)
+        }
+    }
+
+    /// The status as it is now.
+    func currentStatus() -> EngineStatus {
+        status.counts = world.counts
+        status.watchCount = watches.count
+        status.waitingClaimCount = claims.count
+        return status
+    }
+
+    /// Hands over the World; the engine must not be used afterwards.
+    func takeWorld() -> World {
+        var taken = World()
+        swap(&taken, &world)
+        return taken
+    }
+
+    // MARK: Stop
+
+    /// Ends what waits and makes everything durable.
+    func stop() {
+        status.state = failure == nil ? .stopping : .journalFailed
+        for waiting in claims.removeAll() {
+            hold(waiting, .failed(.stopping), waiting.reactor)
+        }
+        for watch in watches.removeAll() {
+            hold(watch, .failed(.stopping), watch.reactor)
+        }
+        commit()
+        publish()
+    }
+
+    /// Begins the snapshot that lets the next start replay nothing, if configured and worth it.
+    func takeLastSnapshot() -> Bool {
+        guard configuration.snapshotAtStop, failure == nil, let taker = parts.snapshots,
+            snapshots.beginsLast(durable: status.durableSequence)
+        else { return false }
+        taker.take(
+            world.snapshotState, at: parts.journal.durableHead, time: now, report: parts.wake)
+        return true
+    }
+
+    /// Delivers what the end of the last snapshot still brought.
+    func deliverLast() { deliver() }
+
+    /// Counts a snapshot that failed, or remembers one that was taken.
+    func snapshotEnded(_ result: SnapshotResult) {
+        let calls = snapshots.ended()
+        switch result {
+        case .taken(let receipt):
+            status.snapshot = receipt
+            for (request, reactor) in calls {
+                hold(request, .snapshot(receipt), reactor)
+            }
+        case .failed:
+            status.counters.snapshotFailures += 1
+            for (request, reactor) in calls {
+                hold(request, .failed(.snapshotFailed), reactor)
+            }
+        }
+    }
+
+    /// Begins a snapshot when one is due or was asked for: everything applied is durable here.
+    private func snapshotIfDue() {
+        guard failure == nil, let taker = parts.snapshots,
+            snapshots.begins(configuration, durable: status.durableSequence, now: monotonic)
+        else { return }
+        taker.take(
+            world.snapshotState, at: parts.journal.durableHead, time: now, report: parts.wake)
+    }
+}

@@ -1,0 +1,156 @@
+// What the engine answers: values that may cross to the reactor that asked, released only once
+// everything that they show is durable. Knows nothing of messages or statuses.
+
+package import TriageBase
+package import TriageDomain
+
+/// One answer, or one part of a watch, on its way to a reactor.
+package struct Completion: Sendable {
+    /// The call, as the request named it.
+    package var call: UInt64
+    /// The request's echo.
+    package var echo: UInt64
+    /// Who asked: what is shown may depend on it.
+    package var principal: Principal
+    /// The answer.
+    package var reply: EngineReply
+
+    /// Groups the parts of an answer.
+    package init(call: UInt64, echo: UInt64, principal: Principal, reply: EngineReply) {
+        self.call = call
+        self.echo = echo
+        self.principal = principal
+        self.reply = reply
+    }
+}
+
+/// What the engine answers.
+///
+/// Large payloads are indirect, so that the common answer, a receipt, stays small.
+package enum EngineReply: Sendable {
+    /// A report was accepted.
+    case receipt(ReportReceipt)
+    /// Any other command was carried out.
+    indirect case outcome(Outcome)
+    /// A case that was read.
+    indirect case caseView(CaseView)
+    /// A page of the board.
+    indirect case board(BoardPage, openCount: Int, revision: UInt64)
+    /// A disclosure request that was read.
+    indirect case disclosure(DisclosureView)
+    /// A page of disclosure requests.
+    indirect case disclosures(DisclosurePage)
+    /// How the service is.
+    indirect case status(EngineStatus)
+    /// A snapshot is durable.
+    indirect case snapshot(SnapshotReceipt)
+
+    /// A part of a board watch.
+    indirect case boardChanges(BoardChanges)
+    /// A part of an assignment watch.
+    indirect case assignmentChanges(AssignmentChanges)
+    /// A part of a disclosure watch; the last one when `ended`.
+    indirect case disclosureChange(DisclosureView, ended: Bool)
+
+    /// The rules refused.
+    indirect case refused(DomainError)
+    /// The engine could not.
+    case failed(EngineFailure)
+
+    /// True for a part of a watch, after which more may follow.
+    package var isWatchPart: Bool {
+        switch self {
+        case .boardChanges, .assignmentChanges: true
+        case .disclosureChange(_, let ended): !ended
+        case .receipt, .outcome, .caseView, .board, .disclosure, .disclosures, .status, .snapshot,
+            .refused, .failed:
+            false
+        }
+    }
+}
+
+/// Why the engine could not answer, the rules apart.
+package enum EngineFailure: Error, Equatable, Sendable {
+    /// A write or sync failed: no more writes until a restart. Nothing of the call is certain.
+    case journalFailed
+    /// More waits for the disk than may; try again.
+    case overloaded
+    /// No room on the disk for the next segment; works again when there is room.
+    case storageFull
+    /// The command's record would be too long.
+    case tooLarge
+    /// The engine drains or has stopped.
+    case stopping
+    /// The case is behind the child-safety wall.
+    case clearanceRequired
+    /// The revision to resume from is no longer kept, or was never given out.
+    case revisionCompacted(oldest: UInt64)
+    /// The watch did not take its changes in time; it may resume from `revision`.
+    case watchTooSlow(revision: UInt64)
+    /// The snapshot could not be written; the state is not affected.
+    case snapshotFailed
+}
+
+/// A part of a board watch.
+package struct BoardChanges: Sendable {
+    /// One change.
+    package enum Change: Sendable {
+        /// A case is new or has changed.
+        case changed(CaseView)
+        /// A case has left the board, or the filter.
+        case removed(CaseNumber)
+    }
+
+    /// In the order in which they are to be sent.
+    package var changes: [Change]
+    /// What the caller knew before this part; 0 while the initial state is being sent.
+    package var previousRevision: UInt64
+    /// What the caller knows once all of ``changes`` have reached it.
+    package var revision: UInt64
+    /// Open cases at ``revision`` when the part ends with a bookmark, else nil.
+    package var bookmark: Int?
+}
+
+/// A part of an assignment watch.
+package struct AssignmentChanges: Sendable {
+    /// The assignments as they are now.
+    package var assignments: [AssignmentView]
+    /// What the caller knew before this part; 0 while the initial state is being sent.
+    package var previousRevision: UInt64
+    /// What the caller knows after this part.
+    package var revision: UInt64
+    /// True when the part ends with a bookmark.
+    package var bookmark: Bool
+}
+
+/// What a snapshot holds.
+package struct SnapshotReceipt: Sendable {
+    /// The journal sequence that it stands for.
+    package var sequence: UInt64
+    /// Records in it.
+    package var recordCount: UInt64
+    /// Its size.
+    package var bytes: Int
+    /// From its begin to its durability.
+    package var durationMilliseconds: Int64
+    /// When it was taken.
+    package var time: WallTime
+
+    /// Groups the figures of a snapshot.
+    package init(
+        sequence: UInt64, recordCount: UInt64, bytes: Int, durationMilliseconds: Int64,
+        time: WallTime
+    ) {
+        self.sequence = sequence
+        self.recordCount = recordCount
+        self.bytes = bytes
+        self.durationMilliseconds = durationMilliseconds
+        self.time = time
+    }
+}
+
+/// Takes the completions of one reactor; called on the engine's thread once a turn.
+package protocol CompletionSink: AnyObject, Sendable {
+    /// Hands over completions, in order; must return at once.
+    func deliver(_ completions: [Completion])
+}

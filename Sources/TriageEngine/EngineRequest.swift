@@ -1,0 +1,110 @@
+// What a reactor asks of the engine: one value per call, handed over in batches. Authorised and
+// validated by whoever made it; the engine checks neither roles nor form.
+
+package import TriageBase
+package import TriageCodec
+package import TriageDomain
+
+/// What an answer is addressed to.
+protocol Asked {
+    var call: UInt64 { get }
+    var echo: UInt64 { get }
+    var principal: Principal { get }
+}
+
+/// One call's request, on its way to the engine.
+package struct EngineRequest: Asked, Sendable {
+    /// The call, as its reactor names it; opaque here.
+    package var call: UInt64
+    /// What the asker needs to make a reply of the answer; comes back as it is.
+    package var echo: UInt64
+    /// The authenticated caller.
+    package var principal: Principal
+    /// What is asked.
+    package var operation: EngineOperation
+
+    /// Groups the parts of a request.
+    package init(call: UInt64, echo: UInt64, principal: Principal, operation: EngineOperation) {
+        self.call = call
+        self.echo = echo
+        self.principal = principal
+        self.operation = operation
+    }
+}
+
+/// What can be asked of the engine.
+package enum EngineOperation: Sendable {
+    /// A command, answered when it is durable.
+    case write(Command, WriteKey)
+    /// A claim that waits up to `waitMilliseconds` for a case; 0 does not wait.
+    case claim(Eligibility, WriteKey, waitMilliseconds: Int64)
+
+    /// A case. With a purpose it is the FULL view, and the read is recorded.
+    case readCase(CaseNumber, purpose: String?, clearedForChildSafety: Bool)
+    /// A page of the board.
+    case listCases(after: PriorityKey?, limit: Int, filter: BoardFilter)
+    /// A disclosure request. `requester` restricts an outsider to its own; a purpose is recorded.
+    case readDisclosure(DisclosureID, requester: Principal?, purpose: String?)
+    /// A page of disclosure requests, newest first.
+    case listDisclosures(
+        after: DisclosureCursor?, limit: Int, states: [DisclosureState], requester: Principal?)
+
+    /// The board, then every change; from a revision when `resume` is not 0.
+    case watchBoard(resume: UInt64, filter: BoardFilter)
+    /// The caller's assignments, then every change.
+    case watchAssignments(resume: UInt64)
+    /// A disclosure request, then every change until it ends.
+    case watchDisclosure(DisclosureID, requester: Principal?)
+    /// The watch of this call may send so many more parts.
+    case credit(Int)
+    /// The call is over: forget its watch or waiting claim. No answer.
+    case cancel
+
+    /// How the service is.
+    case status
+    /// A snapshot now, answered when it is durable.
+    case snapshot
+
+    /// True for what the journal must take: refused once it has failed.
+    var isWrite: Bool {
+        switch self {
+        case .write, .claim: true
+        case .readCase(_, let purpose, _): purpose != nil
+        case .readDisclosure(_, _, let purpose): purpose != nil
+        case .watchDisclosure(_, let requester): requester == nil
+        case .snapshot: true
+        case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .credit, .cancel,
+            .status:
+            false
+        }
+    }
+
+    /// True for what cannot be answered without the World.
+    var showsState: Bool {
+        switch self {
+        case .write, .claim, .readCase, .listCases, .readDisclosure, .listDisclosures, .watchBoard,
+            .watchAssignments, .watchDisclosure:
+            true
+        case .credit, .cancel, .status, .snapshot: false
+        }
+    }
+
+    /// About how many bytes it may add to the journal, for back-pressure.
+    package var journalBytes: Int {
+        switch self {
+        case .write(.submitReport(_, let content), _): content.count + 256
+        case .write: 4_096
+        case .claim, .readCase, .readDisclosure, .watchDisclosure: 512
+        case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .credit, .cancel,
+            .status,
+            .snapshot:
+            0
+        }
+    }
+}
+
+/// Everything that one reactor asks in one loop turn.
+struct RequestBatch: Sendable {
+    var reactor: Int
+    var requests: [EngineRequest]
+}

@@ -1,0 +1,96 @@
+// How the engine is, as numbers: for GetStatus, for metrics and for the health answer. Published by
+// the engine's thread, read by any other; holds no personal data.
+
+package import TriageBase
+package import TriageDomain
+
+/// What the engine does.
+package enum EngineState: Sendable {
+    /// It takes writes.
+    case serving
+    /// The journal failed: durable state can be read, nothing can be written.
+    case journalFailed
+    /// It has been told to stop.
+    case stopping
+}
+
+/// How the engine is.
+package struct EngineStatus: Sendable {
+    /// What it does.
+    package var state = EngineState.serving
+    /// When it was opened.
+    package var startTime: WallTime
+    /// The last journal sequence that is on disk.
+    package var durableSequence: UInt64 = 0
+    /// What the World holds.
+    package var counts: WorldCounts
+    /// The newest snapshot; nil when there is none.
+    package var snapshot: SnapshotReceipt?
+    /// What the last recovery found and repaired.
+    package var recovery: RecoverySummary
+    /// Watches that are open.
+    package var watchCount = 0
+    /// Claims that wait for a case.
+    package var waitingClaimCount = 0
+    /// Counters since the start.
+    package var counters = EngineCounters()
+
+    /// The status of an engine that was just opened.
+    package init(startTime: WallTime, counts: WorldCounts, recovery: RecoverySummary) {
+        self.startTime = startTime
+        self.counts = counts
+        self.recovery = recovery
+    }
+}
+
+/// What recovery found.
+package struct RecoverySummary: Sendable {
+    /// How long it took.
+    package var milliseconds: Int64
+    /// Records replayed behind the snapshot.
+    package var recordsReplayed: UInt64
+    /// What was repaired, for an operator; empty when nothing was.
+    package var report: String
+
+    /// Groups the findings.
+    package init(milliseconds: Int64, recordsReplayed: UInt64, report: String) {
+        self.milliseconds = milliseconds
+        self.recordsReplayed = recordsReplayed
+        self.report = report
+    }
+}
+
+/// Counters of the engine since its start.
+package struct EngineCounters: Sendable {
+    /// Turns that had something to do.
+    package var turns: UInt64 = 0
+    /// Requests handled.
+    package var requests: UInt64 = 0
+    /// Records appended.
+    package var records: UInt64 = 0
+    /// Journal commits.
+    package var commits: UInt64 = 0
+    /// Nanoseconds a commit takes.
+    package var commitNanoseconds = Distribution()
+    /// Records a commit makes durable.
+    package var commitRecords = Distribution()
+    /// Snapshots that failed.
+    package var snapshotFailures: UInt64 = 0
+}
+
+/// Counts of a quantity by powers of two, with its sum: what a Prometheus histogram is made from.
+package struct Distribution: Sendable {
+    /// Element n counts values below 2^n and not below 2^(n-1); element 0 counts zeros.
+    package private(set) var buckets = [UInt64](repeating: 0, count: 48)
+    /// Sum of all values.
+    package private(set) var sum: UInt64 = 0
+    /// How many values.
+    package private(set) var count: UInt64 = 0
+
+    /// Counts a value.
+    mutating func record(_ value: UInt64) {
+        buckets[min(64 - value.leadingZeroBitCount, buckets.count - 1)] += 1
+        sum &+= value
+        count += 1
+    }
+}

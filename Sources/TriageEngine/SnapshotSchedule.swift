@@ -1,0 +1,83 @@
+// When a snapshot is taken and who waits for it. Knows nothing of how it is written.
+
+internal import TriageBase
+
+/// One snapshot at a time: by count of records, by time, or because somebody asked.
+struct SnapshotSchedule {
+    private typealias Call = (request: EngineRequest, reactor: Int)
+
+    /// Sequence of the last snapshot begun.
+    private var sequence: UInt64 = 0
+    private var begunAt = MonotonicTime(nanoseconds: 0)
+    private(set) var isRunning = false
+    /// Whose snapshot runs.
+    private var served: [Call] = []
+    /// Who asked since it began: they get the next one.
+    private var asking: [Call] = []
+
+    /// Starts counting.
+    mutating func begin(sequence: UInt64, recovered: UInt64, now: MonotonicTime) {
+        self.sequence = sequence
+        begunAt = now
+    }
+
+    /// Asks for a snapshot; the answer comes when it is durable.
+    mutating func ask(_ request: EngineRequest, _ reactor: Int) -> EngineReply? {
+        asking.append((request, reactor))
+        return nil
+    }
+
+    /// When the next one is due by time.
+    func due(_ configuration: EngineConfiguration, durable: UInt64) -> MonotonicTime? {
+        guard !isRunning, configuration.snapshotMilliseconds > 0, durable > sequence else {
+            return nil
+        }
+        return begunAt.advanced(
+            byNanoseconds: UInt64(configuration.snapshotMilliseconds) * 1_000_000)
+    }
+
+    /// Whether one begins now; if so, it is taken as begun.
+    mutating func begins(
+        _ configuration: EngineConfiguration, durable: UInt64, now: MonotonicTime
+    ) -> Bool {
+        guard !isRunning else { return false }
+        let byCount =
+            configuration.snapshotRecords > 0
+            && durable >= sequence + configuration.snapshotRecords
+        let byTime = due(configuration, durable: durable).map { $0 <= now } ?? false
+        guard byCount || byTime || !asking.isEmpty else { return false }
+        sequence = durable
+        begunAt = now
+        isRunning = true
+        served = asking
+        asking = []
+        return true
+    }
+
+    /// Whether a last one is worth taking: something was journaled since the last one.
+    mutating func beginsLast(durable: UInt64) -> Bool {
+        guard durable > sequence || !asking.isEmpty else { return false }
+        sequence = durable
+        isRunning = true
+        served = asking
+        asking = []
+        return true
+    }
+
+    /// The running one has ended.
+    ///
+    /// - Returns: Who asked for it.
+    mutating func ended() -> [(EngineRequest, Int)] {
+        isRunning = false
+        defer { served = [] }
+        return served
+    }
+
+    /// No snapshot will begin any more.
+    ///
+    /// - Returns: Who asked for one that has not begun.
+    mutating func fail() -> [(EngineRequest, Int)] {
+        defer { asking = [] }
+        return asking
+    }
+}

@@ -1,0 +1,250 @@
+// All open watches, and what each gets next. A watch that lags costs a position in the ring; one that
+// the ring has overtaken is ended. Shows durable state only: it is advanced right after a commit.
+
+internal import TriageBase
+internal import TriageDomain
+
+/// The open watches and the changes that they follow.
+struct WatchTable {
+    private let configuration: EngineConfiguration
+    /// Changes of cases.
+    var board: ChangeRing
+    /// Changes of assignments.
+    var assignments: ChangeRing
+    private var watches: [UInt64: Watch] = [:]
+    private var disclosureWatches = 0
+
+    init(_ configuration: EngineConfiguration, floor: UInt64) {
+        self.configuration = configuration
+        board = ChangeRing(capacity: configuration.ringCount, floor: floor)
+        assignments = ChangeRing(capacity: configuration.ringCount, floor: floor)
+    }
+
+    /// How many are open.
+    var count: Int { watches.count }
+
+    // MARK: Opening and closing
+
+    /// Opens a watch; its first part comes with the next commit.
+    ///
+    /// - Returns: Why it cannot be opened, or nil.
+    mutating func open(
+        _ request: EngineRequest, _ reactor: Int, _ world: borrowing World, revision: UInt64
+    ) -> EngineReply? {
+        switch request.operation {
+        case .watchBoard(let resume, let filter):
+            guard let position = Self.position(board, resume, revision) else {
+                return .failed(.revisionCompacted(oldest: board.floor))
+            }
+            let last = UInt64(world.counts.cases)
+            let subject = BoardWatch(
+                filter: filter, initial: resume == 0 ? .page(after: nil) : nil,
+                known: resume == 0 ? NumberSet() : NumberSet(upTo: last))
+            add(request, reactor, .board(subject), position, resume)
+        case .watchAssignments(let resume):
+            guard let position = Self.position(assignments, resume, revision) else {
+                return .failed(.revisionCompacted(oldest: assignments.floor))
+            }
+            add(request, reactor, .assignments(started: resume != 0), position, resume)
+        case .watchDisclosure(let id, let requester):
+            do { _ = try world.disclosure(id, visibleTo: requester) } catch {
+                return .refused(error)
+            }
+            disclosureWatches += 1
+            add(request, reactor, .disclosure(id, requester: requester, changed: true), 0, 0)
+        case .write, .claim, .readCase, .listCases, .readDisclosure, .listDisclosures, .credit,
+            .cancel, .status, .snapshot:
+            preconditionFailure("not a watch")
+        }
+        return nil
+    }
+
+    private static func position(_ ring: ChangeRing, _ resume: UInt64, _ revision: UInt64) -> Int? {
+        if resume == 0 { return ring.end }
+        return resume <= revision ? ring.position(after: resume) : nil
+    }
+
+    private mutating func add(
+        _ request: EngineRequest, _ reactor: Int, _ subject: Watch.Subject, _ position: Int,
+        _ revision: UInt64
+    ) {
+        watches[request.call] = Watch(
+            request, reactor: reactor, subject: subject, credits: configuration.watchCredits,
+            position: position, revision: revision)
+    }
+
+    /// Closes a watch, if it is open.
+    mutating func close(_ call: UInt64) {
+        guard let watch = watches.removeValue(forKey: call) else { return }
+        if case .disclosure = watch.subject { disclosureWatches -= 1 }
+    }
+
+    /// Closes all watches.
+    mutating func removeAll() -> [Watch] {
+        defer {
+            watches = [:]
+            disclosureWatches = 0
+        }
+        return Array(watches.values)
+    }
+
+    /// Forgets all changes: the state has been set back to `revision`.
+    mutating func restart(after revision: UInt64) {
+        board.restart(after: revision)
+        assignments.restart(after: revision)
+    }
+
+    /// Lets a watch send more parts.
+    func credit(_ call: UInt64, _ count: Int) {
+        guard let watch = watches[call] else { return }
+        watch.credits = min(watch.credits + count, configuration.watchCredits)
+    }
+
+    /// Notes that a disclosure request changed.
+    func disclosureChanged(_ id: DisclosureID) {
+        guard disclosureWatches > 0 else { return }
+        for watch in watches.values {
+            if case .disclosure(id, let requester, _) = watch.subject {
+                watch.subject = .disclosure(id, requester: requester, changed: true)
+            }
+        }
+    }
+
+    // MARK: Advancing
+
+    /// Sends each watch its next part, if there is one and it has credit.
+    ///
+    /// - Returns: Whether there is more to send at once.
+    mutating func advance(
+        _ world: borrowing World, durable: UInt64, _ send: (Watch, EngineReply) -> Void
+    ) -> Bool {
+        var more = false
+        var ended: [UInt64] = []
+        for watch in watches.values {
+            switch watch.subject {
+            case .board(let subject):
+                if watch.position < board.start {
+                    send(watch, .failed(.watchTooSlow(revision: watch.revision)))
+                    ended.append(watch.call)
+                } else if watch.credits > 0 {
+                    more = advance(watch, subject, world, durable, send) || more
+                }
+            case .assignments(let started):
+                if watch.position < assignments.start {
+                    send(watch, .failed(.watchTooSlow(revision: watch.revision)))
+                    ended.append(watch.call)
+                } else if watch.credits > 0 {
+                    more = advance(watch, started, world, durable, send) || more
+                }
+            case .disclosure(let id, let requester, true):
+                guard watch.credits > 0 else { continue }
+                watch.credits -= 1
+                watch.subject = .disclosure(id, requester: requester, changed: false)
+                guard let view = try? world.disclosure(id, visibleTo: requester) else { continue }
+                let over = view.value.state == .approved || view.value.state == .rejected
+                send(watch, .disclosureChange(view, ended: over))
+                if over { ended.append(watch.call) }
+            case .disclosure(_, _, false):
+                continue
+            }
+        }
+        for call in ended { close(call) }
+        return more
+    }
+
+    private func advance(
+        _ watch: Watch, _ subject: BoardWatch, _ world: borrowing World, _ durable: UInt64,
+        _ send: (Watch, EngineReply) -> Void
+    ) -> Bool {
+        var subject = subject
+        var changes: [BoardChanges.Change] = []
+        let previous = watch.revision
+        if case .page(let after) = subject.initial {
+            let page = world.board(
+                after: after, limit: configuration.watchPartMax, filter: subject.filter)
+            for view in page.cases {
+                subject.known.insert(view.value.number.value)
+                changes.append(.changed(view))
+            }
+            subject.initial = page.next.map { .page(after: $0) }
+        }
+        if subject.initial == nil {
+            takeChanges(watch, &subject, world, &changes)
+            watch.revision = board.revision(before: watch.position, current: durable)
+        }
+        watch.subject = .board(subject)
+        let caughtUp = subject.initial == nil && watch.position == board.end
+        // A quiet filter must not let the caller's revision fall out of the ring unnoticed.
+        let stale = watch.position - watch.sentPosition > configuration.ringCount / 8
+        let bookmark = caughtUp && (watch.owesBookmark || stale)
+        if !changes.isEmpty || bookmark {
+            watch.credits -= 1
+            watch.sentPosition = watch.position
+            if bookmark { watch.owesBookmark = false }
+            let part = BoardChanges(
+                changes: changes, previousRevision: previous, revision: watch.revision,
+                bookmark: bookmark ? world.counts.openCases : nil)
+            send(watch, .boardChanges(part))
+        }
+        return !caughtUp && watch.credits > 0
+    }
+
+    /// Takes changes from the ring until the part is full.
+    private func takeChanges(
+        _ watch: Watch, _ subject: inout BoardWatch, _ world: borrowing World,
+        _ changes: inout [BoardChanges.Change]
+    ) {
+        while watch.position < board.end, changes.count < configuration.watchPartMax {
+            let entry = board[watch.position]
+            watch.position += 1
+            let number = CaseNumber(entry.number)
+            // A later change of the same case is in the ring too, and shows what this one would.
+            guard let view = try? world.view(of: number, full: false),
+                view.value.revision <= entry.revision
+            else { continue }
+            if view.value.state != .closed, world.matches(view.value, subject.filter) {
+                subject.known.insert(number.value)
+                changes.append(.changed(view))
+            } else if subject.known.remove(number.value) {
+                changes.append(.removed(number))
+            }
+        }
+    }
+
+    private func advance(
+        _ watch: Watch, _ started: Bool, _ world: borrowing World, _ durable: UInt64,
+        _ send: (Watch, EngineReply) -> Void
+    ) -> Bool {
+        var views: [AssignmentView] = []
+        let previous = watch.revision
+        if !started {
+            // What a specialist may hold is few; no paging.
+            views = world.heldAssignments(of: watch.principal)
+            watch.subject = .assignments(started: true)
+        }
+        while watch.position < assignments.end, views.count < configuration.watchPartMax {
+            let entry = assignments[watch.position]
+            watch.position += 1
+            guard let view = try? world.assignment(AssignmentNumber(entry.number)),
+                view.specialist == watch.principal, view.value.revision <= entry.revision
+            else { continue }
+            views.append(view)
+        }
+        watch.revision = assignments.revision(before: watch.position, current: durable)
+        let caughtUp = watch.position == assignments.end
+        let stale = watch.position - watch.sentPosition > configuration.ringCount / 8
+        let bookmark = caughtUp && (watch.owesBookmark || stale)
+        if !views.isEmpty || bookmark {
+            watch.credits -= 1
+            watch.sentPosition = watch.position
+            if bookmark { watch.owesBookmark = false }
+            send(
+                watch,
+                .assignmentChanges(
+                    AssignmentChanges(
+                        assignments: views, previousRevision: previous, revision: watch.revision,
+                        bookmark: bookmark)))
+        }
+        return !caughtUp && watch.credits > 0
+    }
+}

@@ -1,0 +1,14 @@
+// The process's environment variables.
+
+import Glibc
+
+/// Looks up environment variables.
+package enum Environment {
+    /// The value of a variable; nil when it is not set or not UTF-8.
+    ///
+    /// Source: getenv(3). Nothing in this process writes the environment.
+    package static func value(_ name: String) -> String? {
+        guard let value = unsafe getenv(name) else { return nil }
+        return unsafe String(validatingCString: value)
+    }
+}

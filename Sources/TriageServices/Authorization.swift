@@ -1,0 +1,117 @@
+// Which roles may call which method: one table, looked at before a request is even decoded, so that
+// nobody learns what exists from an error. Finer rules (own requests, the child-safety wall, second
+// persons) are applied where the state is known.
+
+internal import TriageGRPC
+
+/// The methods, as numbers that the dispatcher switches over.
+package enum Route: UInt8, CaseIterable, Sendable {
+    case submitReport, submitReports, getCase, listCases, answerProtocol, decideCase, closeCase
+    case reopenCase, watchBoard
+    case claimNext, acceptCase, renewLease, releaseLease, handOffCase, completeCase
+    case watchAssignments
+    case submitDisclosureRequest, getDisclosureRequest, listDisclosureRequests, addVerification
+    case setScope, approveDisclosure, rejectDisclosure, watchDisclosureRequest
+    case getStatus, createSnapshot
+    case healthCheck, healthWatch
+    case reflection, reflectionAlpha
+
+    /// The route of a `:path`; nil for a method that is not served.
+    package init?(path: String) {
+        guard let route = Self.allCases.first(where: { $0.path == path }) else { return nil }
+        self = route
+    }
+
+    /// `/package.Service/Method`.
+    package var path: String {
+        switch self {
+        case .submitReport: "/triaged.v1.TriageService/SubmitReport"
+        case .submitReports: "/triaged.v1.TriageService/SubmitReports"
+        case .getCase: "/triaged.v1.TriageService/GetCase"
+        case .listCases: "/triaged.v1.TriageService/ListCases"
+        case .answerProtocol: "/triaged.v1.TriageService/AnswerProtocol"
+        case .decideCase: "/triaged.v1.TriageService/DecideCase"
+        case .closeCase: "/triaged.v1.TriageService/CloseCase"
+        case .reopenCase: "/triaged.v1.TriageService/ReopenCase"
+        case .watchBoard: "/triaged.v1.TriageService/WatchBoard"
+        case .claimNext: "/triaged.v1.AssignmentService/ClaimNext"
+        case .acceptCase: "/triaged.v1.AssignmentService/AcceptCase"
+        case .renewLease: "/triaged.v1.AssignmentService/RenewLease"
+        case .releaseLease: "/triaged.v1.AssignmentService/ReleaseLease"
+        case .handOffCase: "/triaged.v1.AssignmentService/HandOffCase"
+        case .completeCase: "/triaged.v1.AssignmentService/CompleteCase"
+        case .watchAssignments: "/triaged.v1.AssignmentService/WatchAssignments"
+        case .submitDisclosureRequest: "/triaged.v1.DisclosureService/SubmitDisclosureRequest"
+        case .getDisclosureRequest: "/triaged.v1.DisclosureService/GetDisclosureRequest"
+        case .listDisclosureRequests: "/triaged.v1.DisclosureService/ListDisclosureRequests"
+        case .addVerification: "/triaged.v1.DisclosureService/AddVerification"
+        case .setScope: "/triaged.v1.DisclosureService/SetScope"
+        case .approveDisclosure: "/triaged.v1.DisclosureService/ApproveDisclosure"
+        case .rejectDisclosure: "/triaged.v1.DisclosureService/RejectDisclosure"
+        case .watchDisclosureRequest: "/triaged.v1.DisclosureService/WatchDisclosureRequest"
+        case .getStatus: "/triaged.v1.OperationsService/GetStatus"
+        case .createSnapshot: "/triaged.v1.OperationsService/CreateSnapshot"
+        case .healthCheck: "/grpc.health.v1.Health/Check"
+        case .healthWatch: "/grpc.health.v1.Health/Watch"
+        case .reflection: "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+        case .reflectionAlpha: "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+        }
+    }
+
+    /// Who may call it; nil when it needs no identity.
+    package var roles: RoleSet? {
+        switch self {
+        case .submitReport, .submitReports: RoleSet(.intake, .partner, .specialist, .lead)
+        case .getCase, .listCases, .watchBoard: RoleSet(.specialist, .lead, .auditor, .operator)
+        case .answerProtocol, .decideCase, .closeCase, .reopenCase: RoleSet(.specialist, .lead)
+        case .claimNext, .acceptCase, .renewLease, .releaseLease, .handOffCase, .completeCase,
+            .watchAssignments:
+            RoleSet(.specialist, .lead)
+        case .submitDisclosureRequest: RoleSet(.externalPartner, .legal)
+        case .getDisclosureRequest, .listDisclosureRequests, .watchDisclosureRequest:
+            RoleSet(.legal, .auditor, .lead, .externalPartner)
+        case .addVerification, .setScope, .approveDisclosure, .rejectDisclosure:
+            RoleSet(.legal, .lead)
+        case .getStatus: RoleSet(.operator, .lead, .auditor)
+        case .createSnapshot: RoleSet(.operator, .lead)
+        case .healthCheck, .healthWatch: nil
+        case .reflection, .reflectionAlpha: .all
+        }
+    }
+
+    /// Who may see the FULL view of a case.
+    static let fullViewRoles = RoleSet(.specialist, .lead, .auditor)
+    /// Who sees every disclosure request; an external partner sees its own.
+    static let allDisclosuresRoles = RoleSet(.legal, .auditor, .lead)
+}
+
+/// Decides whether a peer may call.
+enum Authorization {
+    /// The peer's entry, if it may call `route`.
+    ///
+    /// - Throws: PERMISSION_DENIED: `PRINCIPAL_UNKNOWN` for a stranger, `ROLE_REQUIRED` naming the roles;
+    ///   UNAUTHENTICATED for a peer without a certificate.
+    static func check(_ route: RoleSet, _ peer: PeerPolicy?) throws(RPCError) -> PolicyEntry {
+        guard let peer else { throw unauthenticated }
+        guard let entry = peer.entry else { throw unknownPrincipal }
+        guard !entry.roles.isDisjoint(with: route) else { throw roleRequired(route) }
+        return entry
+    }
+
+    /// The transport refuses such calls itself; this is the second line.
+    static let unauthenticated = RPCError(
+        .unauthenticated, reason: "CLIENT_CERTIFICATE_REQUIRED",
+        message: "this method needs a client certificate: connect with one")
+
+    private static let unknownPrincipal = RPCError(
+        .permissionDenied, reason: "PRINCIPAL_UNKNOWN",
+        message: "the policy does not name your identity: ask the operator to add it")
+
+    /// The refusal of a caller that has none of `roles`.
+    static func roleRequired(_ roles: RoleSet) -> RPCError {
+        RPCError(
+            .permissionDenied, reason: "ROLE_REQUIRED",
+            message: "this needs one of the roles: \(roles.names)",
+            metadata: ["roles": roles.names])
+    }
+}

@@ -1,0 +1,191 @@
+// What every refusal looks like on the wire: one exhaustive switch for each closed error, so that a
+// new case does not compile until it has a status. Texts name what failed and what to do, never a
+// value that somebody wrote.
+
+internal import TriageBase
+internal import TriageCodec
+internal import TriageDomain
+internal import TriageEngine
+internal import TriageGRPC
+
+extension RPCError {
+    /// A refusal by the rules.
+    init(_ error: DomainError) {
+        switch error {
+        case .notFound(let resource):
+            self.init(
+                .notFound, reason: "NOT_FOUND",
+                message: "there is no such \(resource.rawValue): check its name",
+                metadata: ["resource": resource.rawValue])
+        case .illegalTransition(let resource, let from, let to, let allowed):
+            let list = allowed.joined(separator: ", ")
+            self.init(
+                .failedPrecondition, reason: "ILLEGAL_TRANSITION",
+                message: "the \(resource.rawValue) is \(from): \(to) is allowed from "
+                    + (allowed.isEmpty ? "no state" : list),
+                metadata: [
+                    "resource": resource.rawValue, "from": from, "to": to, "allowed": list,
+                ])
+        case .leaseNotHeld(let current):
+            self.init(
+                .failedPrecondition, reason: "LEASE_NOT_HELD",
+                message: current
+                    ? "another holds this lease: only its holder may do this"
+                    : "this lease is over: claim the case again and use the new fencing token",
+                metadata: ["current": current ? "true" : "false"])
+        case .etagMismatch(let resource):
+            self.init(
+                .aborted, reason: "ETAG_MISMATCH",
+                message: "the \(resource.rawValue) has changed: read it again and repeat with its "
+                    + "new etag",
+                metadata: ["resource": resource.rawValue])
+        case .requestIDReused:
+            self.init(
+                .invalidArgument, reason: "REQUEST_ID_REUSED",
+                message: "this request id was used for another request: take a new UUID",
+                fieldViolations: [
+                    FieldViolation(
+                        field: "request_id", description: "must be new for a new request")
+                ])
+        case .lowerReasonRequired:
+            self.init(
+                .invalidArgument, reason: "LOWER_REASON_REQUIRED",
+                message: "these answers lower the level: give the reason",
+                fieldViolations: [
+                    FieldViolation(
+                        field: "lower_reason", description: "is required to lower the level")
+                ])
+        case .dutiesUnanswered(let duties):
+            let list = duties.joined(separator: ", ")
+            self.init(
+                .failedPrecondition, reason: "DUTIES_UNANSWERED",
+                message: "a P0 or P1 closes only with an answer on every duty; decide again with: "
+                    + list,
+                metadata: ["duties": list])
+        case .liveRiskOpen:
+            self.init(
+                .failedPrecondition, reason: "LIVE_RISK_OPEN",
+                message: "a subject is live: close with live_risk_ended once the risk is over")
+        case .secondPersonRequired(let action):
+            self.init(
+                .failedPrecondition, reason: "SECOND_PERSON_REQUIRED",
+                message: "\(action) needs another person than the one who did the first part",
+                metadata: ["action": action])
+        case .notEligible(let reason):
+            self.init(
+                .failedPrecondition, reason: "NOT_ELIGIBLE",
+                message: "the policy does not let that specialist take this case: "
+                    + reason.words,
+                metadata: ["missing": reason.words])
+        case .tooManyReports(let limit):
+            self.init(
+                .resourceExhausted, reason: "TOO_MANY_REPORTS",
+                message:
+                    "the open case about this subject holds \(limit) reports already: the next "
+                    + "report after it closes opens a new one",
+                metadata: ["limit": String(limit)])
+        case .invalidField(let field, let description):
+            self.init(
+                .invalidArgument, reason: "INVALID_FIELD", message: "\(field) \(description)",
+                metadata: ["field": field],
+                fieldViolations: [FieldViolation(field: field, description: description)])
+        case .tooManyAssignments(let limit):
+            self.init(
+                .resourceExhausted, reason: "TOO_MANY_ASSIGNMENTS",
+                message: "you hold \(limit) cases already: complete or release one first",
+                metadata: ["limit": String(limit)])
+        }
+    }
+
+    /// A failure of the engine.
+    init(_ failure: EngineFailure) {
+        switch failure {
+        case .journalFailed:
+            self.init(
+                .unavailable, reason: "JOURNAL_FAILED",
+                message: "the server's storage has failed and it takes no writes: whether this one "
+                    + "was kept is not certain; repeat it with the same request id elsewhere or "
+                    + "after a restart")
+        case .overloaded:
+            self.init(
+                .resourceExhausted, reason: "OVERLOADED",
+                message: "more waits for the disk than the server allows: try again a little later",
+                retryAfterMilliseconds: 100)
+        case .storageFull:
+            self.init(
+                .resourceExhausted, reason: "STORAGE_FULL",
+                message: "the server's disk is full: try again when the operator has made room",
+                retryAfterMilliseconds: 5_000)
+        case .tooLarge:
+            self.init(
+                .resourceExhausted, reason: "RECORD_TOO_LARGE",
+                message: "the request is too large to be recorded: send less in one request")
+        case .stopping:
+            self.init(
+                .unavailable, reason: "DRAINING",
+                message: "the server is shutting down: connect again",
+                retryAfterMilliseconds: 1_000)
+        case .clearanceRequired:
+            self.init(
+                .permissionDenied, reason: "CLEARANCE_REQUIRED",
+                message: "the full view of this case needs the clearance child_safety",
+                metadata: ["clearance": "child_safety"])
+        case .revisionCompacted(let oldest):
+            self.init(
+                .outOfRange, reason: "REVISION_COMPACTED",
+                message: "changes since that revision are not kept: start again with "
+                    + "resume_revision 0",
+                metadata: ["oldest_revision": String(oldest)])
+        case .watchTooSlow(let revision):
+            self.init(
+                .resourceExhausted, reason: "WATCH_TOO_SLOW",
+                message: "the watch did not keep up and was ended: resume from revision "
+                    + "\(revision), or from 0 if that is refused",
+                metadata: ["resume_revision": String(revision)], retryAfterMilliseconds: 1_000)
+        case .snapshotFailed:
+            self.init(
+                .unavailable, reason: "SNAPSHOT_FAILED",
+                message: "the snapshot could not be written; no data is affected: see the "
+                    + "server's log",
+                retryAfterMilliseconds: 60_000)
+        }
+    }
+
+    /// A request that is wrong in form.
+    init(_ error: RequestError) {
+        switch error {
+        case .malformed(let wire):
+            self.init(
+                .invalidArgument, reason: "MALFORMED_MESSAGE",
+                message: "the request is not a valid message of this method: \(wire.kind.rawValue)",
+                metadata: [
+                    "problem": wire.kind.rawValue, "field": wire.field,
+                    "offset": String(wire.offset),
+                ])
+        case .invalid(let problems):
+            let first = problems.first
+            self.init(
+                .invalidArgument, reason: "INVALID_FIELD",
+                message: first.map { "\($0.field) \($0.description)" }
+                    ?? "a field of the request is not valid",
+                metadata: ["field": first?.field ?? ""],
+                fieldViolations: problems.map {
+                    FieldViolation(field: $0.field, description: $0.description)
+                })
+        }
+    }
+}
+
+extension SkipReason {
+    /// What is missing, for a refusal.
+    var words: String {
+        switch self {
+        case .none: "nothing"
+        case .skill: "skill"
+        case .language: "language"
+        case .clearance: "clearance"
+        case .region: "region"
+        case .declined: "it was declined before"
+        }
+    }
+}

@@ -1,0 +1,97 @@
+// SubmitReports: a stream of reports, each with its own result, a bounded number in flight, so that a
+// fast client is held back by the disk and by nothing else.
+
+internal import TriageBase
+internal import TriageCodec
+internal import TriageDomain
+internal import TriageEngine
+internal import TriageGRPC
+
+/// One SubmitReports call.
+final class ReportStream {
+    /// Reports of one stream that may wait for the disk at once.
+    static let inFlightMax = 64
+
+    let principal: Principal
+    var results: [StreamedReportResult] = []
+    var inFlight = 0
+    /// The next message waits for room.
+    var isPaused = false
+    var inputEnded = false
+
+    init(_ principal: Principal) { self.principal = principal }
+}
+
+extension ServiceHandler {
+    func reportReceived(_ call: CallID, _ stream: ReportStream, _ message: Span<UInt8>) {
+        guard stream.results.count < Limits.reportsPerStreamMax else {
+            longCalls[call.raw] = nil
+            responder.finish(
+                call,
+                RPCError(
+                    .resourceExhausted, reason: "TOO_MANY_REPORTS",
+                    message: "one stream takes \(Limits.reportsPerStreamMax) reports: repeat these "
+                        + "with the same request ids in shorter streams, nothing is counted twice",
+                    metadata: ["limit": String(Limits.reportsPerStreamMax)]))
+            return
+        }
+        let report: StreamedReport
+        do { report = try decoder.decodeSubmitReports(message) } catch {
+            longCalls[call.raw] = nil
+            responder.finish(call, RPCError(error))
+            return
+        }
+        let index = stream.results.count
+        switch report.write {
+        case .success(let write):
+            // Replaced when the engine answers.
+            stream.results.append(
+                Self.refused(report.requestID, RPCError(EngineFailure.stopping)))
+            stream.inFlight += 1
+            ask(
+                call, echo: Echo.streamItem | UInt64(index), stream.principal,
+                .write(write.command, write.key))
+        case .failure(let error):
+            stream.results.append(Self.refused(report.requestID, RPCError(error)))
+        }
+        if stream.inFlight < ReportStream.inFlightMax {
+            responder.requestMore(call)
+        } else {
+            stream.isPaused = true
+        }
+    }
+
+    func reportCompleted(_ call: CallID, _ completion: Completion) {
+        guard case .reports(let stream) = longCalls[call.raw] else { return }
+        let index = Int(completion.echo & 0xFFFF_FFFF)
+        let id = stream.results[index].requestID
+        stream.inFlight -= 1
+        switch completion.reply {
+        case .receipt(let receipt), .outcome(.receipt(let receipt)):
+            stream.results[index] = StreamedReportResult(
+                requestID: id, outcome: .accepted(receipt))
+        case .refused(let error): stream.results[index] = Self.refused(id, RPCError(error))
+        case .failed(let failure): stream.results[index] = Self.refused(id, RPCError(failure))
+        default: stream.results[index] = Self.refused(id, Self.internalError)
+        }
+        if stream.isPaused {
+            stream.isPaused = false
+            responder.requestMore(call)
+        }
+        finishIfComplete(call, stream)
+    }
+
+    func finishIfComplete(_ call: CallID, _ stream: ReportStream) {
+        guard stream.inputEnded, stream.inFlight == 0 else { return }
+        longCalls[call.raw] = nil
+        responder.respond(call, encoder.submitReports(stream.results))
+    }
+
+    private static func refused(_ id: RequestID, _ error: RPCError) -> StreamedReportResult {
+        StreamedReportResult(
+            requestID: id,
+            outcome: .refused(
+                code: Int32(error.code.rawValue), reason: error.reason, message: error.message,
+                field: error.fieldViolations.first?.field ?? ""))
+    }
+}

@@ -1,0 +1,344 @@
+// Answers the calls of one reactor: authorises, decodes, gathers what the engine is asked in a turn and
+// hands it over once, and turns the engine's completions into replies. Everything here runs on that
+// reactor's thread. Knows nothing of sockets, nor of how state is kept.
+
+internal import TriageBase
+internal import TriageCodec
+internal import TriageDomain
+package import TriageEngine
+package import TriageGRPC
+
+/// The engine as the services see it, so that a test can stand in for it.
+package protocol EngineDoor: AnyObject, Sendable {
+    /// Hands over one reactor's turn; false when nothing was taken.
+    func submit(_ requests: [EngineRequest], reactor: Int, journalBytes: Int) -> Bool
+}
+
+extension Engine: EngineDoor {}
+
+/// The services of one reactor.
+package final class ServiceHandler: CallHandler {
+    /// A call that is more than one request and one reply.
+    enum LongCall {
+        /// A claim that may wait in the engine.
+        case claim
+        /// A list, whose next page's token is bound to its request.
+        case list(PageBinding)
+        /// SubmitReports.
+        case reports(ReportStream)
+        /// A watch that the engine feeds.
+        case watch(WatchCall)
+        /// Health Watch, by service.
+        case health(HealthService)
+        /// A reflection stream.
+        case reflection(paused: Bool)
+    }
+
+    /// What a watch has had and not given credit for.
+    struct WatchCall {
+        var partsTaken = 0
+        var isFull = false
+    }
+
+    let shared: SharedServices
+    let responder: any CallResponder
+    let decoder: RequestDecoder
+    let encoder: ReplyEncoder
+    var longCalls: [UInt64: LongCall] = [:]
+    private let reactor: Int
+    private var gathered: [EngineRequest] = []
+    private var gatheredBytes = 0
+
+    init(shared: SharedServices, reactor: Int, responder: any CallResponder) {
+        self.shared = shared
+        decoder = RequestDecoder(pageTokenKey: shared.pageTokenKey)
+        encoder = ReplyEncoder(pageTokenKey: shared.pageTokenKey)
+        self.reactor = reactor
+        self.responder = responder
+    }
+
+    // MARK: Calls in
+
+    package func requestReceived(
+        _ call: CallID, _ head: borrowing CallHead, _ message: Span<UInt8>
+    ) {
+        let route = shared.routes[head.method]
+        do {
+            guard let roles = route.roles else {
+                try health(route, call, message)
+                return
+            }
+            let peer = PeerPolicy.resolve(head.peer, shared.policy)
+            let entry = try Authorization.check(roles, peer)
+            guard let peer else { throw Authorization.unauthenticated }
+            let caller = Caller(
+                call: call, principal: peer.principal, entry: entry, deadline: head.deadline)
+            try dispatch(route, caller, message)
+        } catch let error as RPCError {
+            responder.finish(call, error)
+        } catch {
+            responder.finish(call, Self.internalError)
+        }
+    }
+
+    /// Who calls, with what rights.
+    struct Caller {
+        let call: CallID
+        let principal: Principal
+        let entry: PolicyEntry
+        let deadline: MonotonicTime
+
+        /// Whether the caller sees only its own disclosure requests.
+        var isExternal: Bool { entry.roles.isDisjoint(with: Route.allDisclosuresRoles) }
+    }
+
+    private func dispatch(
+        _ route: Route, _ caller: Caller, _ message: Span<UInt8>
+    ) throws(RPCError) {
+        switch route {
+        case .submitReport, .getCase, .listCases, .answerProtocol, .decideCase, .closeCase,
+            .reopenCase, .watchBoard:
+            try triage(route, caller, message)
+        case .claimNext, .acceptCase, .renewLease, .releaseLease, .handOffCase, .completeCase,
+            .watchAssignments:
+            try assignment(route, caller, message)
+        case .submitDisclosureRequest, .getDisclosureRequest, .listDisclosureRequests,
+            .addVerification, .setScope, .approveDisclosure, .rejectDisclosure,
+            .watchDisclosureRequest:
+            try disclosure(route, caller, message)
+        case .getStatus, .createSnapshot:
+            try operations(route, caller, message)
+        case .submitReports, .healthCheck, .healthWatch, .reflection, .reflectionAlpha:
+            // The method table says that these are streams, or they were answered before.
+            throw Self.internalError
+        }
+    }
+
+    package func streamOpened(_ call: CallID, _ head: borrowing CallHead) {
+        let route = shared.routes[head.method]
+        do {
+            let peer = PeerPolicy.resolve(head.peer, shared.policy)
+            _ = try Authorization.check(route.roles ?? .all, peer)
+            guard let peer else { throw Authorization.unauthenticated }
+            switch route {
+            case .submitReports: longCalls[call.raw] = .reports(ReportStream(peer.principal))
+            case .reflection, .reflectionAlpha:
+                longCalls[call.raw] = .reflection(paused: false)
+            default: throw Self.internalError
+            }
+        } catch let error as RPCError {
+            responder.finish(call, error)
+        } catch {
+            responder.finish(call, Self.internalError)
+        }
+    }
+
+    package func streamMessageReceived(_ call: CallID, _ message: Span<UInt8>) {
+        switch longCalls[call.raw] {
+        case .reports(let stream): reportReceived(call, stream, message)
+        case .reflection: questionReceived(call, message)
+        case .claim, .list, .watch, .health, nil: break
+        }
+    }
+
+    package func streamInputEnded(_ call: CallID) {
+        switch longCalls[call.raw] {
+        case .reports(let stream):
+            stream.inputEnded = true
+            finishIfComplete(call, stream)
+        case .reflection:
+            longCalls[call.raw] = nil
+            responder.finish(call, nil)
+        case .claim, .list, .watch, .health, nil: break
+        }
+    }
+
+    package func callCancelled(_ call: CallID, _ reason: CancelReason) {
+        guard let known = longCalls.removeValue(forKey: call.raw) else { return }
+        switch known {
+        case .claim, .watch: ask(call, echo: 0, .system, .cancel)
+        case .list, .reports, .health, .reflection: break
+        }
+    }
+
+    package func streamWritable(_ call: CallID) {
+        switch longCalls[call.raw] {
+        case .watch(var watch):
+            watch.isFull = false
+            ask(call, echo: 0, .system, .credit(watch.partsTaken))
+            watch.partsTaken = 0
+            longCalls[call.raw] = .watch(watch)
+        case .reflection(paused: true):
+            longCalls[call.raw] = .reflection(paused: false)
+            responder.requestMore(call)
+        case .reflection, .reports, .claim, .list, .health, nil: break
+        }
+    }
+
+    // MARK: To the engine
+
+    /// Gathers a request for the engine; it is handed over at the end of the turn.
+    func ask(_ call: CallID, echo: UInt64, _ principal: Principal, _ operation: EngineOperation) {
+        gatheredBytes += operation.journalBytes
+        gathered.append(
+            EngineRequest(call: call.raw, echo: echo, principal: principal, operation: operation))
+    }
+
+    package func turnEnded() {
+        guard !gathered.isEmpty else { return }
+        let requests = gathered
+        let bytes = gatheredBytes
+        gathered = []
+        gathered.reserveCapacity(requests.count)
+        gatheredBytes = 0
+        if shared.engine.submit(requests, reactor: reactor, journalBytes: bytes) { return }
+        refuse(requests)
+    }
+
+    /// Too much waits for the disk: what would add to it is refused, the rest goes on.
+    private func refuse(_ requests: [EngineRequest]) {
+        let rest = requests.filter { $0.operation.journalBytes == 0 }
+        let isTaken = shared.engine.submit(rest, reactor: reactor, journalBytes: 0)
+        let failure: EngineFailure = isTaken ? .overloaded : .stopping
+        for request in requests where !isTaken || request.operation.journalBytes > 0 {
+            switch request.operation {
+            case .cancel, .credit: continue
+            default:
+                complete(
+                    Completion(
+                        call: request.call, echo: request.echo, principal: request.principal,
+                        reply: .failed(failure)))
+            }
+        }
+    }
+
+    // MARK: From the engine
+
+    /// Answers everything that the engine has let go in one of its turns.
+    func completed(_ completions: [Completion]) {
+        for completion in completions { complete(completion) }
+    }
+
+    private func complete(_ completion: Completion) {
+        let call = CallID(raw: completion.call)
+        if completion.echo & Echo.streamItem != 0 {
+            reportCompleted(call, completion)
+            return
+        }
+        var binding: PageBinding?
+        if !longCalls.isEmpty, let known = longCalls[completion.call] {
+            switch known {
+            case .watch:
+                watchPart(call, completion)
+                return
+            case .list(let bound): binding = bound
+            case .claim, .reports, .health, .reflection: break
+            }
+            longCalls[completion.call] = nil
+        }
+        switch reply(completion, binding) {
+        case .success(let message): responder.respond(call, message)
+        case .failure(let error): responder.finish(call, error)
+        }
+    }
+
+    /// The message that answers a call.
+    private func reply(
+        _ completion: Completion, _ binding: PageBinding?
+    ) -> Result<[UInt8], RPCError> {
+        switch completion.reply {
+        case .receipt(let receipt): .success(encoder.submitReport(receipt))
+        case .outcome(let outcome): reply(outcome, completion)
+        case .caseView(let view):
+            .success(
+                encoder.case(
+                    view, detail: completion.echo & Echo.fullView != 0 ? .full : .basic))
+        case .board(let page, let openCount, let revision):
+            binding.map {
+                .success(
+                    encoder.listCases(
+                        page, openCount: openCount, revision: revision, binding: $0))
+            } ?? .failure(Self.internalError)
+        case .disclosure(let view):
+            .success(encoder.disclosure(view, audience: Echo.audience(completion.echo)))
+        case .disclosures(let page):
+            binding.map {
+                .success(
+                    encoder.listDisclosures(
+                        page, audience: Echo.audience(completion.echo), binding: $0))
+            }
+                ?? .failure(Self.internalError)
+        case .status(let status): .success(encoder.status(report(status)))
+        case .snapshot(let receipt):
+            .success(
+                encoder.createSnapshot(
+                    sequence: receipt.sequence, recordCount: receipt.recordCount,
+                    bytes: receipt.bytes, milliseconds: receipt.durationMilliseconds))
+        case .refused(let error): .failure(RPCError(error))
+        case .failed(let failure): .failure(RPCError(failure))
+        case .boardChanges, .assignmentChanges, .disclosureChange: .failure(Self.internalError)
+        }
+    }
+
+    private func reply(
+        _ outcome: Outcome, _ completion: Completion
+    ) -> Result<[UInt8], RPCError> {
+        switch outcome {
+        case .receipt(let receipt): .success(encoder.submitReport(receipt))
+        case .changedCase(let view): .success(encoder.case(view, detail: .basic))
+        case .offer(let assignment, let view, let explanation):
+            .success(encoder.claimNext(assignment, view, explanation))
+        case .nothingToClaim: .success(encoder.nothingToClaim())
+        case .changedAssignment(let view):
+            .success(encoder.assignment(view, viewer: completion.principal))
+        case .changedDisclosure(let view):
+            .success(encoder.disclosure(view, audience: Echo.audience(completion.echo)))
+        case .recorded: .failure(Self.internalError)
+        }
+    }
+
+    /// Our own broken promise, in words that say nothing of it.
+    static let internalError = RPCError(
+        .internal, reason: "INTERNAL",
+        message: "the server made a mistake: report it to its operator")
+}
+
+/// What a request carries to the engine and back, so that no table of pending calls is needed.
+enum Echo {
+    /// One message of a SubmitReports stream; its index is in the low bits.
+    static let streamItem: UInt64 = 1 << 63
+    /// The FULL view of a case was asked for.
+    static let fullView: UInt64 = 1 << 62
+    /// The caller is an outside agency.
+    static let external: UInt64 = 1 << 61
+
+    /// Whom a disclosure request is shown to.
+    static func audience(_ echo: UInt64) -> DisclosureAudience {
+        echo & external != 0 ? .requester : .internal
+    }
+}
+
+/// What the handlers of all reactors share.
+final class SharedServices: Sendable {
+    let engine: any EngineDoor
+    let policy: PolicyStore
+    let health: HealthState
+    /// By method index.
+    let routes: [Route]
+    let descriptors: DescriptorSet
+    let pageTokenKey: PageTokenKey
+    let version: String
+
+    init(
+        engine: any EngineDoor, policy: PolicyStore, health: HealthState, routes: [Route],
+        descriptors: DescriptorSet, pageTokenKey: PageTokenKey, version: String
+    ) {
+        self.engine = engine
+        self.policy = policy
+        self.health = health
+        self.routes = routes
+        self.descriptors = descriptors
+        self.pageTokenKey = pageTokenKey
+        self.version = version
+    }
+}

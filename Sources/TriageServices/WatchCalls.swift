@@ -1,0 +1,98 @@
+// Watches of the board, of assignments and of a disclosure request: parts come from the engine, go out
+// as messages, and give credit back once the call's buffer has room.
+
+internal import TriageBase
+internal import TriageCodec
+internal import TriageEngine
+internal import TriageGRPC
+
+extension ServiceHandler {
+    /// Credit is given back in steps, so that a quiet watch does not wake the engine for each part.
+    private static let creditStep = 4
+
+    /// Opens a watch.
+    func watch(_ caller: Caller, echo: UInt64, _ operation: EngineOperation) {
+        responder.markLongLived(caller.call)
+        longCalls[caller.call.raw] = .watch(WatchCall())
+        ask(caller.call, echo: echo, caller.principal, operation)
+    }
+
+    /// Sends one part of a watch, or ends it.
+    func watchPart(_ call: CallID, _ completion: Completion) {
+        switch completion.reply {
+        case .boardChanges(let part): send(call, board(part))
+        case .assignmentChanges(let part): send(call, assignments(part, completion.principal))
+        case .disclosureChange(let view, let ended):
+            send(
+                call,
+                [
+                    encoder.watchDisclosure(
+                        view, audience: Echo.audience(completion.echo))
+                ])
+            if ended { end(call, nil) }
+        case .refused(let error): end(call, RPCError(error))
+        case .failed(let failure): end(call, RPCError(failure))
+        case .receipt, .outcome, .caseView, .board, .disclosure, .disclosures, .status, .snapshot:
+            end(call, Self.internalError)
+        }
+    }
+
+    private func end(_ call: CallID, _ error: RPCError?) {
+        longCalls[call.raw] = nil
+        responder.finish(call, error)
+    }
+
+    private func send(_ call: CallID, _ messages: [[UInt8]]) {
+        guard case .watch(var watch) = longCalls[call.raw] else { return }
+        for message in messages {
+            switch responder.send(call, message) {
+            case .queued: break
+            case .full: watch.isFull = true
+            case .gone:
+                longCalls[call.raw] = nil
+                ask(call, echo: 0, .system, .cancel)
+                return
+            }
+        }
+        watch.partsTaken += 1
+        if !watch.isFull, watch.partsTaken >= Self.creditStep {
+            ask(call, echo: 0, .system, .credit(watch.partsTaken))
+            watch.partsTaken = 0
+        }
+        longCalls[call.raw] = .watch(watch)
+    }
+
+    /// The messages of a part: only with the last one does the caller know the new revision.
+    private func board(_ part: BoardChanges) -> [[UInt8]] {
+        var messages: [[UInt8]] = []
+        messages.reserveCapacity(part.changes.count + 1)
+        let last = part.bookmark == nil ? part.changes.count - 1 : part.changes.count
+        for (index, change) in part.changes.enumerated() {
+            let revision = index == last ? part.revision : part.previousRevision
+            switch change {
+            case .changed(let view):
+                messages.append(encoder.watchBoard(changed: view, revision: revision))
+            case .removed(let number):
+                messages.append(encoder.watchBoard(removed: number, revision: revision))
+            }
+        }
+        if let openCount = part.bookmark {
+            messages.append(
+                encoder.watchBoard(bookmarkOpenCount: openCount, revision: part.revision))
+        }
+        return messages
+    }
+
+    private func assignments(_ part: AssignmentChanges, _ viewer: Principal) -> [[UInt8]] {
+        var messages: [[UInt8]] = []
+        let last = part.bookmark ? part.assignments.count : part.assignments.count - 1
+        for (index, view) in part.assignments.enumerated() {
+            let revision = index == last ? part.revision : part.previousRevision
+            messages.append(encoder.watchAssignments(view, revision: revision, viewer: viewer))
+        }
+        if part.bookmark {
+            messages.append(encoder.watchAssignments(nil, revision: part.revision, viewer: viewer))
+        }
+        return messages
+    }
+}

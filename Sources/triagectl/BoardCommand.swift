@@ -1,0 +1,104 @@
+// `triagectl board`: the open cases in the order in which they should be taken.
+
+internal import ArgumentParser
+internal import TriageCodec
+
+/// Shows the board, once or as it changes.
+struct BoardCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "board", abstract: "Show the open cases, most urgent first.")
+
+    @OptionGroup var global: GlobalOptions
+    @Option(help: "How many cases.")
+    var limit: Int64 = 20
+    @Flag(help: "Stay, and print every change.")
+    var watch = false
+    @Option(name: .customLong("resume"), help: "With --watch: continue after this revision.")
+    var resume: Int64 = 0
+    @Option(help: "Only this level, such as p0; may be repeated.")
+    var level: [String] = []
+    @Option(help: "Only this state, such as queued; may be repeated.")
+    var state: [String] = []
+    @Option(help: "Only this kind of harm; may be repeated.")
+    var family: [String] = []
+    @Option(help: "Only this language; may be repeated.")
+    var language: [String] = []
+    @Option(help: "Only cases that this identity holds; may be repeated.")
+    var assignee: [String] = []
+
+    mutating func run() async throws {
+        let command = self
+        try await reportingFailures {
+            if command.watch {
+                try await command.follow()
+            } else {
+                try await command.list()
+            }
+        }
+    }
+
+    private var filter: DynamicMessage {
+        var filter = DynamicMessage()
+        if !level.isEmpty { filter["levels"] = .list(level.map { .enumeration($0) }) }
+        if !state.isEmpty { filter["states"] = .list(state.map { .enumeration($0) }) }
+        if !family.isEmpty { filter["harm_families"] = .list(family.map { .enumeration($0) }) }
+        if !language.isEmpty { filter["language_codes"] = .list(language.map { .string($0) }) }
+        if !assignee.isEmpty { filter["assignees"] = .list(assignee.map { .string($0) }) }
+        return filter
+    }
+
+    private func list() async throws {
+        let pages = try await global.withClient { client in
+            var pages: [DynamicMessage] = []
+            var left = limit
+            var token = ""
+            repeat {
+                var request = DynamicMessage()
+                request["page_size"] = .int(min(left, 1_000))
+                if !token.isEmpty { request["page_token"] = .string(token) }
+                request["filter"] = .message(filter)
+                let page = try await client.call(
+                    "ListCases", request, timeoutMilliseconds: global.timeoutMilliseconds)
+                pages.append(page)
+                left -= Int64(page.messages("cases").count)
+                token = page.text("next_page_token")
+            } while left > 0 && !token.isEmpty
+            return pages
+        }
+        if global.json {
+            for page in pages { Output.json(page) }
+            return
+        }
+        var table = Table(Shown.caseColumns)
+        for value in pages.flatMap({ $0.messages("cases") }) {
+            table.add(Shown.row(value), colour: Output.colour(ofLevel: Shown.level(value)))
+        }
+        table.print()
+        Output.line("\(pages.last?.int("open_count") ?? 0) open")
+    }
+
+    private func follow() async throws {
+        var request = DynamicMessage()
+        request["resume_revision"] = .long(resume)
+        request["filter"] = .message(filter)
+        try await global.withClient { client in
+            try await client.stream("WatchBoard", request) { message in
+                if global.json {
+                    Output.json(message)
+                } else if let value = message.message("case") {
+                    let line =
+                        "\(message.int("revision"))  " + Shown.row(value).joined(separator: "  ")
+                    let colour = Output.colour(ofLevel: Shown.level(value))
+                    Output.line(colour.map { Output.coloured(line, $0) } ?? line)
+                } else if !message.text("removed_case").isEmpty {
+                    Output.line(
+                        "\(message.int("revision"))  \(message.text("removed_case")) left the board"
+                    )
+                } else if let bookmark = message.message("bookmark") {
+                    Output.line("\(message.int("revision"))  \(bookmark.int("open_count")) open")
+                }
+                return true
+            }
+        }
+    }
+}

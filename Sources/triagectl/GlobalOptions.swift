@@ -1,0 +1,82 @@
+// What every subcommand needs: which server, as whom, and how to print.
+
+internal import ArgumentParser
+internal import TriageBase
+internal import TriageClient
+internal import TriageCodec
+internal import TriageGRPC
+internal import TriageIO
+
+/// Options that every subcommand takes.
+struct GlobalOptions: ParsableArguments {
+    @Option(help: "HOST:PORT of the server. Environment: TRIAGED_SERVER.")
+    var server: String?
+    @Option(
+        help: "Act as NAME: NAME.crt, NAME.key and ca.crt of the folder --certs. TRIAGED_IDENTITY.")
+    var identity: String?
+    @Option(help: "Folder of identities. Environment: TRIAGED_CERTS; default Certs/dev.")
+    var certs: String?
+    @Option(help: "Certificates that the server's must chain to, PEM; overrides --certs.")
+    var ca: String?
+    @Option(help: "Client certificate chain, PEM; overrides --identity.")
+    var cert: String?
+    @Option(help: "Its private key, PEM; overrides --identity.")
+    var key: String?
+    @Option(name: .customLong("server-name"), help: "Name that the server's certificate must have.")
+    var serverName: String = "localhost"
+    @Option(help: "Seconds to wait for an answer.")
+    var timeout: Double = 30
+    @Flag(help: "Print JSON, as the protobuf JSON mapping has it.")
+    var json = false
+
+    /// Where the server is and how to authenticate to it, from flags, then environment, then defaults.
+    func clientConfiguration() throws -> ClientConfiguration {
+        let address = server ?? Environment.value("TRIAGED_SERVER") ?? "127.0.0.1:8443"
+        guard let endpoint = Endpoint(address) else {
+            throw ValidationError("--server takes HOST:PORT, such as 127.0.0.1:8443")
+        }
+        let folder = certs ?? Environment.value("TRIAGED_CERTS") ?? "Certs/dev"
+        let name = identity ?? Environment.value("TRIAGED_IDENTITY")
+        guard let certificate = cert ?? name.map({ "\(folder)/\($0).crt" }),
+            let privateKey = key ?? name.map({ "\(folder)/\($0).key" })
+        else {
+            throw ValidationError(
+                "say who you are: --identity NAME (see \(folder)), or --cert and --key")
+        }
+        return ClientConfiguration(
+            host: endpoint.host, port: endpoint.port, serverTrust: ca ?? "\(folder)/ca.crt",
+            certificateChain: certificate, privateKey: privateKey, serverName: serverName)
+    }
+
+    /// The timeout as a whole number of milliseconds, at least 1.
+    var timeoutMilliseconds: Int64 { Int64(max(1, timeout * 1_000)) }
+
+    /// Makes one unary call.
+    ///
+    /// - Throws: ``CallFailure`` when the server refuses or cannot be reached.
+    func call(_ method: String, _ request: DynamicMessage) async throws -> DynamicMessage {
+        try await withClient { client in
+            try await client.call(method, request, timeoutMilliseconds: timeoutMilliseconds)
+        }
+    }
+
+    /// Opens a client for as long as `body` runs.
+    func withClient<Value>(
+        _ body: (CommandClient) async throws -> Value
+    ) async throws -> Value {
+        let client = try CommandClient(try clientConfiguration())
+        defer { client.close() }
+        return try await body(client)
+    }
+}
+
+/// A fresh request id, or the one that the user gave to repeat a call safely.
+enum RequestIDText {
+    /// A random (version 4) UUID.
+    static func fresh() -> String {
+        var generator = SystemRandomNumberGenerator()
+        let high = generator.next() & ~0xF000 | 0x4000
+        let low = generator.next() & ~(3 << 62) | (2 << 62)
+        return RequestID(high: high, low: low).uuidText
+    }
+}

@@ -1,0 +1,250 @@
+// `triagectl claim` and `triagectl lease`: getting a case, keeping it, giving it back.
+
+internal import ArgumentParser
+internal import TriageCodec
+
+/// Claims the most urgent case that the caller may take.
+struct ClaimCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "claim", abstract: "Claim the most urgent case that you may take.")
+
+    @OptionGroup var global: GlobalOptions
+    @Option(help: "Seconds to wait for a case when there is none, at most 55.")
+    var wait: Double = 0
+    @Flag(help: "Accept it at once.")
+    var accept = false
+    @Option(name: .customLong("request-id"), help: "UUID; give the same one to repeat safely.")
+    var requestID: String?
+
+    mutating func run() async throws {
+        let command = self
+        try await reportingFailures { try await command.claim() }
+    }
+
+    private func claim() async throws {
+        try await global.withClient { client in
+            var request = DynamicMessage()
+            request["request_id"] = .string(requestID ?? RequestIDText.fresh())
+            request["wait_duration"] = .duration(milliseconds: Int64(wait * 1_000))
+            let timeout = global.timeoutMilliseconds + Int64(wait * 1_000)
+            var reply = try await client.call("ClaimNext", request, timeoutMilliseconds: timeout)
+            guard let offer = reply.message("assignment") else {
+                if global.json {
+                    Output.json(reply)
+                } else {
+                    Output.line("nothing that you may take")
+                }
+                throw ExitCode(9)
+            }
+            if accept {
+                var request = Lease.request(offer)
+                request["request_id"] = .string(RequestIDText.fresh())
+                let accepted = try await client.call(
+                    "AcceptCase", request, timeoutMilliseconds: global.timeoutMilliseconds)
+                reply["assignment"] = .message(accepted)
+            }
+            show(reply)
+        }
+    }
+
+    private func show(_ reply: DynamicMessage) {
+        if global.json { return Output.json(reply) }
+        guard let assignment = reply.message("assignment"), let value = reply.message("case") else {
+            return
+        }
+        Output.line(Shown.assignment(assignment))
+        Output.line(Shown.case(value))
+        if let why = reply.message("explanation") {
+            let due = Shown.relative(why.time("effective_deadline_time"))
+            Output.line(
+                "because of \(why.text("governed_by")), due \(due);"
+                    + " \(why.int("skipped_count")) more urgent ones are not for you")
+        }
+    }
+}
+
+/// Finds and names leases.
+enum Lease {
+    /// The `name` and `fencing_token` of a request about an assignment.
+    static func request(_ assignment: DynamicMessage) -> DynamicMessage {
+        var request = DynamicMessage()
+        request["name"] = .string(assignment.text("name"))
+        request["fencing_token"] = .long(assignment.int("fencing_token"))
+        return request
+    }
+
+    /// The caller's current assignment of a case (or of that name); nil when there is none.
+    static func current(of name: String, _ client: CommandClient) async throws -> DynamicMessage? {
+        var found: DynamicMessage?
+        try await client.stream("WatchAssignments", DynamicMessage()) { message in
+            guard let assignment = message.message("assignment") else { return false }
+            if assignment.text("case") == name || assignment.text("name") == name {
+                found = assignment
+            }
+            return true
+        }
+        return found
+    }
+}
+
+/// Options of a write under a lease.
+struct LeaseTarget: ParsableArguments {
+    @Argument(help: "assignments/{assignment}, or cases/{case} that you hold")
+    var name: String
+    @Option(help: "Fencing token; looked up when not given.")
+    var token: Int64?
+    @Option(name: .customLong("request-id"), help: "UUID; give the same one to repeat safely.")
+    var requestID: String?
+
+    /// A request that names the assignment, its token and a request id.
+    func request(_ client: CommandClient) async throws -> DynamicMessage {
+        var request = DynamicMessage()
+        if let token, name.hasPrefix("assignments/") {
+            request["name"] = .string(name)
+            request["fencing_token"] = .long(token)
+        } else {
+            guard let assignment = try await Lease.current(of: name, client) else {
+                throw ValidationError("you hold no lease of \(name)")
+            }
+            request = Lease.request(assignment)
+            if let token { request["fencing_token"] = .long(token) }
+        }
+        request["request_id"] = .string(requestID ?? RequestIDText.fresh())
+        return request
+    }
+}
+
+/// Keeps, gives back or passes on a case.
+struct LeaseCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "lease", abstract: "Accept, renew, release, hand off or complete a case.",
+        subcommands: [
+            Accept.self, Renew.self, Release.self, HandOff.self, Complete.self, Watch.self,
+        ])
+
+    /// Sends one write under a lease and shows the assignment.
+    fileprivate static func send(
+        _ method: String, _ target: LeaseTarget, _ global: GlobalOptions,
+        _ fill: (inout DynamicMessage) -> Void = { _ in }
+    ) async throws {
+        try await global.withClient { client in
+            var request = try await target.request(client)
+            fill(&request)
+            let reply = try await client.call(
+                method, request, timeoutMilliseconds: global.timeoutMilliseconds)
+            if global.json { Output.json(reply) } else { Output.line(Shown.assignment(reply)) }
+        }
+    }
+
+    /// Accepts an offer.
+    struct Accept: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Accept an offered case.")
+        @OptionGroup var global: GlobalOptions
+        @OptionGroup var target: LeaseTarget
+
+        mutating func run() async throws {
+            let command = self
+            try await reportingFailures {
+                try await send("AcceptCase", command.target, command.global)
+            }
+        }
+    }
+
+    /// Renews a lease.
+    struct Renew: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Extend the lease.")
+        @OptionGroup var global: GlobalOptions
+        @OptionGroup var target: LeaseTarget
+        @Option(help: "Seconds from now; the level's default when not given.")
+        var seconds: Double = 0
+
+        mutating func run() async throws {
+            let command = self
+            try await reportingFailures {
+                try await send("RenewLease", command.target, command.global) { request in
+                    if command.seconds > 0 {
+                        request["lease_duration"] = .duration(
+                            milliseconds: Int64(command.seconds * 1_000))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives a case back.
+    struct Release: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Give a case back.")
+        @OptionGroup var global: GlobalOptions
+        @OptionGroup var target: LeaseTarget
+        @Option(help: "wellness, conflict, skill, shift-end, other.")
+        var reason: String
+
+        mutating func run() async throws {
+            let command = self
+            try await reportingFailures {
+                try await send("ReleaseLease", command.target, command.global) {
+                    $0["reason"] = .enumeration(command.reason)
+                }
+            }
+        }
+    }
+
+    /// Hands a case to another specialist.
+    struct HandOff: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "hand-off", abstract: "Give a case to another specialist.")
+        @OptionGroup var global: GlobalOptions
+        @OptionGroup var target: LeaseTarget
+        @Option(help: "The specialist's identity.")
+        var to: String
+        @Option(help: "What they need to know.")
+        var note: String
+
+        mutating func run() async throws {
+            let command = self
+            try await reportingFailures {
+                try await send("HandOffCase", command.target, command.global) {
+                    $0["specialist"] = .string(command.to)
+                    $0["note"] = .string(command.note)
+                }
+            }
+        }
+    }
+
+    /// Ends the assignment of a decided case.
+    struct Complete: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "End the assignment of a decided case.")
+        @OptionGroup var global: GlobalOptions
+        @OptionGroup var target: LeaseTarget
+
+        mutating func run() async throws {
+            let command = self
+            try await reportingFailures {
+                try await send("CompleteCase", command.target, command.global)
+            }
+        }
+    }
+
+    /// Follows the caller's assignments.
+    struct Watch: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Follow your assignments.")
+        @OptionGroup var global: GlobalOptions
+
+        mutating func run() async throws {
+            let command = self
+            try await reportingFailures {
+                try await command.global.withClient { client in
+                    try await client.stream("WatchAssignments", DynamicMessage()) { message in
+                        if command.global.json {
+                            Output.json(message)
+                        } else if let assignment = message.message("assignment") {
+                            Output.line(Shown.assignment(assignment))
+                        }
+                        return true
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+// `triaged check-config`: reads everything that `serve` would read, changes nothing, and says what it
+// found.
+
+internal import ArgumentParser
+internal import TriageBase
+internal import TriageIO
+internal import TriageServices
+internal import TriageTLS
+
+/// Checks the configuration.
+struct CheckConfigCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check-config",
+        abstract: "Check settings, certificates and policy, and show what is in force.")
+
+    @OptionGroup var flags: SettingFlags
+
+    mutating func run() throws {
+        do {
+            let values = try flags.resolve(environment: Environment.value)
+            let configuration = try ServeConfiguration(values)
+            for setting in Setting.allCases {
+                guard let value = values[setting] else { continue }
+                let text = value.text.isEmpty ? "(none)" : value.text
+                StandardStream.output.write(
+                    "\(setting.rawValue): \(text)  (\(value.source.rawValue))\n")
+            }
+            let policy = try PolicyFile.read(path: configuration.policyPath)
+            StandardStream.output.write("policy: \(policy.entries.count) principals\n")
+            do {
+                let context = try TLSContext(configuration.tls)
+                let expiry = Timestamp.rfc3339(context.certificateNotAfter)
+                StandardStream.output.write("certificate: valid until \(expiry)\n")
+            } catch {
+                throw ConfigurationError("\(error)")
+            }
+        } catch let error as ConfigurationError {
+            StandardStream.error.write("triaged: \(error)\n")
+            throw ExitCode(78)
+        }
+    }
+}

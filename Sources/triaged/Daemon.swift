@@ -1,0 +1,180 @@
+// The service's life: open the data, bind the ports, serve, reload on SIGHUP, drain on SIGTERM. Joins
+// the state half and the wire half; decides nothing about cases or calls.
+
+internal import Logging
+internal import TriageBase
+internal import TriageEngine
+internal import TriageGRPC
+internal import TriageIO
+internal import TriageJournal
+internal import TriageServices
+internal import TriageTLS
+internal import TriageTransport
+
+/// A started service.
+final class Daemon {
+    private let configuration: ServeConfiguration
+    private let log: Logger
+    private let policy: PolicyStore
+    private let health: HealthState
+    private let engine: Engine
+    private let server: Server
+    private let admin: AdminListener
+    private let tlsExpiry: Published<TLSExpiry>
+
+    /// Serves until a signal ends it.
+    ///
+    /// - Parameter configuration: Checked settings.
+    /// - Returns: The process's exit code.
+    /// - Throws: `ConfigurationError` or ``StartError`` when it cannot start.
+    static func run(_ configuration: ServeConfiguration) throws -> Int32 {
+        Limits.assertRelations()
+        // Before any thread: all of them inherit what is blocked here.
+        SignalSource.ignoreBrokenPipes()
+        let signals: SignalSource
+        do {
+            signals = try SignalSource([
+                SignalSource.terminate, SignalSource.interrupt, SignalSource.hangUp,
+            ])
+        } catch {
+            throw StartError(description: "signals cannot be received: \(error)", exitCode: 71)
+        }
+        let daemon = try Daemon(configuration)
+        try daemon.start()
+        daemon.serve(until: signals)
+        return daemon.stop()
+    }
+
+    private init(_ configuration: ServeConfiguration) throws {
+        self.configuration = configuration
+        let level = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
+        let log = Logger(label: "triaged") { JSONLogHandler(label: $0, level: level) }
+        self.log = log
+        policy = PolicyStore(try PolicyFile.read(path: configuration.policyPath))
+        let tls = try Self.loadTLS(configuration)
+        tlsExpiry = Published(TLSExpiry(tls))
+        let health = HealthState()
+        self.health = health
+        engine = try Self.openEngine(configuration, health, log)
+        let services = ServiceFactory(
+            engine: engine, policy: policy, health: health, version: Build.version)
+        do {
+            server = try Server(
+                ServerConfiguration(
+                    host: configuration.listen.host, port: configuration.listen.port,
+                    reactorCount: configuration.reactorCount, tls: tls, methods: services.methods),
+                factory: services, clock: SystemClock())
+            admin = try AdminListener(
+                host: configuration.admin.host, port: configuration.admin.port,
+                routes: Metrics.routes(
+                    server: server, engine: engine, methods: services.methods, health: health,
+                    tlsExpiry: tlsExpiry))
+        } catch {
+            throw StartError(description: "\(error)", exitCode: 71)
+        }
+    }
+
+    private static func loadTLS(_ configuration: ServeConfiguration) throws -> TLSContext {
+        do {
+            return try TLSContext(configuration.tls)
+        } catch {
+            throw ConfigurationError("\(error)")
+        }
+    }
+
+    private static func openEngine(
+        _ configuration: ServeConfiguration, _ health: HealthState, _ log: Logger
+    ) throws -> Engine {
+        var settings = EngineConfiguration()
+        settings.snapshotRecords = configuration.snapshotRecords
+        settings.snapshotMilliseconds = configuration.snapshotMilliseconds
+        do {
+            return try Engine.open(configuration.dataDirectory, configuration: settings) { error in
+                // Final: nothing more is acknowledged until an operator has looked and restarted.
+                health.set(serving: false)
+                log.critical("journal failed; writes are refused", metadata: ["error": "\(error)"])
+            }
+        } catch {
+            throw StartError(description: "\(error)", exitCode: 74)
+        }
+    }
+
+    private func start() throws {
+        engine.start()
+        do {
+            try server.start()
+            try admin.start()
+        } catch {
+            throw StartError(description: "\(error)", exitCode: 71)
+        }
+        health.set(serving: true)
+        let address = Endpoint(host: configuration.listen.host, port: server.port)
+        let adminAddress = Endpoint(host: configuration.admin.host, port: admin.port)
+        let recovery = engine.status.recovery
+        log.info(
+            "serving",
+            metadata: [
+                "address": "\(address)", "admin": "\(adminAddress)", "version": "\(Build.version)",
+                "recovery_ms": "\(recovery.milliseconds)",
+                "records_replayed": "\(recovery.recordsReplayed)",
+            ])
+        if !recovery.report.isEmpty {
+            log.warning("recovery repaired the data", metadata: ["report": "\(recovery.report)"])
+        }
+        StandardStream.output.write("listening \(address)\n")
+    }
+
+    private func serve(until signals: borrowing SignalSource) {
+        while let signal = signals.next(waitMilliseconds: -1) {
+            if signal != SignalSource.hangUp { return }
+            reload()
+        }
+    }
+
+    /// Reads policy and certificates again; either stays as it was when its file has an error.
+    private func reload() {
+        do {
+            policy.replace(try PolicyFile.read(path: configuration.policyPath))
+            log.info("policy reloaded")
+        } catch {
+            log.error("policy not reloaded; the old one stays", metadata: ["error": "\(error)"])
+        }
+        do {
+            let context = try TLSContext(configuration.tls)
+            server.reload(tls: context)
+            tlsExpiry.replace(TLSExpiry(context))
+            log.info("certificates reloaded")
+        } catch {
+            log.error(
+                "certificates not reloaded; the old ones stay", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func stop() -> Int32 {
+        log.info("draining")
+        health.set(serving: false)
+        server.beginDrain()
+        server.waitUntilStopped()
+        engine.stop()
+        admin.stop()
+        if engine.status.state == .journalFailed {
+            log.critical("stopped after the journal failed; see the runbook before a restart")
+            return 70
+        }
+        log.info("stopped")
+        return 0
+    }
+}
+
+/// When what TLS rests on runs out.
+struct TLSExpiry: Sendable {
+    var certificate: WallTime
+    /// nil without a revocation list.
+    var revocationList: WallTime?
+
+    /// As a context has it.
+    init(_ context: TLSContext) {
+        certificate = context.certificateNotAfter
+        revocationList = context.revocationNextUpdate
+    }
+}

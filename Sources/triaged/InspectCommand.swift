@@ -1,0 +1,163 @@
+// `triaged inspect`: reads a data directory without the server and without changing anything; also
+// while the server runs.
+
+internal import ArgumentParser
+internal import TriageBase
+internal import TriageCodec
+internal import TriageIO
+internal import TriageJournal
+
+/// Looks into a data directory.
+struct InspectCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "inspect",
+        abstract: "Look into a data directory, offline: what it holds, whether it verifies.",
+        discussion:
+            "Exit codes: 0 all is well; 65 something does not verify; 74 it cannot be read.",
+        subcommands: [Stat.self, Verify.self, Dump.self])
+
+    /// Runs `body` on a directory; a directory that cannot be read is one line and an exit code.
+    fileprivate static func inspecting(
+        _ path: String, _ body: (Inspection) throws -> Void
+    ) throws {
+        do {
+            try body(try Inspection(path: path))
+        } catch let error as JournalError {
+            StandardStream.error.write("triaged: \(error)\n")
+            throw ExitCode(error.isDamage ? 65 : 74)
+        }
+    }
+
+    /// Counts what a directory holds.
+    struct Stat: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show segments, snapshots and the journal's end.")
+        @Argument(help: "The data directory.")
+        var directory: String
+
+        mutating func run() throws {
+            try inspecting(directory) { inspection in
+                var nothing = Ignoring()
+                InspectCommand.show(try inspection.readJournal(into: &nothing))
+            }
+        }
+    }
+
+    /// Checks everything.
+    struct Verify: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Check every checksum, sequence, the chain, and every snapshot.")
+        @Argument(help: "The data directory.")
+        var directory: String
+
+        mutating func run() throws {
+            try inspecting(directory) { inspection in
+                let result = try inspection.verify()
+                InspectCommand.show(result.statistics)
+                for problem in result.problems {
+                    StandardStream.error.write("triaged: \(problem)\n")
+                }
+                guard result.problems.isEmpty else { throw ExitCode(65) }
+                StandardStream.output.write("verified\n")
+            }
+        }
+    }
+
+    /// Prints records.
+    struct Dump: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Print journal records as JSON lines.",
+            discussion: "Without --content, what people wrote and whom it is about is left out.")
+        @Argument(help: "The data directory.")
+        var directory: String
+        @Option(help: "First sequence.")
+        var from: UInt64 = 1
+        @Option(help: "Last sequence.")
+        var to: UInt64 = .max
+        @Flag(help: "Print everything, sensitive fields too.")
+        var content = false
+
+        mutating func run() throws {
+            let options = self
+            try inspecting(directory) { inspection in
+                var printer = RecordPrinter(
+                    range: options.from...max(options.from, options.to),
+                    content: options.content)
+                _ = try inspection.readJournal(into: &printer)
+            }
+        }
+    }
+
+    fileprivate static func show(_ statistics: DirectoryStatistics) {
+        var lines = ["cluster \(statistics.cluster)"]
+        for segment in statistics.segments {
+            lines.append(
+                "segment \(segment.file)  records \(segment.first)-\(segment.last)  commits "
+                    + "\(segment.batches)  \(segment.bytesUsed) of \(segment.bytes) bytes")
+        }
+        for snapshot in statistics.snapshots {
+            lines.append(
+                "snapshot \(snapshot.file)  at \(snapshot.head.sequence)  "
+                    + "\(Timestamp.rfc3339(snapshot.time))  \(snapshot.bytes) bytes")
+        }
+        if let head = statistics.head { lines.append("journal ends with record \(head.sequence)") }
+        if let torn = statistics.tornTail {
+            lines.append(
+                "unfinished write of \(torn.bytes) bytes at \(torn.file) byte \(torn.offset); "
+                    + "the next start cuts it")
+        }
+        for line in lines { StandardStream.output.write(line + "\n") }
+    }
+}
+
+/// Wants records only to be read.
+private struct Ignoring: RecordVisitor {
+    mutating func journalRecord(
+        sequence: UInt64, time: WallTime, _ payload: Span<UInt8>
+    ) throws(RecordRejection) {}
+}
+
+/// Prints records as JSON lines.
+private struct RecordPrinter: RecordVisitor {
+    let range: ClosedRange<UInt64>
+    let content: Bool
+
+    mutating func journalRecord(
+        sequence: UInt64, time: WallTime, _ payload: Span<UInt8>
+    ) throws(RecordRejection) {
+        guard range.contains(sequence) else { return }
+        let record: DynamicMessage
+        do {
+            record = try MessageSchema.journalRecord.decode(payload)
+        } catch {
+            throw RecordRejection("record \(sequence): \(error)")
+        }
+        let shown = content ? record : Self.withoutContent(record)
+        StandardStream.output.write(
+            "{\"sequence\":\"\(sequence)\",\"time\":\"\(Timestamp.rfc3339(time))\","
+                + "\"record\":\(JSONMapping.text(.message(shown)))}\n")
+    }
+
+    /// Keeps numbers, enums, times and identities of callers; leaves out all other text and bytes.
+    private static func withoutContent(_ message: DynamicMessage) -> DynamicMessage {
+        var kept = DynamicMessage()
+        for field in message.fields {
+            switch field.value {
+            case .string: if field.name == "principal" { kept[field.name] = field.value }
+            case .bytes: continue
+            case .message(let nested): kept[field.name] = .message(withoutContent(nested))
+            case .list(let values):
+                let messages = values.compactMap { value -> DynamicValue? in
+                    switch value {
+                    case .message(let nested): .message(withoutContent(nested))
+                    case .string, .bytes: nil
+                    default: value
+                    }
+                }
+                if !messages.isEmpty { kept[field.name] = .list(messages) }
+            default: kept[field.name] = field.value
+            }
+        }
+        return kept
+    }
+}

@@ -1,0 +1,132 @@
+// What the admin port answers: liveness, readiness, and every figure of the transport and the engine as
+// Prometheus text. No figure carries an identity, an id or content.
+
+internal import Synchronization
+internal import TriageBase
+internal import TriageDomain
+internal import TriageEngine
+internal import TriageGRPC
+internal import TriageIO
+internal import TriageServices
+internal import TriageTransport
+
+/// A value that one thread replaces and others read.
+final class Published<Value: Sendable>: Sendable {
+    private let value: Mutex<Value>
+
+    /// Publishes a first value.
+    init(_ value: Value) { self.value = Mutex(value) }
+
+    /// The value now.
+    var current: Value { value.withLock { $0 } }
+
+    /// Publishes another value.
+    func replace(_ value: Value) { self.value.withLock { $0 = value } }
+}
+
+/// The admin port's answers.
+enum Metrics {
+    /// Puts the answers together.
+    static func routes(
+        server: Server, engine: Engine, methods: MethodTable, health: HealthState,
+        tlsExpiry: Published<TLSExpiry>
+    ) -> AdminRoutes {
+        AdminRoutes(
+            live: { server.scrape() != nil },
+            ready: { health.isServing },
+            metrics: {
+                var page = PrometheusText()
+                if let counts = server.scrape() { page.append(counts, methods) }
+                append(engine.status, to: &page)
+                append(tlsExpiry.current, to: &page)
+                return page.text
+            })
+    }
+
+    private static func append(_ expiry: TLSExpiry, to page: inout PrometheusText) {
+        page.single(
+            "triaged_certificate_expiry_seconds", "gauge",
+            "When the server's certificate expires, Unix time.", seconds(expiry.certificate))
+        if let due = expiry.revocationList {
+            page.single(
+                "triaged_crl_next_update_seconds", "gauge",
+                "When the revocation list is due; past it every client is refused. Unix time.",
+                seconds(due))
+        }
+    }
+
+    private static func append(_ status: EngineStatus, to page: inout PrometheusText) {
+        page.describe(
+            "triaged_cases_open", "gauge", "Open cases by level and whether they are held.")
+        for level in Level.allCases {
+            let counts = status.counts.levels[Int(level.rawValue)]
+            let name = "P\(level.rawValue)"
+            page.sample(
+                "triaged_cases_open", [("level", name), ("held", "false")], String(counts.queued))
+            page.sample(
+                "triaged_cases_open", [("level", name), ("held", "true")], String(counts.held))
+        }
+        page.describe(
+            "triaged_oldest_queued_seconds", "gauge",
+            "When the oldest case of a level that waits was received, Unix time; 0 when none waits."
+        )
+        for level in Level.allCases {
+            let oldest = status.counts.levels[Int(level.rawValue)].oldestQueued
+            page.sample(
+                "triaged_oldest_queued_seconds", [("level", "P\(level.rawValue)")],
+                String(oldest.map(seconds) ?? 0))
+        }
+        page.single(
+            "triaged_journal_durable_sequence", "counter", "Last journal sequence on disk.",
+            status.durableSequence)
+        page.single(
+            "triaged_journal_failed", "gauge", "1 when the journal failed: writes are refused.",
+            status.state == .journalFailed ? 1 : 0)
+        page.single(
+            "triaged_engine_requests_total", "counter", "Requests that the engine handled.",
+            status.counters.requests)
+        page.single(
+            "triaged_engine_records_total", "counter", "Journal records appended.",
+            status.counters.records)
+        page.single(
+            "triaged_engine_watches", "gauge", "Watches that are open.", UInt64(status.watchCount))
+        page.single(
+            "triaged_snapshot_sequence", "gauge", "Journal sequence of the newest snapshot.",
+            status.snapshot?.sequence ?? 0)
+        page.single(
+            "triaged_snapshot_time_seconds", "gauge",
+            "When the newest snapshot was taken, Unix time; 0 when there is none.",
+            status.snapshot.map { seconds($0.time) } ?? 0)
+        page.single(
+            "triaged_snapshot_failures_total", "counter", "Snapshots that failed.",
+            status.counters.snapshotFailures)
+        histogram(
+            "triaged_journal_commit_seconds", "How long a journal commit takes.",
+            status.counters.commitNanoseconds, scale: 1e-9, &page)
+        histogram(
+            "triaged_journal_commit_records", "Records that a commit makes durable.",
+            status.counters.commitRecords, scale: 1, &page)
+    }
+
+    /// Writes a distribution by powers of two as a cumulative histogram.
+    private static func histogram(
+        _ name: String, _ help: String, _ distribution: Distribution, scale: Double,
+        _ page: inout PrometheusText
+    ) {
+        page.describe(name, "histogram", help)
+        var cumulative: UInt64 = 0
+        for (power, count) in distribution.buckets.enumerated() {
+            cumulative += count
+            guard count > 0 else { continue }
+            let bound = Double(UInt64(1) << UInt64(power)) * scale
+            page.sample(name + "_bucket", [("le", "\(bound)")], String(cumulative))
+        }
+        page.sample(name + "_bucket", [("le", "+Inf")], String(distribution.count))
+        page.sample(name + "_sum", [], "\(Double(distribution.sum) * scale)")
+        page.sample(name + "_count", [], String(distribution.count))
+    }
+
+    private static func seconds(_ time: WallTime) -> UInt64 {
+        UInt64(max(0, time.milliseconds / 1_000))
+    }
+}

@@ -1,0 +1,91 @@
+// The daemon's settings as values: every text checked, with the setting's name in each error.
+
+internal import TriageBase
+internal import TriageIO
+internal import TriageTLS
+
+/// What `serve` needs to know.
+struct ServeConfiguration {
+    var dataDirectory: String
+    var listen: Endpoint
+    var admin: Endpoint
+    var tls: TLSConfiguration
+    var policyPath: String
+    var reactorCount: Int
+    var snapshotRecords: UInt64
+    var snapshotMilliseconds: Int64
+    var logLevel: LogLevel
+
+    /// How much is logged.
+    enum LogLevel: String, CaseIterable {
+        case debug, info, warning, error
+    }
+
+    /// Checks the texts.
+    ///
+    /// - Throws: `ConfigurationError` naming the setting and where it came from.
+    init(_ values: [Setting: SettingValue]) throws(ConfigurationError) {
+        let reader = SettingReader(values: values)
+        dataDirectory = try reader.text(.data)
+        listen = try reader.endpoint(.listen)
+        admin = try reader.endpoint(.admin)
+        guard ["127.0.0.1", "::1", "localhost"].contains(admin.host) else {
+            throw reader.wrong(.admin, "must be on loopback: it is plaintext and not authenticated")
+        }
+        let crl = try reader.text(.crl)
+        let clientCertificate: TLSConfiguration.ClientCertificate
+        switch try reader.text(.clientCertificates) {
+        case "required": clientCertificate = .required
+        case "optional": clientCertificate = .optional
+        default: throw reader.wrong(.clientCertificates, "must be required or optional")
+        }
+        tls = .server(
+            certificateChain: try reader.text(.cert), privateKey: try reader.text(.key),
+            clientTrust: try reader.text(.clientCA), crl: crl.isEmpty ? nil : crl,
+            clientCertificate: clientCertificate)
+        policyPath = try reader.text(.policy)
+        reactorCount = Int(try reader.number(.reactors, 1...64))
+        snapshotRecords = UInt64(try reader.number(.snapshotRecords, 1...1_000_000_000))
+        snapshotMilliseconds = try reader.number(.snapshotMinutes, 1...10_080) * 60_000
+        guard let level = LogLevel(rawValue: try reader.text(.logLevel)) else {
+            throw reader.wrong(.logLevel, "must be debug, info, warning or error")
+        }
+        logLevel = level
+    }
+}
+
+/// Reads settings as values.
+private struct SettingReader {
+    let values: [Setting: SettingValue]
+
+    func wrong(_ setting: Setting, _ what: String) -> ConfigurationError {
+        let source = values[setting].map { " (from the \($0.source.rawValue))" } ?? ""
+        return ConfigurationError("\(setting.rawValue)\(source): \(what)")
+    }
+
+    func text(_ setting: Setting) throws(ConfigurationError) -> String {
+        guard let value = values[setting] else {
+            throw ConfigurationError(
+                "\(setting.rawValue) is missing: give --\(setting.rawValue), \(setting.environmentName),"
+                    + " or \(setting.rawValue) in the --config file")
+        }
+        return value.text
+    }
+
+    func endpoint(_ setting: Setting) throws(ConfigurationError) -> Endpoint {
+        guard let endpoint = Endpoint(try text(setting)) else {
+            throw wrong(setting, "must be HOST:PORT, such as 127.0.0.1:8443")
+        }
+        return endpoint
+    }
+
+    func number(
+        _ setting: Setting, _ range: ClosedRange<Int64>
+    ) throws(ConfigurationError) -> Int64 {
+        guard let number = Int64(try text(setting)), range.contains(number) else {
+            throw wrong(
+                setting, "must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return number
+    }
+}

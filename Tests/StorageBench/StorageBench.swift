@@ -1,0 +1,340 @@
+// Measures the journal and snapshots beside the raw disk, in the same run on the same disk, and
+// prints one JSON object a line: name, value, unit, and where there is a goal, reach and holds.
+
+import Glibc
+import TriageBase
+import TriageIO
+import TriageJournal
+
+/// The measurements, in order.
+struct StorageBench {
+    let directory: String
+    let clock = SystemClock()
+    let disk = RealDisk()
+    static let payloadBytes = 300
+
+    /// Runs everything; a failed call ends the process with its text.
+    static func run(_ arguments: [String]) {
+        guard arguments.count == 2 else { fatalError("usage: triage-storage-bench DIRECTORY") }
+        do {
+            try Directory.make(arguments[1])
+            let bench = StorageBench(directory: arguments[1])
+            try bench.checksums()
+            try bench.commits()
+            try bench.replay()
+            try bench.snapshot()
+            try bench.clear()
+        } catch {
+            fatalError("\(error)")
+        }
+    }
+
+    func report(
+        _ name: String, _ value: Double, _ unit: String, atLeast: Double? = nil,
+        atMost: Double? = nil
+    ) {
+        var line = "{\"name\":\"\(name)\",\"value\":\(rounded(value)),\"unit\":\"\(unit)\""
+        if let atLeast { line += ",\"reach\":\(atLeast),\"holds\":\(value >= atLeast)" }
+        if let atMost { line += ",\"reach\":\(atMost),\"holds\":\(value <= atMost)" }
+        print(line + "}")
+    }
+
+    private func rounded(_ value: Double) -> Double {
+        value >= 100 ? value.rounded() : (value * 1000).rounded() / 1000
+    }
+
+    func seconds(_ body: () throws -> Void) rethrows -> Double {
+        let start = clock.monotonicTime()
+        try body()
+        return Double(clock.monotonicTime().nanoseconds(since: start)) / 1e9
+    }
+
+    /// The calling thread's own processor time: what a busy machine does not change.
+    func processorSeconds(_ body: () throws -> Void) rethrows -> Double {
+        func now() -> Double {
+            var time = timespec()
+            _ = unsafe clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+            return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+        }
+        let start = now()
+        try body()
+        return now() - start
+    }
+
+    func clear() throws {
+        for entry in try Directory.list(directory) { try Directory.remove(file(entry.name)) }
+    }
+
+    func file(_ name: String) -> String { directory + "/" + name }
+
+    // MARK: Processor only
+
+    func checksums() throws {
+        let count = 1_000_000
+        let payload = [UInt8](repeating: 0x5A, count: Self.payloadBytes + 16)
+        var crc: UInt32 = 0
+        let crcTime = processorSeconds {
+            for _ in 0..<count { crc = crc32c(payload.span, after: crc) }
+        }
+        report("crc32c_316_bytes", crcTime / Double(count) * 1e9 + Double(crc & 0), "ns")
+        var records: [UInt8] = []
+        for index in 0..<512 {
+            records += [0, 0, 0, 0, 44, 1, 0, 0]
+            records += [UInt8](repeating: UInt8(index & 255), count: 320)
+        }
+        var chain = Digest.zero
+        let chainTime = processorSeconds {
+            for _ in 0..<1000 {
+                chain = SHA256.chain(chain, records: records.span, headerBytes: 24)
+            }
+        }
+        report(
+            "chain_a_record", chainTime / 512_000 * 1e9 + Double(chain.words.0 & 0), "ns",
+            atMost: 300)
+    }
+
+    // MARK: Commits
+
+    /// Appends and syncs as one writer would without any of this; returns the calls a second.
+    private func rawRate(_ bytes: Int, _ count: Int) throws -> Double {
+        let path = file("raw")
+        let handle = try FileHandle(path: path, access: .create)
+        let data = [UInt8](repeating: 1, count: bytes)
+        let time = try seconds {
+            for index in 0..<count {
+                try handle.write(data.span, at: index * bytes)
+                try handle.sync()
+            }
+        }
+        try Directory.remove(path)
+        return Double(count) / time
+    }
+
+    func commits() throws {
+        let data = try DataDirectory(opening: directory)
+        var none = Counter()
+        let report = try data.recover(into: &none)
+        let journal = try data.makeJournal(after: report, time: clock.wallTime())
+        let payload = [UInt8](repeating: 0x5A, count: Self.payloadBytes)
+        var rates: [Int: [Double]] = [:]
+        var processorTimes: [Int: [Double]] = [:]
+        var commitTimes: [Int: [Double]] = [:]
+        var raw: [Double] = []
+        _ = try rawRate(384, 200)
+        // Past the preparation of the first spare segment.
+        RealDisk().pause(nanoseconds: 1_500_000_000)
+        // Rounds take turns, so that a disturbance of the machine hits all alike.
+        for _ in 0..<5 {
+            raw.append(try rawRate(384, 300))
+            for batch in [1, 64, 512] {
+                let commits = batch == 1 ? 400 : 200
+                var processor = 0.0
+                let total = try seconds {
+                    processor = try processorSeconds {
+                        for _ in 0..<commits {
+                            for _ in 0..<batch {
+                                _ = try journal.append(payload.span, time: .epoch)
+                            }
+                            try journal.commit()
+                        }
+                    }
+                }
+                let records = Double(commits * batch)
+                rates[batch, default: []].append(records / total)
+                processorTimes[batch, default: []].append(processor / records * 1e9)
+                commitTimes[batch, default: []].append(total / Double(commits) * 1e6)
+            }
+        }
+        self.report("raw_append_fdatasync", median(raw), "1/s")
+        let goals = [1: 0.9, 64: 20, 512: 60]
+        for batch in [1, 64, 512] {
+            let rate = median(rates[batch] ?? [])
+            self.report("durable_records_\(batch)_waiting", rate, "1/s")
+            self.report(
+                "durable_records_\(batch)_waiting_ratio", rate / median(raw), "x raw",
+                atLeast: goals[batch])
+            self.report(
+                "processor_\(batch)_waiting", median(processorTimes[batch] ?? []), "ns a record")
+            self.report("commit_\(batch)_waiting", median(commitTimes[batch] ?? []), "us a commit")
+        }
+        journal.close()
+    }
+
+    func median(_ values: [Double]) -> Double {
+        values.isEmpty ? 0 : values.sorted()[values.count / 2]
+    }
+
+    /// Recovers a directory, timed.
+    private func recover(
+        _ data: DataDirectory, _ counter: inout Counter
+    ) throws -> (report: RecoveryReport, seconds: Double, processorSeconds: Double) {
+        var report: RecoveryReport?
+        var processor = 0.0
+        let time = try seconds {
+            processor = try processorSeconds { report = try data.recover(into: &counter) }
+        }
+        guard let report else { fatalError("recovery gives a report") }
+        return (report, time, processor)
+    }
+
+    // MARK: Replay
+
+    func replay() throws {
+        try clear()
+        let data = try DataDirectory(opening: directory)
+        var none = Counter()
+        var report = try data.recover(into: &none)
+        let journal = try data.makeJournal(after: report, time: clock.wallTime())
+        let payload = [UInt8](repeating: 0x5A, count: Self.payloadBytes)
+        let count = 1_000_000
+        var appending = 0.0
+        let total = try seconds {
+            for _ in 0..<count / 2000 {
+                appending += try processorSeconds {
+                    for _ in 0..<2000 { _ = try journal.append(payload.span, time: .epoch) }
+                }
+                try journal.commit()
+            }
+        }
+        self.report("journal_write_2000_waiting", Double(count) / total, "records/s")
+        self.report("append", appending / Double(count) * 1e9, "processor ns a record")
+        journal.close()
+        var counter = Counter()
+        let again = try recover(data, &counter)
+        report = again.report
+        invariant(counter.records == count, "everything was replayed")
+        self.report(
+            "replay", Double(count) / again.seconds, "records/s", atLeast: 500_000)
+        self.report("replay_processor", again.processorSeconds / Double(count) * 1e9, "ns a record")
+        var processor = 0.0
+        let verify = try seconds {
+            processor = try processorSeconds {
+                let result = try Inspection(path: directory).verify()
+                invariant(result.problems.isEmpty, "the bench's own directory verifies")
+            }
+        }
+        self.report("verify_processor", Double(count) * 344 / processor / 1048576, "MiB/s")
+        self.report("verify", Double(count) * 344 / verify / 1048576, "MiB/s", atLeast: 500)
+    }
+
+    // MARK: Snapshot
+
+    func snapshot() throws {
+        try clear()
+        let data = try DataDirectory(opening: directory)
+        var none = Counter()
+        let report = try data.recover(into: &none)
+        let journal = try data.makeJournal(after: report, time: clock.wallTime())
+        _ = try journal.append([1].span, time: .epoch)
+        try journal.commit()
+        let sequential = try sequentialRate(300 << 20)
+        self.report("disk_sequential_write", sequential / 1048576, "MiB/s")
+        let record = [UInt8](repeating: 0x33, count: 291)
+        let count = 1_000_000
+        var bytes = 0
+        var processor = 0.0
+        let time = try seconds {
+            processor = try processorSeconds {
+                let snapshot = try data.makeSnapshot(
+                    at: journal.durableHead, time: .epoch, bytesPerSecond: Int.max)
+                for _ in 0..<count { try snapshot.append(section: 1, record.span) }
+                bytes = try snapshot.finish().bytes
+            }
+        }
+        let rate = Double(bytes) / time
+        self.report("snapshot_write_processor", Double(bytes) / processor / 1048576, "MiB/s")
+        self.report(
+            "snapshot_write", rate / 1048576, "MiB/s",
+            atLeast: min(300, 0.5 * sequential / 1048576))
+        var counter = Counter()
+        journal.close()
+        let again = try recover(data, &counter)
+        invariant(counter.snapshotRecords == count, "everything was loaded")
+        self.report(
+            "snapshot_load_processor", Double(bytes) / again.processorSeconds / 1048576, "MiB/s")
+        self.report("snapshot_load", Double(bytes) / again.seconds / 1048576, "MiB/s", atLeast: 300)
+        try commitsBesideSnapshot(data, again.report, record)
+    }
+
+    /// Commit latency with and without a paced snapshot beside it.
+    private func commitsBesideSnapshot(
+        _ data: DataDirectory, _ report: RecoveryReport, _ record: [UInt8]
+    ) throws {
+        let journal = try data.makeJournal(after: report, time: .epoch)
+        let payload = [UInt8](repeating: 0x5A, count: Self.payloadBytes)
+        func latencies(_ enough: () -> Bool) throws -> [Double] {
+            var times: [Double] = []
+            while !enough() {
+                times.append(
+                    try seconds {
+                        for _ in 0..<8 { _ = try journal.append(payload.span, time: .epoch) }
+                        try journal.commit()
+                    } * 1e6)
+            }
+            return times.sorted()
+        }
+        var rounds = 0
+        // Past the preparation of the first spare segment.
+        let settled = clock.monotonicTime().advanced(byNanoseconds: 2_000_000_000)
+        _ = try latencies { clock.monotonicTime() > settled }
+        let alone = try latencies {
+            rounds += 1
+            return rounds > 5000
+        }
+        let done = Monitor(false)
+        let head = journal.durableHead
+        let thread = try Thread(name: "snapshot") {
+            do {
+                let snapshot = try data.makeSnapshot(at: head, time: .epoch)
+                for _ in 0..<1_000_000 { try snapshot.append(section: 1, record.span) }
+                _ = try snapshot.finish()
+            } catch { fatalError("\(error)") }
+            done.change { $0 = true }
+        }
+        let beside = try latencies { done.change { $0 } }
+        thread.join()
+        for (name, times) in [("alone", alone), ("beside_snapshot", beside)] {
+            self.report("commit_p50_\(name)", times[times.count / 2], "us")
+            self.report("commit_p99_\(name)", times[times.count * 99 / 100], "us")
+            self.report("commit_max_\(name)", times[times.count - 1], "us")
+        }
+        self.report(
+            "commit_p99_beside_snapshot_ratio",
+            beside[beside.count * 99 / 100] / alone[alone.count * 99 / 100], "x", atMost: 2)
+        journal.close()
+    }
+
+    /// Bytes a second of writing in 256 KiB pieces past the page cache, and one sync.
+    private func sequentialRate(_ bytes: Int) throws -> Double {
+        let handle = try FileHandle(path: file("raw"), access: .createDirect)
+        let buffer = PageBuffer(capacity: 256 << 10)
+        let time = try seconds {
+            for offset in stride(from: 0, to: bytes, by: 256 << 10) {
+                try handle.write(buffer.span(0..<256 << 10), at: offset)
+            }
+            try handle.sync()
+        }
+        try Directory.remove(file("raw"))
+        return Double(bytes) / time
+    }
+}
+
+/// A state that only counts.
+struct Counter: RecoveryTarget {
+    var records = 0
+    var snapshotRecords = 0
+    var bytes = 0
+
+    mutating func restart() { snapshotRecords = 0 }
+    mutating func snapshotLoaded(_ snapshot: SnapshotInfo) {}
+
+    mutating func snapshotRecord(section: UInt16, _ record: Span<UInt8>) {
+        snapshotRecords += 1
+        bytes += record.count
+    }
+
+    mutating func journalRecord(sequence: UInt64, time: WallTime, _ payload: Span<UInt8>) {
+        records += 1
+        bytes += payload.count
+    }
+}

@@ -1,0 +1,273 @@
+// An engine without thread, disk or clock of its own: a test drives its turns, sees every delivery and
+// decides when the journal fails.
+
+import Synchronization
+import TriageBase
+import TriageCodec
+import TriageDomain
+import TriageIO
+import TriageJournal
+
+@testable import TriageEngine
+
+/// Time that moves when a test says so.
+final class FakeClock: TimeSource {
+    private let nanoseconds = Atomic<UInt64>(1_000_000_000)
+    private let wallOffset = Atomic<Int64>(1_700_000_000_000)
+
+    func wallTime() -> WallTime {
+        WallTime(
+            milliseconds: wallOffset.load(ordering: .relaxed)
+                + Int64(nanoseconds.load(ordering: .relaxed) / 1_000_000))
+    }
+
+    func monotonicTime() -> MonotonicTime {
+        MonotonicTime(nanoseconds: nanoseconds.load(ordering: .relaxed))
+    }
+
+    func advance(milliseconds: Int64) {
+        nanoseconds.add(UInt64(milliseconds) * 1_000_000, ordering: .relaxed)
+    }
+
+    /// Sets the time of day, and only that.
+    func setWall(byMilliseconds delta: Int64) { wallOffset.add(delta, ordering: .relaxed) }
+}
+
+/// A journal in memory whose disk fails when told.
+final class FakeJournal: Journal {
+    var records: [[UInt8]] = []
+    var durableCount = 0
+    var commitCount = 0
+    var appendError: JournalError?
+    var commitError: JournalError?
+    /// Called at the begin of a commit.
+    var committing: () -> Void = {}
+
+    var nextSequence: UInt64 { UInt64(records.count) + 1 }
+    var durableHead: JournalHead { JournalHead(sequence: UInt64(durableCount), chain: .zero) }
+    var pendingBytes: Int { records[durableCount...].reduce(0) { $0 + $1.count + 1 } }
+
+    func append(_ payload: Span<UInt8>, time: WallTime) throws(JournalError) -> UInt64 {
+        if let appendError { throw appendError }
+        records.append([UInt8](copying: payload))
+        return UInt64(records.count)
+    }
+
+    func append(
+        time: WallTime, reserving bytesMax: Int, _ body: (inout OutputSpan<UInt8>) -> Void
+    ) throws(JournalError) -> UInt64 {
+        if let appendError { throw appendError }
+        records.append([UInt8](capacity: bytesMax) { body(&$0) })
+        return UInt64(records.count)
+    }
+
+    func commit() throws(JournalError) {
+        committing()
+        if let commitError { throw commitError }
+        commitCount += 1
+        durableCount = records.count
+    }
+}
+
+/// Keeps what was delivered to one reactor.
+final class RecordingSink: CompletionSink {
+    private let batches = Monitor<[[Completion]]>([])
+
+    func deliver(_ completions: [Completion]) { batches.change { $0.append(completions) } }
+
+    var deliveries: [[Completion]] { batches.change { $0 } }
+    var all: [Completion] { deliveries.flatMap { $0 } }
+
+    func take() -> [Completion] {
+        batches.change { batches in
+            defer { batches = [] }
+            return batches.flatMap { $0 }
+        }
+    }
+
+    /// Waits until so many completions have come.
+    func wait(count: Int) -> [Completion] {
+        batches.wait { batches in
+            let all = batches.flatMap { $0 }
+            return all.count >= count ? all : nil
+        }
+    }
+}
+
+/// Snapshots that a test ends by hand.
+final class FakeSnapshots: SnapshotTaker {
+    struct Asked: Sendable {
+        let sequence: UInt64
+        let caseCount: Int
+        let report: @Sendable (SnapshotResult) -> Void
+    }
+
+    private let asked = Monitor<[Asked]>([])
+
+    func take(
+        _ state: WorldState, at head: JournalHead, time: WallTime,
+        report: @escaping @Sendable (SnapshotResult) -> Void
+    ) {
+        asked.change {
+            $0.append(
+                Asked(sequence: head.sequence, caseCount: state.cases.count, report: report))
+        }
+    }
+
+    var all: [Asked] { asked.change { $0 } }
+}
+
+/// The parts put together.
+final class EngineBench {
+    let clock = FakeClock()
+    let journal = FakeJournal()
+    let sinks = [RecordingSink(), RecordingSink()]
+    let snapshots = FakeSnapshots()
+    let core: EngineCore
+    private var nextCall: UInt64 = 1
+    private var nextID: UInt64 = 1
+
+    var sink: RecordingSink { sinks[0] }
+
+    init(
+        _ configure: (inout EngineConfiguration) -> Void = { _ in },
+        reload: @escaping (FakeJournal) -> World? = { _ in nil }
+    ) {
+        var configuration = EngineConfiguration()
+        configuration.random = { 0x1234_5678_9ABC_DEF0 }
+        configuration.snapshotRecords = 0
+        configuration.snapshotMilliseconds = 0
+        configure(&configuration)
+        let journal = journal
+        let box = FailureBox()
+        let world = World()
+        let status = EngineStatus(
+            startTime: clock.wallTime(), counts: world.counts,
+            recovery: RecoverySummary(milliseconds: 0, recordsReplayed: 0, report: ""))
+        core = EngineCore(
+            world: world,
+            parts: EngineParts(
+                journal: journal, clock: clock, snapshots: snapshots,
+                reload: { reload(journal) }, journalFailed: { box.failures.append($0) }),
+            configuration: configuration, status: status, now: clock.wallTime())
+        self.box = box
+        for (reactor, sink) in sinks.enumerated() { core.connect(reactor: reactor, sink: sink) }
+    }
+
+    private final class FailureBox { var failures: [JournalError] = [] }
+    private let box: FailureBox
+    var journalFailures: [JournalError] { box.failures }
+
+    // MARK: Requests
+
+    func request(_ operation: EngineOperation, by name: String = "ana") -> EngineRequest {
+        defer { nextCall += 1 }
+        return EngineRequest(
+            call: nextCall, echo: nextCall << 8, principal: person(name), operation: operation)
+    }
+
+    func freshKey() -> WriteKey {
+        defer { nextID += 1 }
+        return WriteKey(
+            requestID: RequestID(high: 7, low: nextID), fingerprint: Hash128(high: 1, low: nextID))
+    }
+
+    func report(
+        about subject: UInt64, _ family: HarmFamily = .violentThreat,
+        imminence: Imminence = .unspecified
+    ) -> Command {
+        let facts = ReportFacts(
+            family: family, reporter: .user, imminence: imminence, modifiers: [],
+            signalPermille: 0, live: false, language: .undetermined, region: .unknown,
+            routing: .unspecified, clearance: .required(for: family, modifiers: []),
+            subject: Hash128(high: 9, low: subject))
+        return .submitReport(facts: facts, content: [])
+    }
+
+    /// One turn with these requests, all of reactor 0.
+    @discardableResult
+    func turn(_ requests: EngineRequest...) -> [Completion] {
+        core.turn([RequestBatch(reactor: 0, requests: requests)])
+        return sink.take()
+    }
+
+    /// Submits one report about a new subject and returns its receipt.
+    func submit(
+        about subject: UInt64, _ family: HarmFamily = .violentThreat
+    ) throws -> ReportReceipt {
+        let replies = turn(request(.write(report(about: subject, family), freshKey())))
+        guard case .receipt(let receipt) = replies.last?.reply else { throw Unexpected() }
+        return receipt
+    }
+
+    /// Claims for `name` and returns the assignment.
+    func claim(by name: String = "ana") throws -> AssignmentView {
+        let replies = turn(
+            request(.claim(anything, freshKey(), waitMilliseconds: 0), by: name))
+        guard case .outcome(.offer(let view, _, _)) = replies.last?.reply else {
+            throw Unexpected()
+        }
+        return view
+    }
+}
+
+struct Unexpected: Error {}
+
+func person(_ name: String) -> Principal {
+    Principal(spiffeID: "spiffe://triaged.example/specialist/\(name)")
+}
+
+/// May take every case.
+let anything = Eligibility(
+    skills: .max, clearances: .max, regions: .max, languages: [], allLanguages: true)
+/// May take suicide cases only.
+let suicideOnly = Eligibility(
+    skills: 1 << HarmFamily.suicideSelfHarm.rawValue, clearances: .max, regions: .max,
+    languages: [], allLanguages: true)
+
+extension EngineReply {
+    /// A short name of the case, for comparing.
+    var kind: String {
+        switch self {
+        case .receipt: "receipt"
+        case .outcome(.offer): "offer"
+        case .outcome(.nothingToClaim): "nothingToClaim"
+        case .outcome: "outcome"
+        case .caseView: "caseView"
+        case .board: "board"
+        case .disclosure: "disclosure"
+        case .disclosures: "disclosures"
+        case .status: "status"
+        case .snapshot: "snapshot"
+        case .boardChanges: "boardChanges"
+        case .assignmentChanges: "assignmentChanges"
+        case .disclosureChange: "disclosureChange"
+        case .refused(let error): "refused(\(error))"
+        case .failed(let failure): "failed(\(failure))"
+        }
+    }
+}
+
+/// A complete emergency request.
+func emergencyFiling() -> DisclosureFiling {
+    var filing = DisclosureFiling(
+        kind: .emergency, addressee: .unitedStates, userNotice: .prohibited)
+    filing.agency.name = "Police"
+    filing.officer.name = "Officer"
+    filing.officer.sworn = true
+    var emergency = Emergency(nature: .missingPerson)
+    emergency.summary = "A child is missing."
+    emergency.personInDanger = "The child"
+    emergency.necessity = "The last login shows where."
+    emergency.dangerToLifeDeclared = true
+    emergency.onLetterhead = true
+    filing.emergency = emergency
+    filing.identifiers = [SubjectIdentifier(kind: .username, value: "u1")]
+    filing.dataRequests = [
+        DataRequest(
+            category: .login, justification: "To find the child.",
+            start: WallTime(milliseconds: 1_600_000_000_000),
+            end: WallTime(milliseconds: 1_600_000_100_000))
+    ]
+    return filing
+}

@@ -1,0 +1,192 @@
+// The engine with its thread, on a real data directory: recovery gives the same state, whatever way
+// the server ended.
+
+import TestSupport
+import Testing
+import TriageBase
+import TriageCodec
+import TriageDomain
+import TriageIO
+import TriageJournal
+
+@testable import TriageEngine
+
+@Suite struct EngineDiskTests {
+    private func options() -> StorageOptions {
+        var options = StorageOptions()
+        options.segmentBytes = 4 << 20
+        options.preparationBytesPerSecond = nil
+        options.snapshotBytesPerSecond = nil
+        return options
+    }
+
+    private func open(
+        _ directory: TempDirectory, _ configure: (inout EngineConfiguration) -> Void = { _ in }
+    ) throws -> (Engine, RecordingSink) {
+        var configuration = EngineConfiguration()
+        configuration.snapshotAtStop = false
+        configure(&configuration)
+        let engine = try Engine.open(
+            directory.path, storage: options(), configuration: configuration)
+        let sink = RecordingSink()
+        engine.connect(reactor: 0, sink: sink)
+        engine.start()
+        return (engine, sink)
+    }
+
+    private let bench = EngineBench()
+
+    /// A seeded mix of everything that leaves a trace.
+    private func work(_ engine: Engine, _ sink: RecordingSink, seed: UInt64, count: Int) {
+        var random = SeededRandom(seed: seed)
+        var expected = sink.all.count
+        for _ in 0..<count {
+            var requests: [EngineRequest] = []
+            for _ in 0..<(1 + random.next() % 8) {
+                switch random.next() % 8 {
+                case 0: requests.append(claim("ana"))
+                case 1: requests.append(claim("ben"))
+                case 2:
+                    requests.append(
+                        bench.request(
+                            .write(.submitDisclosureRequest(emergencyFiling()), bench.freshKey()),
+                            by: "police"))
+                default:
+                    let family = HarmFamily.allCases[Int(random.next() % 11)]
+                    requests.append(
+                        bench.request(
+                            .write(
+                                bench.report(about: random.next() % 500, family), bench.freshKey()))
+                    )
+                }
+            }
+            expected += requests.count
+            #expect(
+                engine.submit(
+                    requests, reactor: 0,
+                    journalBytes: requests.reduce(0) { $0 + $1.operation.journalBytes }))
+            _ = sink.wait(count: expected)
+            for case .outcome(.offer(let view, _, _)) in sink.all.suffix(requests.count).map(
+                \.reply)
+            where random.next() % 2 == 0 {
+                let number = view.value.number
+                let accept = bench.request(
+                    .write(.acceptCase(assignment: number, token: number), bench.freshKey()),
+                    by: String(view.specialist.text.suffix(3)))
+                expected += 1
+                #expect(engine.submit([accept], reactor: 0, journalBytes: 1))
+                _ = sink.wait(count: expected)
+            }
+        }
+    }
+
+    private func claim(_ name: String) -> EngineRequest {
+        bench.request(.claim(anything, bench.freshKey(), waitMilliseconds: 0), by: name)
+    }
+
+    /// Everything that can be seen of a state, as text.
+    private func picture(_ engine: Engine, _ sink: RecordingSink) throws -> String {
+        let before = sink.all.count
+        let requests = [
+            bench.request(.listCases(after: nil, limit: 1_000, filter: BoardFilter())),
+            bench.request(.listDisclosures(after: nil, limit: 1_000, states: [], requester: nil)),
+            bench.request(.status),
+        ]
+        #expect(engine.submit(requests, reactor: 0, journalBytes: 0))
+        let replies = sink.wait(count: before + 3).suffix(3).map(\.reply)
+        guard case .board(let page, let openCount, let revision) = replies[0],
+            case .disclosures(let disclosures) = replies[1], case .status(let status) = replies[2]
+        else { throw Unexpected() }
+        return "\(page)\n\(openCount) \(revision)\n\(disclosures)\n\(status.counts)"
+    }
+
+    @Test(arguments: [false, true])
+    func afterARestart_theStateIsTheSame(withSnapshots: Bool) throws {
+        let directory = try TempDirectory()
+        var pictures: [String] = []
+        for round in 0..<3 as Range<UInt64> {
+            let (engine, sink) = try open(directory) {
+                $0.snapshotAtStop = withSnapshots
+                $0.snapshotRecords = withSnapshots ? 50 : 0
+            }
+            let recovered = try picture(engine, sink)
+            if let last = pictures.last { #expect(recovered == last) }
+            work(engine, sink, seed: round, count: 60)
+            pictures.append(try picture(engine, sink))
+            engine.stop()
+            #expect((engine.status.snapshot != nil) == withSnapshots)
+        }
+        let (engine, sink) = try open(directory)
+        #expect(try picture(engine, sink) == pictures.last)
+        if withSnapshots { #expect(engine.status.recovery.recordsReplayed == 0) }
+        engine.stop()
+    }
+
+    @Test func whatWasAcknowledged_isThere_thoughTheServerNeverStopped() throws {
+        let directory = try TempDirectory()
+        let copy = try TempDirectory()
+        let (engine, sink) = try open(directory)
+        work(engine, sink, seed: 11, count: 40)
+        let before = try picture(engine, sink)
+        // What a kill -9 leaves: the files as they are, while the server still has them open.
+        try copyFiles(directory.path, copy.path)
+        let (second, secondSink) = try open(copy)
+        #expect(try picture(second, secondSink) == before)
+        second.stop()
+        engine.stop()
+    }
+
+    private func copyFiles(_ from: String, _ to: String) throws {
+        let disk = RealDisk()
+        try disk.makeDirectory(to)
+        for entry in try disk.list(from) where entry.name != "lock" {
+            let source = try disk.open(from + "/" + entry.name, .read)
+            let target = try disk.open(to + "/" + entry.name, .create)
+            var bytes = [UInt8](repeating: 0, count: try source.size())
+            var span = bytes.mutableSpan
+            _ = try source.read(into: &span, at: 0)
+            try target.write(bytes.span, at: 0)
+        }
+    }
+
+    @Test func aSecondServer_onTheSameDirectory_isRefused() throws {
+        let directory = try TempDirectory()
+        let (engine, _) = try open(directory)
+        #expect(throws: EngineError.self) {
+            _ = try Engine.open(directory.path, storage: self.options())
+        }
+        engine.stop()
+    }
+
+    @Test func stop_answersWhatWasSubmitted_andTakesNothingAfter() throws {
+        let directory = try TempDirectory()
+        let (engine, sink) = try open(directory)
+        let waiting = bench.request(.claim(suicideOnly, bench.freshKey(), waitMilliseconds: 50_000))
+        let watch = bench.request(.watchBoard(resume: 0, filter: BoardFilter()))
+        let report = bench.request(.write(bench.report(about: 1), bench.freshKey()))
+        #expect(engine.submit([waiting, watch, report], reactor: 0, journalBytes: 100))
+        engine.stop()
+        let answers = Dictionary(grouping: sink.all, by: \.call)
+        #expect(answers[report.call]?.map(\.reply.kind) == ["receipt"])
+        #expect(answers[waiting.call]?.map(\.reply.kind) == ["failed(stopping)"])
+        #expect(answers[watch.call]?.last?.reply.kind == "failed(stopping)")
+        #expect(!engine.submit([report], reactor: 0, journalBytes: 0))
+        #expect(engine.status.durableSequence == 1)
+    }
+
+    @Test func moreThanMayWait_isNotTaken_butReadsAre() throws {
+        let directory = try TempDirectory()
+        var configuration = EngineConfiguration()
+        configuration.inboxBytesMax = 1_000
+        // Not started: nothing leaves the inbox.
+        let engine = try Engine.open(
+            directory.path, storage: options(), configuration: configuration)
+        let report = bench.request(.write(bench.report(about: 1), bench.freshKey()))
+        #expect(engine.submit([report], reactor: 0, journalBytes: 900))
+        #expect(!engine.submit([report], reactor: 0, journalBytes: 101))
+        #expect(engine.submit([bench.request(.status)], reactor: 0, journalBytes: 0))
+        engine.start()
+        engine.stop()
+        #expect(engine.status.counts.reports == 1)
+    }
+}

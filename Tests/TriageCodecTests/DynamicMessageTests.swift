@@ -67,11 +67,12 @@ import TriageCodec
 
     @Test func errorsNameThePath() {
         var request = sample()
-        request["report"] = .message({
-            var report = DynamicMessage()
-            report["harm_family"] = .string("nonsense")
-            return report
-        }())
+        request["report"] = .message(
+            {
+                var report = DynamicMessage()
+                report["harm_family"] = .string("nonsense")
+                return report
+            }())
         #expect {
             try schema.encode(request)
         } throws: { error in

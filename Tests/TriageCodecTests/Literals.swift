@@ -72,7 +72,23 @@ func request(_ method: String, _ message: DynamicMessage) throws -> [UInt8] {
 
 /// A reply of a method, read back.
 func reply(_ method: String, _ bytes: [UInt8]) throws -> DynamicMessage {
-    try MethodSchema.named(method).reply.decode(bytes.span)
+    plain(try MethodSchema.named(method).reply.decode(bytes.span))
+}
+
+/// A message in which every integer is an `int`, as a literal makes it.
+private func plain(_ message: DynamicMessage) -> DynamicMessage {
+    var out = DynamicMessage()
+    for field in message.fields { out[field.name] = plain(field.value) }
+    return out
+}
+
+private func plain(_ value: DynamicValue) -> DynamicValue {
+    switch value {
+    case .long(let number): .int(number)
+    case .message(let message): .message(plain(message))
+    case .list(let values): .list(values.map(plain))
+    default: value
+    }
 }
 
 let uuid = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -225,4 +241,11 @@ enum Valid {
     static let rejectDisclosure = disclosureWrite.with(
         "rejection",
         ["reason": e("REJECTION_REASON_VAGUE"), "explanation": "say which account"])
+}
+
+/// Lends bytes to a decoder.
+///
+/// Named bytes, because Swift 6.3.1 does not compile `f(try g().span)` (broken module in IR generation).
+func decode<T>(_ bytes: [UInt8], _ body: (Span<UInt8>) throws -> T) rethrows -> T {
+    try body(bytes.span)
 }

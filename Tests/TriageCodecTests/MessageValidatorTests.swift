@@ -239,6 +239,21 @@ struct Wire {
         #expect(error(innermost(1_000)) == .tooDeep)
     }
 
+    @Test("the validator's bit set has room for the fields of every message")
+    func messagesHaveAtMost64Fields() {
+        for schema in MethodSchema.all {
+            #expect(schema.request.fieldNames.count <= 64)
+            #expect(schema.reply.fieldNames.count <= 64)
+        }
+        let arena = Arena()
+        let event = unsafe arena.new(triaged__storage__v1__event__init)
+        #expect(unsafe event.pointee.base.descriptor.pointee.n_fields <= 64)
+        let filing = unsafe arena.new(triaged__v1__disclosure_request__init)
+        #expect(unsafe filing.pointee.base.descriptor.pointee.n_fields <= 64)
+        let record = unsafe arena.new(triaged__storage__v1__case_record__init)
+        #expect(unsafe record.pointee.base.descriptor.pointee.n_fields <= 64)
+    }
+
     @Test func everyTruncationOfAValidMessageIsRefusedOrAPrefix() throws {
         let bytes = try request("SubmitReport", Valid.submitReport)
         #expect(Self.error(bytes) == nil)

@@ -263,7 +263,12 @@ private let disclosureBreakages: [Breakage] =
         Breakage("AddVerification", "verification.note", letters(2_049)),
         Breakage("SetScope", "scope", nil), Breakage("SetScope", "scope.items", .list([])),
         Breakage(
-            "SetScope", "scope.items", list(257, ["category": e("DATA_CATEGORY_LOGIN")])),
+            "SetScope", "scope.items",
+            list(
+                257,
+                [
+                    "category": e("DATA_CATEGORY_LOGIN"), "start_time": t(1), "end_time": t(2),
+                ])),
         Breakage("SetScope", "scope.items[0].subject_index", -1),
         Breakage("SetScope", "scope.items[0].category", nil),
         Breakage("SetScope", "scope.items[0].start_time", nil),

@@ -13,11 +13,15 @@ let settings: [SwiftSetting] = [
     .enableExperimentalFeature("Lifetimes"),
 ]
 
-func swiftTarget(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+func swiftTarget(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [])
+    -> Target
+{
     .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
 }
 
-func testTarget(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+func testTarget(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [])
+    -> Target
+{
     .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
 }
 
@@ -37,9 +41,12 @@ let package = Package(
     targets: [
         // Row 0: C. System libraries are reached through module maps; what Swift cannot see (macros,
         // GNU-only calls) has a shim; protoc-c output is committed and remade by Protos/generate.
-        .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(
+            name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
-        .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
+        .systemLibrary(
+            name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]
+        ),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(
             name: "CTriageShims", dependencies: ["CNghttp2", "COpenSSL", "CProtobufC"],
@@ -56,25 +63,34 @@ let package = Package(
         // Row 3: durable bytes, message codec, and the three protocol layers.
         swiftTarget("TriageJournal", ["TriageBase", "TriageIO"], exclude: ["FORMAT.md"]),
         swiftTarget(
-            "TriageCodec", ["TriageBase", "TriageDomain", "CTriageProtos", "CProtobufC", "CTriageShims"]),
+            "TriageCodec",
+            ["TriageBase", "TriageDomain", "CTriageProtos", "CProtobufC", "CTriageShims"]),
         swiftTarget("TriageGRPC", ["TriageBase"]),
         swiftTarget("TriageTLS", ["TriageBase", "COpenSSL", "CTriageShims"]),
         swiftTarget("TriageHTTP2", ["TriageBase", "CNghttp2", "CTriageShims"]),
 
         // Row 4: the two halves, each joined: state with its journal, sockets with their protocols.
-        swiftTarget("TriageEngine", ["TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal"]),
-        swiftTarget("TriageTransport", ["TriageBase", "TriageIO", "TriageTLS", "TriageHTTP2", "TriageGRPC"]),
+        swiftTarget(
+            "TriageEngine",
+            ["TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal"]),
+        swiftTarget(
+            "TriageTransport", ["TriageBase", "TriageIO", "TriageTLS", "TriageHTTP2", "TriageGRPC"]),
 
         // Row 5: the RPC services (the only place where the halves meet) and the call API of clients.
-        swiftTarget("TriageServices", ["TriageBase", "TriageGRPC", "TriageEngine", "TriageCodec", "TriageDomain"]),
-        swiftTarget("TriageClient", ["TriageBase", "TriageTransport", "TriageGRPC", "TriageCodec", "TriageDomain"]),
+        swiftTarget(
+            "TriageServices",
+            ["TriageBase", "TriageGRPC", "TriageEngine", "TriageCodec", "TriageDomain"]),
+        swiftTarget(
+            "TriageClient",
+            ["TriageBase", "TriageTransport", "TriageGRPC", "TriageCodec", "TriageDomain"]),
 
         // Row 6: the daemon and the command line.
         .executableTarget(
             name: "triaged",
             dependencies: [
-                "TriageBase", "TriageIO", "TriageJournal", "TriageEngine", "TriageCodec", "TriageDomain",
-                "TriageGRPC", "TriageTLS", "TriageTransport", "TriageServices", "Yams",
+                "TriageBase", "TriageIO", "TriageJournal", "TriageEngine", "TriageCodec",
+                "TriageDomain",
+                "TriageGRPC", "TriageTransport", "TriageServices", "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -83,7 +99,8 @@ let package = Package(
         .executableTarget(
             name: "triagectl",
             dependencies: [
-                "TriageBase", "TriageIO", "TriageClient", "TriageGRPC", "TriageTLS", "TriageTransport",
+                "TriageBase", "TriageIO", "TriageClient", "TriageGRPC", "TriageTLS",
+                "TriageTransport",
                 "TriageCodec",
                 "TriageDomain",
                 "Yams",
@@ -92,9 +109,9 @@ let package = Package(
             ],
             swiftSettings: settings),
 
-        // Measures the priority index and the containers beside it; Deploy/bench calls it.
+        // Measures the priority index, the containers beside it and the World; Deploy/bench calls it.
         .executableTarget(
-            name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain"],
+            name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain", "TriageIO"],
             path: "Tests/IndexBench", swiftSettings: settings),
         // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
         testTarget("TriageTidyTests", []),
@@ -105,20 +122,22 @@ let package = Package(
         .executableTarget(
             name: "triage-echo",
             dependencies: [
-                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageTransport", "CBenchEcho",
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTransport",
+                "CBenchEcho",
             ],
             path: "Tests/EchoServer",
             swiftSettings: settings),
 
         // Measures the journal and snapshots against the raw disk in the same run; not shipped.
         .executableTarget(
-            name: "triage-storage-bench", dependencies: ["TriageBase", "TriageIO", "TriageJournal"],
+            name: "triage-storage-bench",
+            dependencies: ["TriageBase", "TriageIO", "TriageJournal"],
             path: "Tests/StorageBench", swiftSettings: settings),
 
         // Tests: one target per module, and what several of them need.
         .target(
-            name: "TestSupport", dependencies: ["TriageBase", "TriageIO"], path: "Tests/TestSupport",
-            swiftSettings: settings),
+            name: "TestSupport", dependencies: ["TriageBase", "TriageIO", "TriageJournal"],
+            path: "Tests/TestSupport", swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
         testTarget("TriageCtlTests", ["triagectl", "TriageBase", "TriageCodec"]),
         testTarget("TriageIOTests", ["TestSupport", "TriageBase", "TriageIO"]),
@@ -132,8 +151,16 @@ let package = Package(
         testTarget(
             "TriageEngineTests",
             [
-                "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal", "TriageEngine",
+                "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal",
+                "TriageEngine",
                 "TestSupport",
+            ]),
+        testTarget(
+            "TriageServicesTests",
+            [
+                "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal",
+                "TriageGRPC",
+                "TriageEngine", "TriageServices", "TestSupport",
             ]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
         testTarget("TriageHTTP2Tests", ["TriageBase", "TriageHTTP2", "TestSupport"]),

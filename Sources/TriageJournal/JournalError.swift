@@ -37,8 +37,9 @@ package enum JournalError: Error, Equatable, Sendable {
 
 extension JournalError: CustomStringConvertible {
     /// What happened and, where an operator can do something, what to do.
-    /// True when files were read and do not hold what they should; false when they could not be read
-    /// or written, or are somebody else's.
+    ///
+    /// True when files were read and do not hold what they should; false when they could not be
+    /// read or written, or are somebody else's.
     package var isDamage: Bool {
         switch self {
         case .dataLoss, .gap, .foreignCluster, .rejected: true

@@ -8,7 +8,8 @@
 /// and one chunk (256 elements). A copy may be read on another thread while the original changes.
 /// An element keeps its index for ever; ``removePrefix(upTo:)`` frees the oldest ones.
 ///
-/// Inlinable throughout, since an element access that is not specialised costs ten times as much.
+/// Inlinable, since an access that is not specialised costs ten times as much. The compiler still
+/// calls the subscript from other modules (it is a coroutine): there, walk it with `for`.
 package struct ChunkedArray<Element>: RandomAccessCollection {
     @usableFromInline
     typealias Chunk = ContiguousArray<Element>
@@ -55,14 +56,13 @@ package struct ChunkedArray<Element>: RandomAccessCollection {
     ///
     /// - Precondition: `startIndex <= index < endIndex`.
     /// - Complexity: O(1); the first write to a chunk after a copy was taken copies 256 elements.
-    @inlinable
     package subscript(index: Int) -> Element {
-        @inline(__always)
+        @inlinable
         _read {
             let place = place(of: index)
             yield groups[place.group][place.chunk][place.offset]
         }
-        @inline(__always)
+        @inlinable
         _modify {
             let place = place(of: index)
             yield &groups[place.group][place.chunk][place.offset]
@@ -107,19 +107,40 @@ package struct ChunkedArray<Element>: RandomAccessCollection {
         }
     }
 
-    /// Calls `body` with each element, oldest first; cheaper than indexing them one by one.
-    @inlinable
-    package func forEach<Failure: Error>(
-        _ body: (borrowing Element) throws(Failure) -> Void
-    ) throws(Failure) {
-        var index = start
-        while index < end {
-            let place = place(of: index)
-            let chunk = groups[place.group][place.chunk]
-            for offset in place.offset..<chunk.count { try body(chunk[offset]) }
-            index += chunk.count - place.offset
+    /// Walks the elements, oldest first, chunk by chunk: cheaper than indexing them.
+    package struct Iterator: IteratorProtocol {
+        @usableFromInline
+        let array: ChunkedArray
+        @usableFromInline
+        var chunk: Chunk = []
+        @usableFromInline
+        var offset = 0
+        /// The index of the first element after `chunk`.
+        @usableFromInline
+        var upcoming: Int
+
+        @inlinable
+        init(_ array: ChunkedArray) {
+            self.array = array
+            upcoming = array.start
+        }
+
+        @inlinable
+        package mutating func next() -> Element? {
+            if offset == chunk.count {
+                if upcoming == array.end { return nil }
+                let place = array.place(of: upcoming)
+                chunk = array.groups[place.group][place.chunk]
+                offset = place.offset
+                upcoming += chunk.count - offset
+            }
+            defer { offset += 1 }
+            return chunk[offset]
         }
     }
+
+    @inlinable
+    package func makeIterator() -> Iterator { Iterator(self) }
 
     @inlinable
     @inline(__always)

@@ -1,6 +1,6 @@
-// Checks the wire bytes of a message against its generated descriptor before protobuf-c unpacks them,
-// because protobuf-c checks neither UTF-8 nor NUL, has no limit on depth, and lets tiny fields grow
-// twentyeight-fold. Knows the wire format and no message type.
+// Checks the wire bytes of a message against its generated descriptor before protobuf-c unpacks
+// them, because protobuf-c checks neither UTF-8 nor NUL, has no limit on depth, and lets tiny
+// fields grow twentyeight-fold. Knows the wire format and no message type.
 //
 // Source: protobuf "Encoding"; shared design `wire.md` point 3.
 
@@ -25,7 +25,8 @@ package struct WireError: Error, Equatable, Sendable {
         case tooManyFields = "the message has too many fields"
         case tooManyUnknownBytes =
             "the message has too much in fields that this version does not know"
-        /// protobuf-c would merge the two, and lose numbers of the first that the second does not have.
+        /// protobuf-c would merge the two, and lose numbers of the first that the second does not
+        /// have.
         case repeatedSubmessage = "a message that may occur once occurs twice"
         case notUnpacked = "the message cannot be unpacked"
     }
@@ -64,8 +65,8 @@ struct WireLimits {
 
 /// One walk over the wire bytes of one message; fails at the first fault.
 ///
-/// `@safe`: lives only inside ``validate(_:_:_:)``, whose caller keeps the bytes, and every access is to
-/// an index below the end that was checked against their count.
+/// `@safe`: lives only inside ``validate(_:_:_:)``, whose caller keeps the bytes, and every access
+/// is to an index below the end that was checked against their count.
 @safe
 struct MessageValidator {
     private let base: UnsafePointer<UInt8>

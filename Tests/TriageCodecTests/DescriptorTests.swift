@@ -212,7 +212,7 @@ import TriageDomain
         #expect(!opens(String(decoding: token + [48], as: UTF8.self)))
     }
 
-    /// Source: reference implementation, vectors.h: key 00 ... 0f, messages of 0 and 8 bytes.
+    /// Source: vectors.h of the reference implementation, for no byte and for eight.
     @Test func agreesWithSipHash() {
         let first: UInt64 = 0x0706_0504_0302_0100
         let second: UInt64 = 0x0F0E_0D0C_0B0A_0908

@@ -1,5 +1,5 @@
-// Valid requests, damaged at random from a fixed seed, through every decoder: each is taken or refused,
-// and nothing traps. What is taken is right in form, so that it must be taken again.
+// Valid requests, damaged at random from a fixed seed, through every decoder: each is taken or
+// refused, and nothing traps. What is taken is right in form, so that it must be taken again.
 
 import Testing
 import TriageBase

@@ -245,7 +245,8 @@ enum Valid {
 
 /// Lends bytes to a decoder.
 ///
-/// Named bytes, because Swift 6.3.1 does not compile `f(try g().span)` (broken module in IR generation).
+/// Named bytes, because Swift 6.3.1 does not compile `f(try g().span)` (broken module in IR
+/// generation).
 func decode<T>(_ bytes: [UInt8], _ body: (Span<UInt8>) throws -> T) rethrows -> T {
     try body(bytes.span)
 }

@@ -48,7 +48,8 @@ struct Wire {
         } catch { return error }
     }
 
-    /// Puts a fragment at depth 1 (request), 2 (report) and 3 (subject), behind a field that is right.
+    /// Puts a fragment at depth 1 (request), 2 (report) and 3 (subject), behind a field that is
+    /// right.
     static func nested(_ fragment: [UInt8], depth: Int) -> [UInt8] {
         switch depth {
         case 1: Wire.text(1, "id") + fragment

@@ -1,5 +1,5 @@
-// What each request decodes to, and every constraint that its fields have: broken one at a time, each
-// is refused with the right path, and the value is never repeated.
+// What each request decodes to, and every constraint that its fields have: broken one at a time,
+// each is refused with the right path, and the value is never repeated.
 
 import Testing
 import TriageBase

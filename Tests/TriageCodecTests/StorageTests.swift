@@ -1,5 +1,5 @@
-// Everything that is stored comes back as it was; what is on disk from earlier versions is still read;
-// damage is an error with a name and never a trap.
+// Everything that is stored comes back as it was; what is on disk from earlier versions is still
+// read; damage is an error with a name and never a trap.
 
 import Foundation
 import Testing
@@ -20,7 +20,8 @@ import TriageBase
             let payload = codec.encode(header, events)
             let (readHeader, readEvents) = try codec.decode(
                 payload.span, sequence: header.sequence, time: header.time)
-            // Reflection prints every stored part, so that a part that neither side writes is missed.
+            // Reflection prints every stored part, so that a part that neither side writes is
+            // missed.
             #expect("\(readHeader)" == "\(header)")
             #expect("\(readEvents)" == "\(events)")
             var appended: [UInt8] = [1, 2]

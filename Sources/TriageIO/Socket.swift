@@ -76,6 +76,25 @@ package struct Socket: ~Copyable, Sendable {
         return socket
     }
 
+    /// Finds out whether somebody listens on a port already.
+    ///
+    /// SO_REUSEPORT would let a second server take half of the first one's connections unnoticed.
+    ///
+    /// - Parameters:
+    ///   - host: IPv4 or IPv6 literal.
+    ///   - port: Not 0.
+    /// - Throws: ``SocketError``: EADDRINUSE when somebody listens, or what else keeps us from the
+    ///   port.
+    ///
+    /// Source: socket(7), SO_REUSEADDR.
+    package static func requireFree(host: String, port: UInt16) throws(SocketError) {
+        let probe = try open(host: host)
+        try probe.set(SOL_SOCKET, SO_REUSEADDR, 1)
+        guard unsafe CTriageShims_bind(probe.descriptor, host, port) == 0 else {
+            throw SocketError.last("bind")
+        }
+    }
+
     /// Takes the next connection that waits.
     ///
     /// - Returns: nil when none waits, or when one was gone before it could be taken.

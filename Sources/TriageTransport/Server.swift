@@ -58,6 +58,11 @@ package final class Server: Sendable {
         }
         var seeds: [Seed] = []
         var port = configuration.port
+        if port != 0 {
+            do throws(SocketError) { try Socket.requireFree(host: address, port: port) } catch {
+                throw .cannotListen(host: configuration.host, port: port, error)
+            }
+        }
         for _ in 0..<max(1, configuration.reactorCount) {
             do throws(SocketError) {
                 let listener = try Socket.listen(

@@ -191,7 +191,7 @@ def content(folder):
 
 def test_damage_in_the_middle_stops_the_server_and_changes_nothing(fresh):
     server = filled(fresh())
-    journal = newest(server.data, lambda path: "lock" not in path.name.lower())
+    journal = newest(server.data, lambda path: path.suffix == ".journal")
     data = bytearray(journal.read_bytes())
     at = next(index for index in range(4096, len(data)) if data[index]) + 200
     data[at] ^= 0xFF

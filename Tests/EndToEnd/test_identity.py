@@ -1,5 +1,6 @@
 """Who is let in: certificates that must be refused, identities that the policy does not name."""
 
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -80,7 +81,7 @@ def test_permission_is_judged_before_existence(client):
 
 
 def test_an_optional_listener_answers_health_alone_without_a_certificate(fresh):
-    server = fresh(extra=["--client-certificate", "optional"]).start()
+    server = fresh(extra=["--client-certificates", "optional"]).start()
     with server.client(None) as probe:
         assert probe.health.Check(HEALTH).status == stubs.health.HealthCheckResponse.SERVING
         assert refused(probe.operations.GetStatus, STATUS).code is grpc.StatusCode.UNAUTHENTICATED
@@ -121,7 +122,7 @@ def test_a_revocation_list_that_cannot_be_used_lets_nobody_in(fresh, certs, crl)
     try:
         server.start()
     except AssertionError as failure:
-        assert "crl" in str(failure).lower() or "revocation" in str(failure).lower()
+        assert pathlib.Path(crl).name in str(failure)
         return
     with server.client("ana") as ana:
         not_connected(ana)

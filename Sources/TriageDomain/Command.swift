@@ -50,7 +50,8 @@ package enum Command: Sendable {
         eligibility: Eligibility, note: String)
     case completeCase(assignment: AssignmentNumber, token: AssignmentNumber)
 
-    case submitDisclosureRequest(DisclosureFiling)
+    /// Indirect: large and rare, so that the common command stays small.
+    indirect case submitDisclosureRequest(DisclosureFiling)
     case addVerification(request: DisclosureID, verification: Verification, etag: UInt64?)
     case setScope(request: DisclosureID, scope: Scope, etag: UInt64?)
     case approveDisclosure(request: DisclosureID, etag: UInt64)

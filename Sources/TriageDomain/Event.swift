@@ -69,7 +69,8 @@ package enum Event: Sendable {
     case assignmentEnded(
         assignment: AssignmentNumber, state: AssignmentState, reason: ReleaseReason)
 
-    case disclosureSubmitted(
+    /// Indirect: large and rare, so that the common event stays small.
+    indirect case disclosureSubmitted(
         request: DisclosureID, filing: DisclosureFiling, instrument: String,
         clocks: [DisclosureClock])
     case preservationPlaced(request: DisclosureID, expiresAt: WallTime, rule: String)

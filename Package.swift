@@ -90,7 +90,7 @@ let package = Package(
             dependencies: [
                 "TriageBase", "TriageIO", "TriageJournal", "TriageEngine", "TriageCodec",
                 "TriageDomain",
-                "TriageGRPC", "TriageTLS", "TriageTransport", "TriageServices", "Yams",
+                "TriageGRPC", "TriageTransport", "TriageServices", "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -109,9 +109,9 @@ let package = Package(
             ],
             swiftSettings: settings),
 
-        // Measures the priority index and the containers beside it; Deploy/bench calls it.
+        // Measures the priority index, the containers beside it and the World; Deploy/bench calls it.
         .executableTarget(
-            name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain"],
+            name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain", "TriageIO"],
             path: "Tests/IndexBench", swiftSettings: settings),
         // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
         testTarget("TriageTidyTests", []),
@@ -122,7 +122,7 @@ let package = Package(
         .executableTarget(
             name: "triage-echo",
             dependencies: [
-                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageTransport",
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTransport",
                 "CBenchEcho",
             ],
             path: "Tests/EchoServer",
@@ -145,6 +145,9 @@ let package = Package(
             "TriageJournalTests", ["TestSupport", "TriageBase", "TriageIO", "TriageJournal"],
             exclude: ["Fixtures"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
+        testTarget(
+            "TriageCodecTests",
+            ["TriageBase", "TriageDomain", "TriageCodec", "CTriageProtos", "CProtobufC"]),
         testTarget(
             "TriageEngineTests",
             [

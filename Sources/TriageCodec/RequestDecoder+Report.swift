@@ -54,7 +54,8 @@ extension RequestDecoder {
         _ form: inout Form
     ) -> ReportFacts {
         var facts = ReportFacts(
-            family: .unrecognised, reporter: .unrecognised, imminence: .unspecified, modifiers: [],
+            family: .unrecognised, reporter: .unrecognised, imminence: .unspecified,
+            modifiers: RiskModifiers(rawValue: 0),
             signalPermille: 0, live: false, language: .undetermined, region: .unknown,
             routing: .unspecified, clearance: .general, subject: Hash128(high: 0, low: 0))
         if let subject = unsafe report.pointee.subject {

@@ -62,7 +62,8 @@ package struct EngineParts {
 ///         -> commit -> watches -> deliver to each reactor -> snapshot when due
 /// ```
 ///
-/// - Isolation: one thread at a time. `@unchecked Sendable`: ``Engine`` hands it to its thread before
+/// - Isolation: one thread at a time. `@unchecked Sendable`: ``Engine`` hands it to its thread
+/// before
 ///   that starts and touches it again only after joining it.
 package final class EngineCore: @unchecked Sendable {
     var world: World
@@ -106,8 +107,7 @@ package final class EngineCore: @unchecked Sendable {
         markedAt = monotonic
         let sequence = parts.journal.durableHead.sequence
         watches = WatchTable(configuration, floor: sequence)
-        snapshots.begin(
-            sequence: status.snapshot?.sequence ?? 0, recovered: sequence, now: monotonic)
+        snapshots.begin(sequence: status.snapshot?.sequence ?? 0, now: monotonic)
         self.status.durableSequence = sequence
     }
 
@@ -253,7 +253,9 @@ package final class EngineCore: @unchecked Sendable {
         var context = CommandContext(
             principal: principal, now: now, requestID: key.requestID, fingerprint: key.fingerprint,
             random: 0)
-        if case .submitDisclosureRequest = command { context.random = configuration.random() }
+        if case .submitDisclosureRequest = command {
+            context.random = configuration.unguessableBits()
+        }
         let decision: Decision
         do {
             decision = try world.decide(command, context, into: &events)

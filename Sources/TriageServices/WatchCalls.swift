@@ -1,5 +1,5 @@
-// Watches of the board, of assignments and of a disclosure request: parts come from the engine, go out
-// as messages, and give credit back once the call's buffer has room.
+// Watches of the board, of assignments and of a disclosure request: parts come from the engine, go
+// out as messages, and give credit back once the call's buffer has room.
 
 internal import TriageBase
 internal import TriageCodec
@@ -13,7 +13,7 @@ extension ServiceHandler {
     /// Opens a watch.
     func watch(_ caller: Caller, echo: UInt64, _ operation: EngineOperation) {
         responder.markLongLived(caller.call)
-        longCalls[caller.call.raw] = .watch(WatchCall())
+        longCalls[caller.call.raw] = .watch(WatchCall(holder: caller.holder))
         ask(caller.call, echo: echo, caller.principal, operation)
     }
 

@@ -58,10 +58,11 @@ package final class Server: Sendable {
         }
         var seeds: [Seed] = []
         var port = configuration.port
-        for _ in 0..<max(1, configuration.reactorCount) {
+        for index in 0..<max(1, configuration.reactorCount) {
             do throws(SocketError) {
+                if index == 0, port != 0 { try Socket.checkFree(host: address, port: port) }
                 let listener = try Socket.listen(
-                    host: address, port: port, backlog: Self.backlog)
+                    host: address, port: port, backlog: Self.backlog, shared: true)
                 if port == 0 { port = try listener.localPort() }
                 seeds.append(try Seed(listener))
             } catch {

@@ -16,7 +16,6 @@ extension [UInt8] {
     /// appending costs half as much again.
     ///
     /// - Complexity: O(count) amortised.
-    @inline(__always)
     package mutating func append(copying bytes: Span<UInt8>) {
         append(addingCapacity: bytes.count) { output in
             let start = output.count
@@ -28,9 +27,11 @@ extension [UInt8] {
 }
 
 /// Compares borrowed bytes with owned ones, byte for byte.
-@inline(__always)
 package func equal(_ bytes: Span<UInt8>, _ other: [UInt8]) -> Bool {
     guard bytes.count == other.count else { return false }
-    for index in bytes.indices where bytes[index] != other[index] { return false }
-    return true
+    // No early exit: the loop then compares many bytes at a time.
+    let other = other.span
+    var difference: UInt8 = 0
+    for index in bytes.indices { difference |= bytes[index] ^ other[index] }
+    return difference == 0
 }

@@ -42,7 +42,11 @@ package struct MonotonicTime: Comparable, Hashable, Sendable {
     }
 
     /// A time that is never reached: the deadline of what has none.
-    package static let never = MonotonicTime(nanoseconds: .max)
+    package static var never: MonotonicTime { MonotonicTime(nanoseconds: .max) }
+
+    package static func == (a: MonotonicTime, b: MonotonicTime) -> Bool {
+        a.nanoseconds == b.nanoseconds
+    }
 
     package static func < (a: MonotonicTime, b: MonotonicTime) -> Bool {
         a.nanoseconds < b.nanoseconds

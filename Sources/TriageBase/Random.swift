@@ -28,7 +28,6 @@ package struct SeededRandom: RandomNumberGenerator, Sendable {
 /// Mixes 64 bits so that each input bit changes about half of the output bits.
 ///
 /// A bijection: distinct inputs give distinct outputs. For hash tables, not against an adversary.
-@inline(__always)
 package func mix64(_ value: UInt64) -> UInt64 {
     var z = value
     z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9

@@ -19,7 +19,6 @@ package struct CallStateMachine: Sendable {
     private let serverStreaming: Bool
 
     /// Starts a call.
-    @inline(__always)
     package init(clientStreaming: Bool, serverStreaming: Bool) {
         self.clientStreaming = clientStreaming
         self.serverStreaming = serverStreaming
@@ -47,7 +46,6 @@ package struct CallStateMachine: Sendable {
     }
 
     /// A complete message has arrived.
-    @inline(__always)
     package mutating func messageReceived() -> MessageAction {
         if output == .closed { return .ignore }
         switch input {
@@ -78,7 +76,6 @@ package struct CallStateMachine: Sendable {
     ///
     /// - Parameter atBoundary: No message is cut off.
     /// - Returns: What to do now.
-    @inline(__always)
     package mutating func inputEnded(atBoundary: Bool) -> EndAction {
         guard input != .ended else { return .ignore }
         let received = input
@@ -102,7 +99,6 @@ package struct CallStateMachine: Sendable {
     }
 
     /// The handler sends one message of a stream.
-    @inline(__always)
     package mutating func messageSent() -> SendAction {
         switch output {
         case .closed: return .drop
@@ -129,7 +125,6 @@ package struct CallStateMachine: Sendable {
     }
 
     /// The call ends, with OK or an error.
-    @inline(__always)
     package mutating func finished(ok: Bool) -> FinishAction {
         let before = output
         output = .closed

@@ -25,7 +25,7 @@ package enum DeframeError: Error, Equatable, Sendable {
 /// Source: gRPC PROTOCOL-HTTP2 "Length-Prefixed-Message".
 package struct MessageDeframer: Sendable {
     /// Bytes of the prefix in front of every message.
-    package static let prefixBytes = 5
+    package static var prefixBytes: Int { 5 }
     // A slot's buffer is kept for the next call up to this size; a larger one goes back to malloc.
     private static let keptBytesMax = 8 << 10
 
@@ -49,7 +49,6 @@ package struct MessageDeframer: Sendable {
     /// Finds the message when `bytes` are exactly one uncompressed message within the limit.
     ///
     /// The common case of a unary call; it needs no copy. Everything else goes through ``append(_:)``.
-    @inline(__always)
     package static func wholeMessage(
         in bytes: Span<UInt8>, limit: Int = Limits.messageBytesMax
     ) -> Range<Int>? {
@@ -104,13 +103,16 @@ package struct MessageDeframer: Sendable {
 
     /// Forgets everything, for the slot's next call.
     package mutating func reset() {
+        if buffer.isEmpty { return }
+        clear()
+    }
+
+    mutating func clear() {
         start = 0
-        guard !buffer.isEmpty else { return }
         buffer.removeAll(keepingCapacity: buffer.capacity <= Self.keptBytesMax)
     }
 
-    @inline(__always)
-    private static func readLength(_ bytes: Span<UInt8>, at index: Int) -> Int {
+    static func readLength(_ bytes: Span<UInt8>, at index: Int) -> Int {
         Int(bytes[index]) << 24 | Int(bytes[index + 1]) << 16 | Int(bytes[index + 2]) << 8
             | Int(bytes[index + 3])
     }

@@ -1,6 +1,8 @@
 // The methods that a server offers, found by path. Built once at start from the descriptor set, so
 // that streaming flags have one source; read by every reactor without a lock.
 
+import TriageBase
+
 /// One RPC method.
 package struct Method: Sendable {
     /// `/package.Service/Method`, as in the `:path` of a call.
@@ -39,6 +41,11 @@ package struct Method: Sendable {
 package struct MethodTable: Sendable {
     /// The methods; an index into this array names a method elsewhere.
     package let methods: [Method]
+    /// A fresh state machine for each method.
+    package let shapes: [CallStateMachine]
+    // All paths behind one another, and where each ends: a look-up then touches no other object.
+    private let pathBytes: [UInt8]
+    private let pathEnds: [Int32]
     private let buckets: [Int32]
     private let mask: UInt64
 
@@ -47,12 +54,25 @@ package struct MethodTable: Sendable {
     /// - Precondition: no path occurs twice.
     package init(_ methods: [Method]) {
         self.methods = methods
+        shapes = methods.map {
+            CallStateMachine(
+                clientStreaming: $0.clientStreaming, serverStreaming: $0.serverStreaming)
+        }
+        let paths = methods.map { Array($0.path.utf8) }
+        pathBytes = paths.flatMap { $0 }
+        var end: Int32 = 0
+        pathEnds =
+            [0]
+            + paths.map { path in
+                end += Int32(path.count)
+                return end
+            }
         var size = 8
         while size < methods.count * 2 { size *= 2 }
         mask = UInt64(size - 1)
         var buckets = [Int32](repeating: -1, count: size)
         for (index, method) in methods.enumerated() {
-            let path = Array(method.path.utf8)
+            let path = paths[index]
             var at = Int(Self.hash(path.span) & mask)
             while buckets[at] >= 0 {
                 precondition(methods[Int(buckets[at])].path != method.path, "a path occurs twice")
@@ -72,29 +92,29 @@ package struct MethodTable: Sendable {
         var at = Int(Self.hash(path) & mask)
         while buckets[at] >= 0 {
             let index = Int(buckets[at])
-            if Self.equal(methods[index].path, path) { return index }
+            if isPath(index, path) { return index }
             at = (at + 1) & Int(mask)
         }
         return nil
     }
 
-    private static func equal(_ text: String, _ bytes: Span<UInt8>) -> Bool {
-        let utf8 = text.utf8
-        guard utf8.count == bytes.count else { return false }
-        var index = 0
-        for byte in utf8 {
-            if byte != bytes[index] { return false }
-            index += 1
-        }
-        return true
+    func isPath(_ index: Int, _ path: Span<UInt8>) -> Bool {
+        let start = Int(pathEnds[index])
+        guard Int(pathEnds[index + 1]) - start == path.count else { return false }
+        let known = pathBytes.span
+        // No early exit: the loop then compares many bytes at a time.
+        var difference: UInt8 = 0
+        for position in path.indices { difference |= known[start &+ position] ^ path[position] }
+        return difference == 0
     }
 
-    // FNV-1a: the table is fixed and the peer cannot add to it, so collisions cannot be provoked.
-    private static func hash(_ bytes: Span<UInt8>) -> UInt64 {
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for index in bytes.indices {
-            hash = (hash ^ UInt64(bytes[index])) &* 0x100_0000_01B3
+    // The length and the last eight bytes: names differ there. The table is fixed and the peer cannot add
+    // to it, so that collisions cannot be provoked.
+    static func hash(_ bytes: Span<UInt8>) -> UInt64 {
+        var word: UInt64 = 0
+        for index in max(0, bytes.count - 8)..<bytes.count {
+            word = word << 8 | UInt64(bytes[index])
         }
-        return hash ^ hash >> 32
+        return mix64(word ^ UInt64(bytes.count) << 56)
     }
 }

@@ -34,7 +34,6 @@ package struct RequestHead {
     package init() {}
 
     /// Sees `:method`.
-    @inline(__always)
     package mutating func methodReceived(_ value: Span<UInt8>) {
         isPost =
             value.count == 4 && value[0] == UInt8(ascii: "P") && value[1] == UInt8(ascii: "O")
@@ -42,30 +41,26 @@ package struct RequestHead {
     }
 
     /// Sees `:path`.
-    @inline(__always)
     package mutating func pathReceived(_ value: Span<UInt8>, _ table: MethodTable) {
         method = table.index(path: value)
     }
 
     /// Sees `content-type`.
-    @inline(__always)
     package mutating func contentTypeReceived(_ value: Span<UInt8>) {
         isGRPC = Self.isGRPCContentType(value)
     }
 
     /// Sees `te`.
-    @inline(__always)
     package mutating func teReceived(_ value: Span<UInt8>) {
-        if equal(value, Self.trailers) { acceptsTrailers = true }
+        if value.count == 8, Self.word(value, 0) == Self.trailers { acceptsTrailers = true }
     }
 
     /// Sees `grpc-encoding`.
     package mutating func encodingReceived(_ value: Span<UInt8>) {
-        encodingKnown = equal(value, Self.identity)
+        encodingKnown = value.count == 8 && Self.word(value, 0) == Self.identity
     }
 
     /// Sees `grpc-timeout`.
-    @inline(__always)
     package mutating func timeoutReceived(_ value: Span<UInt8>) {
         timeout = Timeout.parse(value)
         timeoutValid = timeout != nil
@@ -93,19 +88,30 @@ package struct RequestHead {
         return .accept(method: method, timeout: timeout)
     }
 
-    private static let trailers = Array("trailers".utf8)
-    private static let identity = Array("identity".utf8)
-    private static let grpc = Array("application/grpc".utf8)
-    private static let proto = Array("+proto".utf8)
+    // Eight bytes at a time: what is compared here is compared for every call.
+    static var trailers: UInt64 { 0x7472_6169_6C65_7273 }
+    static var identity: UInt64 { 0x6964_656E_7469_7479 }
+    static var applicat: UInt64 { 0x6170_706C_6963_6174 }
+    static var ionSlashGRPC: UInt64 { 0x696F_6E2F_6772_7063 }
+
+    static func word(_ bytes: Span<UInt8>, _ start: Int) -> UInt64 {
+        var word: UInt64 = 0
+        for index in start..<(start + 8) { word = word << 8 | UInt64(bytes[index]) }
+        return word
+    }
 
     /// True for `application/grpc` and `application/grpc+proto`, with or without parameters.
-    @inline(__always)
     package static func isGRPCContentType(_ value: Span<UInt8>) -> Bool {
-        let base = grpc
-        guard value.count >= base.count, equal(value.extracting(first: base.count), base) else {
+        guard value.count >= 16, word(value, 0) == applicat, word(value, 8) == ionSlashGRPC else {
             return false
         }
-        var rest = value.extracting(droppingFirst: base.count)
+        return value.count == 16 || isGRPCSuffix(value.extracting(droppingFirst: 16))
+    }
+
+    /// What may follow `application/grpc`.
+    static func isGRPCSuffix(_ value: Span<UInt8>) -> Bool {
+        let proto = Array("+proto".utf8)
+        var rest = value
         if rest.count >= proto.count, equal(rest.extracting(first: proto.count), proto) {
             rest = rest.extracting(droppingFirst: proto.count)
         }

@@ -19,9 +19,11 @@ internal import CNghttp2
     /// Owned; nghttp2's callbacks write to it while `receive` and `drain` run.
     private let memory: UnsafeMutablePointer<SessionState>
 
+    // Not `_read`: 6.3.1 then copies the state into the coroutine's frame and uses it after the frame is
+    // freed (found by the address sanitizer in a debug build).
     private var state: SessionState {
-        @inline(__always) _read { yield unsafe memory.pointee }
-        @inline(__always) _modify { yield unsafe &memory.pointee }
+        unsafeAddress { unsafe UnsafePointer(memory) }
+        unsafeMutableAddress { unsafe memory }
     }
 
     /// Starts a session; its SETTINGS wait to be drained.

@@ -84,9 +84,29 @@ package enum HeaderToken: UInt8, Sendable, CaseIterable {
         case 26: candidate = .grpcPreviousRPCAttempts
         default: return .other
         }
-        let known = unsafe candidate.name.utf8Start
-        for index in 0..<count where unsafe known[index] != name[index] { return .other }
-        return candidate
+        return unsafe isEqual(candidate.name.utf8Start, name, count) ? candidate : .other
+    }
+
+    /// Compares eight bytes at a time, the last eight overlapping: names are never shorter than two.
+    private static func isEqual(
+        _ a: UnsafePointer<UInt8>, _ b: UnsafePointer<UInt8>, _ count: Int
+    ) -> Bool {
+        guard count >= 8 else {
+            for index in 0..<count where unsafe a[index] != b[index] { return false }
+            return true
+        }
+        let a = unsafe UnsafeRawPointer(a)
+        let b = unsafe UnsafeRawPointer(b)
+        var at = 0
+        while at < count {
+            let offset = min(at, count - 8)
+            let first = unsafe a.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+            guard unsafe first == b.loadUnaligned(fromByteOffset: offset, as: UInt64.self) else {
+                return false
+            }
+            at += 8
+        }
+        return true
     }
 }
 

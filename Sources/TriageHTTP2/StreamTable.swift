@@ -174,7 +174,7 @@ struct StreamTable {
     func find(id: Int32) -> HTTP2Stream? { all.first { $0.id == id } }
 
     subscript(_ slot: Int32) -> StreamSlot {
-        _read { yield slots[Int(slot)] }
+        get { slots[Int(slot)] }
         _modify { yield &slots[Int(slot)] }
     }
 

@@ -9,7 +9,7 @@ package import TriageBase
 /// Deadlines fire late by at most one tick, never early.
 ///
 /// Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987, scheme 6.
-package struct TimerWheel: Sendable {
+package final class TimerWheel {
     private struct Entry {
         var deadline: UInt64 = .max  // ns; .max: not set
         var next: Int32 = -1
@@ -35,8 +35,7 @@ package struct TimerWheel: Sendable {
     /// Sets the deadline of an id, replacing an earlier one; ``MonotonicTime/never`` clears it.
     ///
     /// - Complexity: O(1); grows with the largest id.
-    @inline(__always)
-    package mutating func set(_ id: Int, _ deadline: MonotonicTime) {
+    package func set(_ id: Int, _ deadline: MonotonicTime) {
         while entries.count <= id { entries.append(Entry()) }
         if entries[id].deadline != .max { unlink(id) }
         guard deadline != .never else { return }
@@ -44,15 +43,14 @@ package struct TimerWheel: Sendable {
     }
 
     /// Clears the deadline of an id, if it has one.
-    @inline(__always)
-    package mutating func clear(_ id: Int) {
+    package func clear(_ id: Int) {
         if id < entries.count, entries[id].deadline != .max { unlink(id) }
     }
 
     /// Takes the ids whose deadlines have passed; they are cleared.
     ///
     /// - Complexity: O(buckets passed + ids in them).
-    package mutating func advance(to now: MonotonicTime, into expired: inout [Int]) {
+    package func advance(to now: MonotonicTime, into expired: inout [Int]) {
         let target = now.nanoseconds >> Self.tickShift
         guard target > tick else { return }
         let first =
@@ -94,8 +92,7 @@ package struct TimerWheel: Sendable {
         return MonotonicTime(nanoseconds: (tick + UInt64(distance) + 1) << Self.tickShift)
     }
 
-    @inline(__always)
-    private mutating func link(_ id: Int, _ deadline: UInt64) {
+    private func link(_ id: Int, _ deadline: UInt64) {
         // A deadline that has passed fires with the current tick.
         let bucket = Int(max(deadline >> Self.tickShift, tick)) & (Self.bucketCount - 1)
         let head = heads[bucket]
@@ -107,8 +104,7 @@ package struct TimerWheel: Sendable {
         count += 1
     }
 
-    @inline(__always)
-    private mutating func unlink(_ id: Int) {
+    private func unlink(_ id: Int) {
         let entry = entries[id]
         entries[id].deadline = .max
         count -= 1

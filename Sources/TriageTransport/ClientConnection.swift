@@ -35,7 +35,7 @@ package final class ClientConnection {
     private unowned let loop: ClientLoopContext
     private var slots: [ClientCallSlot] = []
     private var free: [Int32] = []
-    private var timers: TimerWheel
+    private let timers: TimerWheel
     private var expired: [Int] = []
     private var isDirty = false
     private(set) var endError: TransportError?

@@ -52,198 +52,199 @@ extension Connection {
             core.noteRefusal(.resourceExhausted, method: method)
             return sendWhole(stream, core.fields.trailersOnly(WireError.memoryExhausted))
         }
-        let rules = core.table.methods[method]
-        let slot = core.calls.open()
+        let call = core.calls.open(self, stream, core.counters[method])
         let client = timeout.map { core.now.advanced(byNanoseconds: $0) } ?? .never
         let cap = core.now.advanced(
             byNanoseconds: UInt64(core.limits.unaryMillisecondsMax) * 1_000_000)
-        let isUnary = !rules.clientStreaming && !rules.serverStreaming
-        core.calls[slot].machine = CallStateMachine(
-            clientStreaming: rules.clientStreaming, serverStreaming: rules.serverStreaming)
-        core.calls[slot].method = Int32(method)
-        core.calls[slot].connection = Int32(index)
-        core.calls[slot].stream = stream
-        core.calls[slot].startedAt = core.now
-        core.calls[slot].clientDeadline = client
-        core.calls[slot].deadline = isUnary || client == .never ? min(client, cap) : client
-        core.calls[slot].hasCredit = true
-        if !traceparent.isEmpty { core.calls[slot].traceparent = traceparent }
-        core.calls[slot].position = Int32(openCalls.count)
-        openCalls.append(Int32(slot))
-        http2.setUserData(stream, slot + 1)
-        core.fresh.append(slot)
-        core.metrics.started[method] += 1
-        if rules.clientStreaming {
+        let machine = core.table.shapes[method]
+        let isUnary = !machine.isClientStreaming && !machine.isServerStreaming
+        call.machine = machine
+        call.method = method
+        call.startedAt = core.now
+        call.clientDeadline = client
+        call.deadline = isUnary || client == .never ? min(client, cap) : client
+        call.hasCredit = true
+        if !traceparent.isEmpty { call.traceparent = traceparent }
+        openCallCount += 1
+        http2.setUserData(stream, call.slot + 1)
+        call.counters.started += 1
+        if machine.isClientStreaming {
             core.handlerWasCalled = true
-            core.handler?.streamOpened(core.id(slot), makeHead(slot))
+            core.handler?.streamOpened(core.id(call), makeHead(call))
         }
     }
 
-    private func makeHead(_ slot: Int) -> CallHead {
-        let machine = core.calls[slot].machine
-        let isUnary = !machine.isClientStreaming && !machine.isServerStreaming
+    @inline(__always)
+    private func makeHead(_ call: Call) -> CallHead {
+        let isUnary = !call.machine.isClientStreaming && !call.machine.isServerStreaming
         return CallHead(
-            method: Int(core.calls[slot].method), peer: peer,
-            deadline: isUnary ? core.calls[slot].deadline : core.calls[slot].clientDeadline,
-            traceparent: core.calls[slot].traceparent)
+            method: call.method, peer: peer,
+            deadline: isUnary ? call.deadline : call.clientDeadline,
+            traceparent: call.traceparent)
     }
 
     // MARK: Body
 
     func bodyReceived(_ stream: HTTP2Stream, _ bytes: Span<UInt8>, ended: Bool) {
         let slot = http2.userData(stream) - 1
-        guard slot >= 0, core.calls[slot].machine.isOpen else {
-            return http2.consume(stream, bytes.count)
-        }
-        if core.calls[slot].machine.isClientStreaming {
-            streamBytesReceived(slot, stream, bytes)
-        } else if ended, core.calls[slot].deframer.isAtBoundary,
-            let range = MessageDeframer.wholeMessage(in: bytes, limit: core.limits.messageBytesMax),
-            core.calls[slot].machine.messageReceived() == .hold
+        guard slot >= 0 else { return http2.consume(stream, bytes.count) }
+        let call = core.calls[slot]
+        // A copy in and out: an access that lasts for a call into another module is checked at run time.
+        var machine = call.machine
+        guard machine.isOpen else { return http2.consume(stream, bytes.count) }
+        if machine.isClientStreaming {
+            streamBytesReceived(call, bytes)
+        } else if ended, !call.hasHeldBytes,
+            let range = MessageDeframer.wholeMessage(in: bytes, limit: core.messageBytesMax),
+            case .hold = machine.messageReceived()
         {
             // The whole request in one frame: no copy, and its bytes return with the stream's end.
-            _ = core.calls[slot].machine.inputEnded(atBoundary: true)
-            return deliverRequest(slot, bytes.extracting(range))
+            _ = machine.inputEnded(atBoundary: true)
+            call.machine = machine
+            return deliverRequest(call, bytes.extracting(range))
         } else {
-            requestBytesReceived(slot, stream, bytes)
+            requestBytesReceived(call, bytes)
         }
         if ended { inputEnded(stream) }
     }
 
     /// Gathers the one message of a method that takes one.
-    private func requestBytesReceived(_ slot: Int, _ stream: HTTP2Stream, _ bytes: Span<UInt8>) {
-        http2.consume(stream, bytes.count)
-        guard bytes.count > 0, hold(slot, stream, bytes) else { return }
+    private func requestBytesReceived(_ call: Call, _ bytes: Span<UInt8>) {
+        http2.consume(call.stream, bytes.count)
+        guard bytes.count > 0, hold(call, bytes) else { return }
         do throws(DeframeError) {
-            while let range = try core.calls[slot].deframer.next() {
-                guard core.calls[slot].machine.messageReceived() == .hold else {
-                    return refuse(slot, stream, WireError.requestCardinality)
+            while let range = try call.deframer.next() {
+                guard case .hold = call.machine.messageReceived() else {
+                    return refuse(call, WireError.requestCardinality)
                 }
-                core.calls[slot].request = range
+                call.request = range
             }
         } catch {
-            refuse(slot, stream, error)
+            refuse(call, error)
         }
     }
 
     /// Keeps bytes for a call, unless too many are kept already.
-    private func hold(_ slot: Int, _ stream: HTTP2Stream, _ bytes: Span<UInt8>) -> Bool {
+    private func hold(_ call: Call, _ bytes: Span<UInt8>) -> Bool {
         guard core.hasRoom(for: bytes.count) else {
             core.metrics.count(.messageBytesInFlight)
-            refuse(slot, stream, WireError.memoryExhausted)
+            refuse(call, WireError.memoryExhausted)
             return false
         }
-        core.calls[slot].deframer.append(bytes)
+        call.deframer.append(bytes)
         core.inputBytesHeld += bytes.count
-        core.calls[slot].heldBytes += bytes.count
+        call.heldBytes += bytes.count
+        call.hasHeldBytes = true
         return true
     }
 
-    private func refuse(_ slot: Int, _ stream: HTTP2Stream, _ error: DeframeError) {
+    private func refuse(_ call: Call, _ error: DeframeError) {
         if case .tooLarge = error { core.metrics.count(.messageBytes) }
-        refuse(slot, stream, WireError.deframe(error))
+        refuse(call, WireError.deframe(error))
     }
 
     /// Ends a call for a fault of its client; the handler hears of it if it knows the call.
-    private func refuse(_ slot: Int, _ stream: HTTP2Stream, _ error: RPCError) {
-        guard core.calls[slot].machine.isOpen else { return }
-        let handlerKnows = core.calls[slot].machine.isClientStreaming
-        core.end(slot, self, stream, error)
-        if handlerKnows { core.notifyCancelled(slot, .byClient) }
+    private func refuse(_ call: Call, _ error: RPCError) {
+        guard call.machine.isOpen else { return }
+        let handlerKnows = call.machine.isClientStreaming
+        core.end(call, self, error)
+        if handlerKnows { core.notifyCancelled(call, .byClient) }
     }
 
     func inputEnded(_ stream: HTTP2Stream) {
         let slot = http2.userData(stream) - 1
         guard slot >= 0 else { return }
-        if core.calls[slot].isHolding {
-            core.calls[slot].isEndHeld = true
+        let call = core.calls[slot]
+        if call.isHolding {
+            call.isEndHeld = true
             return
         }
-        endInput(slot, stream)
+        endInput(call)
     }
 
-    private func endInput(_ slot: Int, _ stream: HTTP2Stream) {
-        let atBoundary = core.calls[slot].deframer.isAtBoundary
-        switch core.calls[slot].machine.inputEnded(atBoundary: atBoundary) {
+    private func endInput(_ call: Call) {
+        let atBoundary = call.deframer.isAtBoundary
+        switch call.machine.inputEnded(atBoundary: atBoundary) {
         case .deliverRequest:
-            guard let range = core.calls[slot].request else { return }
+            guard let range = call.request else { return }
             // A copy of the deframer, so that the handler may answer while it reads.
-            let deframer = core.calls[slot].deframer
-            deframer.withBytes(range) { deliverRequest(slot, $0) }
+            let deframer = call.deframer
+            deframer.withBytes(range) { deliverRequest(call, $0) }
         case .endStream:
             core.handlerWasCalled = true
-            core.handler?.streamInputEnded(core.id(slot))
-        case .refuseCardinality: refuse(slot, stream, WireError.requestCardinality)
-        case .refuseTruncated: refuse(slot, stream, WireError.messageTruncated)
+            core.handler?.streamInputEnded(core.id(call))
+        case .refuseCardinality: refuse(call, WireError.requestCardinality)
+        case .refuseTruncated: refuse(call, WireError.messageTruncated)
         case .ignore: break
         }
     }
 
     @inline(__always)
-    private func deliverRequest(_ slot: Int, _ message: Span<UInt8>) {
-        core.metrics.received[Int(core.calls[slot].method)] += 1
-        if core.calls[slot].machine.isServerStreaming {
+    private func deliverRequest(_ call: Call, _ message: Span<UInt8>) {
+        call.counters.received += 1
+        if call.machine.isServerStreaming {
             // The cap was for the request; what the answer may take is the client's to say.
-            core.calls[slot].deadline = core.calls[slot].clientDeadline
-            core.timers.set(slot, core.calls[slot].deadline)
+            core.setDeadline(call, call.clientDeadline)
         }
         core.handlerWasCalled = true
-        core.handler?.requestReceived(core.id(slot), makeHead(slot), message)
+        core.handler?.requestReceived(core.id(call), makeHead(call), message)
     }
 
     // MARK: Client streaming
 
-    private func streamBytesReceived(_ slot: Int, _ stream: HTTP2Stream, _ bytes: Span<UInt8>) {
+    private func streamBytesReceived(_ call: Call, _ bytes: Span<UInt8>) {
         guard bytes.count > 0 else { return }
-        guard hold(slot, stream, bytes) else { return http2.consume(stream, bytes.count) }
+        guard hold(call, bytes) else { return http2.consume(call.stream, bytes.count) }
         // While a message waits for the handler, nothing is consumed: the window closes by itself.
-        if core.calls[slot].isHolding { return }
-        deliverMessages(slot, stream)
+        if call.isHolding { return }
+        deliverMessages(call)
     }
 
     /// Gives the handler messages as long as it wants them.
-    func deliverMessages(_ slot: Int, _ stream: HTTP2Stream) {
-        let call = core.id(slot)
-        core.calls[slot].isHolding = false
-        while core.calls.find(call) != nil, core.calls[slot].machine.isOpen {
-            guard core.calls[slot].hasCredit else {
-                core.calls[slot].isHolding = core.calls[slot].deframer.bufferedCount > 0
+    func deliverMessages(_ call: Call) {
+        // The handler may end the call, and even its connection, while it looks at a message.
+        let id = core.id(call)
+        call.isHolding = false
+        while core.calls.find(id) != nil, call.machine.isOpen {
+            guard call.hasCredit else {
+                call.isHolding = call.deframer.bufferedCount > 0
                 break
             }
             let range: Range<Int>?
             do throws(DeframeError) {
-                range = try core.calls[slot].deframer.next()
+                range = try call.deframer.next()
             } catch {
-                return refuse(slot, stream, error)
+                return refuse(call, error)
             }
             guard let range else { break }
             core.inputBytesHeld -= range.count + MessageDeframer.prefixBytes
-            core.calls[slot].heldBytes -= range.count + MessageDeframer.prefixBytes
-            core.calls[slot].hasCredit = false
-            extendCap(slot)
-            guard core.calls[slot].machine.messageReceived() == .deliver else { return }
-            core.metrics.received[Int(core.calls[slot].method)] += 1
+            call.heldBytes -= range.count + MessageDeframer.prefixBytes
+            call.hasCredit = false
+            extendCap(call)
+            guard case .deliver = call.machine.messageReceived() else { return }
+            call.counters.received += 1
             core.handlerWasCalled = true
-            let deframer = core.calls[slot].deframer
-            deframer.withBytes(range) { core.handler?.streamMessageReceived(call, $0) }
+            let deframer = call.deframer
+            deframer.withBytes(range) { core.handler?.streamMessageReceived(id, $0) }
         }
-        guard core.calls.find(call) != nil, !core.calls[slot].isHolding else { return }
-        http2.consume(stream, http2.unconsumedBytes(stream))
-        if core.calls[slot].isEndHeld {
-            core.calls[slot].isEndHeld = false
-            endInput(slot, stream)
+        guard core.calls.find(id) != nil, !call.isHolding else { return }
+        http2.consume(call.stream, http2.unconsumedBytes(call.stream))
+        if call.isEndHeld {
+            call.isEndHeld = false
+            endInput(call)
         }
         markDirty()
     }
 
     /// A stream of messages without a deadline lives as long as it moves.
-    private func extendCap(_ slot: Int) {
-        guard core.calls[slot].clientDeadline == .never, !core.calls[slot].isLongLived else {
+    private func extendCap(_ call: Call) {
+        guard call.clientDeadline == .never, !call.isLongLived else {
             return
         }
-        core.calls[slot].deadline = core.now.advanced(
-            byNanoseconds: UInt64(core.limits.unaryMillisecondsMax) * 1_000_000)
-        core.timers.set(slot, core.calls[slot].deadline)
+        core.setDeadline(
+            call,
+            core.now.advanced(
+                byNanoseconds: UInt64(core.limits.unaryMillisecondsMax) * 1_000_000))
     }
 
     // MARK: End
@@ -251,20 +252,17 @@ extension Connection {
     func streamClosed(_ stream: HTTP2Stream) {
         let slot = http2.userData(stream) - 1
         guard slot >= 0 else { return }
-        if core.calls[slot].machine.isOpen { core.cancelled(slot, .byClient) }
-        release(slot)
+        let call = core.calls[slot]
+        if call.machine.isOpen { core.cancelled(call, .byClient) }
+        release(call)
     }
 
-    /// Gives a call's slot back.
-    func release(_ slot: Int) {
-        core.inputBytesHeld -= core.calls[slot].heldBytes
-        if core.calls[slot].isLongLived { longLivedCount -= 1 }
-        let position = Int(core.calls[slot].position)
-        let last = openCalls.removeLast()
-        if Int(last) != slot {
-            openCalls[position] = last
-            core.calls[Int(last)].position = Int32(position)
-        }
-        core.calls.close(slot)
+    /// Gives a call's place back.
+    @inline(__always)
+    func release(_ call: Call) {
+        core.inputBytesHeld -= call.heldBytes
+        if call.isLongLived { longLivedCount -= 1 }
+        openCallCount -= 1
+        core.calls.close(call)
     }
 }

@@ -53,23 +53,7 @@ extension Connection {
         if wire.tls.outputCount > 0,
             has(core.limits.stalledStreamMillisecondsMax * 2, passedSince: sentAt)
         {
-            return time(.stalledSocket)
-        }
-        guard http2.bufferedBytes > 0 else { return }
-        for slot in openCalls {
-            let slot = Int(slot)
-            guard let stream = core.calls[slot].stream else { continue }
-            let buffered = http2.bufferedBytes(stream)
-            if buffered == 0 || buffered != core.calls[slot].stalledBytes {
-                core.calls[slot].stalledBytes = buffered
-                core.calls[slot].movedAt = core.now
-            } else if has(
-                core.limits.stalledStreamMillisecondsMax, passedSince: core.calls[slot].movedAt)
-            {
-                core.metrics.count(.stalledStream)
-                http2.reset(stream, .cancel)
-                markDirty()
-            }
+            time(.stalledSocket)
         }
     }
 
@@ -121,14 +105,10 @@ extension Connection {
     /// The grace is over: what is still open ends now.
     func finishDrain() {
         guard !isEnding else { return }
-        for slot in openCalls {
-            let slot = Int(slot)
-            guard core.calls[slot].machine.isOpen, let stream = core.calls[slot].stream else {
-                continue
-            }
+        for call in core.calls.all where call.connection === self && call.machine.isOpen {
             core.metrics.count(.drainTime)
-            core.end(slot, self, stream, WireError.draining)
-            core.notifyCancelled(slot, .drained)
+            core.end(call, self, WireError.draining)
+            core.notifyCancelled(call, .drained)
         }
         flush()
         end("drained", .noError, debug: "draining")

@@ -26,8 +26,8 @@ final class Connection {
     private(set) var peer = PeerContext(principal: nil)
     /// The peer counts against its identity's limit.
     private var isIdentified = false
-    /// Slots of the connection's calls.
-    var openCalls: [Int32] = []
+    /// Calls whose streams have not closed.
+    var openCallCount = 0
     var longLivedCount = 0
     /// Listed in `core.dirty`.
     private var isDirty = false
@@ -193,7 +193,7 @@ final class Connection {
                 let slot = http2.userData(stream) - 1
                 if slot >= 0, core.calls[slot].machine.isOpen {
                     core.handlerWasCalled = true
-                    core.handler?.streamWritable(core.id(slot))
+                    core.handler?.streamWritable(core.id(core.calls[slot]))
                 }
             case .settingsReceived: hasSettings = true
             case .pingAcknowledged: drainAcknowledged()
@@ -297,9 +297,11 @@ final class Connection {
         isEnding = true
         endReason = reason
         wire.tls.close()
-        while let slot = openCalls.last {
-            if core.calls[Int(slot)].machine.isOpen { core.cancelled(Int(slot), .byClient) }
-            release(Int(slot))
+        if openCallCount > 0 {
+            for call in core.calls.all where call.connection === self {
+                if call.machine.isOpen { core.cancelled(call, .byClient) }
+                release(call)
+            }
         }
         markDirty()
     }

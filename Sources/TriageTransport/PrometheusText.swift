@@ -55,26 +55,27 @@ extension PrometheusText {
     package mutating func append(_ metrics: ServerMetrics, _ table: MethodTable) {
         let rows = table.methods.map(Self.labels) + [Self.unknownLabels]
         perMethod(
-            "grpc_server_started_total", "Calls begun on the server.", rows, metrics.started)
+            "grpc_server_started_total", "Calls begun on the server.", rows,
+            metrics.methods.map(\.started))
         describe(
             "grpc_server_handled_total", "counter", "Calls ended on the server, by status code.")
         for (row, labels) in rows.enumerated() {
             for code in StatusCode.allCases {
-                let index = row * ServerMetrics.codeCount + Int(code.rawValue)
                 sample(
                     "grpc_server_handled_total", labels + [("grpc_code", code.title)],
-                    String(metrics.handled[index]))
+                    String(metrics.methods[row].handled[Int(code.rawValue)]))
             }
         }
         perMethod(
             "grpc_server_msg_received_total", "Messages received on the server.", rows,
-            metrics.received)
+            metrics.methods.map(\.received))
         perMethod(
-            "grpc_server_msg_sent_total", "Messages sent by the server.", rows, metrics.sent)
+            "grpc_server_msg_sent_total", "Messages sent by the server.", rows,
+            metrics.methods.map(\.sent))
         describe(
             "grpc_server_handling_seconds", "histogram", "Time from a call's headers to its status."
         )
-        for (row, labels) in rows.enumerated() { histogram(row, labels, metrics) }
+        for (row, labels) in rows.enumerated() { histogram(labels, metrics.methods[row]) }
         appendTransport(metrics)
     }
 
@@ -86,18 +87,18 @@ extension PrometheusText {
     }
 
     private mutating func histogram(
-        _ row: Int, _ labels: [(String, String)], _ metrics: ServerMetrics
+        _ labels: [(String, String)], _ counts: ServerMetrics.PerMethod
     ) {
         let name = "grpc_server_handling_seconds"
         var total: UInt64 = 0
         for bucket in 0..<ServerMetrics.bucketCount {
-            total += metrics.latencyBuckets[row * ServerMetrics.bucketCount + bucket]
+            total += counts.latencyBuckets[bucket]
             let bound =
                 bucket < ServerMetrics.bucketBounds.count
                 ? Self.seconds(ServerMetrics.bucketBounds[bucket]) : "+Inf"
             sample("\(name)_bucket", labels + [("le", bound)], String(total))
         }
-        sample("\(name)_sum", labels, Self.seconds(metrics.latencySum[row]))
+        sample("\(name)_sum", labels, Self.seconds(counts.latencySum))
         sample("\(name)_count", labels, String(total))
     }
 

@@ -137,7 +137,7 @@ final class Reactor {
             switch control {
             case .reload(let context): tls = context
             case .drain: beginDrain()
-            case .scrape(let scrape): scrape.add(core.metrics)
+            case .scrape(let scrape): scrape.add(core.snapshot())
             }
         }
     }
@@ -377,6 +377,7 @@ final class Reactor {
                 channel.connection.sweep()
             }
         }
+        core.resetStalledStreams()
         guard let drainingSince else { return }
         let grace = UInt64(core.limits.drainMillisecondsMax) * 1_000_000
         if core.now.nanoseconds(since: drainingSince) > grace {

@@ -13,14 +13,18 @@ final class ServerCore: CallResponder {
     let reactor: Int
     let table: MethodTable
     let limits: ServerLimits
+    /// From ``limits``, at hand for every message.
+    let messageBytesMax: Int
     let fields = ReplyFields.shared
     private(set) var handler: (any CallHandler)?
 
     /// The clock as it stood when the turn began.
     var now: MonotonicTime
-    var calls: CallTable
-    var timers: TimerWheel
+    let calls: CallTable
+    let timers: TimerWheel
     var metrics: ServerMetrics
+    /// What each method counts; the last one is for calls that no method matches.
+    let counters: [MethodCounters]
     /// Connections by index; nil: free.
     private(set) var connections: [Connection?] = []
     private var freeConnections: [Int] = []
@@ -34,8 +38,6 @@ final class ServerCore: CallResponder {
     let bytesHeldMax: Int
     /// Set by every call into the handler, so that `turnEnded` follows.
     var handlerWasCalled = false
-    /// Calls that began in this batch and may need a timer.
-    var fresh: [Int] = []
     /// Calls whose handler asked for a message that waits.
     var deliveries: [CallID] = []
     /// Buffers of one batch; taken out while in use.
@@ -45,12 +47,7 @@ final class ServerCore: CallResponder {
     /// Plaintext of one batch: about ``TriageBase/Limits/newCallsPerTurnMax`` calls of usual size.
     private static let plaintextBytes = 8 << 10
 
-    private struct Ended {
-        let method: Int32
-        let code: StatusCode
-        let startedAt: MonotonicTime
-    }
-    private var ended: [Ended] = []
+    private let ended = EndedCalls()
     private var expired: [Int] = []
 
     init(
@@ -60,10 +57,12 @@ final class ServerCore: CallResponder {
         self.reactor = reactor
         self.table = table
         self.limits = limits
+        messageBytesMax = limits.messageBytesMax
         self.now = now
         calls = CallTable(messageBytesMax: limits.messageBytesMax)
         timers = TimerWheel(now: now)
         metrics = ServerMetrics(methodCount: table.methods.count)
+        counters = (0...table.methods.count).map { _ in MethodCounters() }
         bytesHeldMax = limits.messageBytesInFlightMax / reactorCount
     }
 
@@ -94,121 +93,132 @@ final class ServerCore: CallResponder {
 
     // MARK: Calls
 
-    /// The id of the call in a slot.
+    /// The id of a call.
     @inline(__always)
-    func id(_ slot: Int) -> CallID {
-        CallID(reactor: reactor, slot: slot, generation: calls[slot].generation)
+    func id(_ call: Call) -> CallID {
+        CallID(reactor: reactor, slot: call.slot, generation: call.generation)
     }
 
-    /// The slot of a call that may still be answered, and its connection.
+    /// A call that may still be answered, and its connection.
     @inline(__always)
-    private func open(_ call: CallID) -> (Int, Connection, HTTP2Stream)? {
-        guard let slot = calls.find(call), calls[slot].machine.isOpen,
-            let connection = connections[Int(calls[slot].connection)],
-            let stream = calls[slot].stream
+    private func open(_ id: CallID) -> (Call, Connection)? {
+        guard let call = calls.find(id), call.machine.isOpen, let connection = call.connection
         else { return nil }
-        return (slot, connection, stream)
+        return (call, connection)
     }
 
-    func respond(_ call: CallID, _ message: [UInt8]) {
-        guard let (slot, connection, stream) = open(call) else { return }
-        guard calls[slot].machine.messageSent() == .headersAndMessage else {
-            return finish(call, WireError.replyCardinality)
+    func respond(_ id: CallID, _ message: [UInt8]) {
+        guard let (call, connection) = open(id) else { return }
+        var machine = call.machine
+        guard case .headersAndMessage = machine.messageSent() else {
+            return finish(id, WireError.replyCardinality)
         }
-        _ = calls[slot].machine.finished(ok: true)
-        metrics.sent[Int(calls[slot].method)] += 1
-        noteEnd(slot, .ok)
-        connection.reply(stream, fields.head, message, trailers: fields.ok)
+        _ = machine.finished(ok: true)
+        call.machine = machine
+        call.counters.sent += 1
+        noteEnd(call, .ok)
+        connection.reply(call.stream, fields.head, message, trailers: fields.ok)
     }
 
-    func send(_ call: CallID, _ message: [UInt8]) -> SendOutcome {
-        guard let (slot, connection, stream) = open(call) else { return .gone }
-        switch calls[slot].machine.messageSent() {
+    func send(_ id: CallID, _ message: [UInt8]) -> SendOutcome {
+        guard let (call, connection) = open(id) else { return .gone }
+        switch call.machine.messageSent() {
         case .drop: return .gone
         case .refuse:
-            finish(call, WireError.replyCardinality)
+            finish(id, WireError.replyCardinality)
             return .gone
-        case .headersAndMessage: connection.sendHead(stream, fields.head)
+        case .headersAndMessage: connection.sendHead(call.stream, fields.head)
         case .message: break
         }
-        metrics.sent[Int(calls[slot].method)] += 1
-        let buffered = connection.send(stream, message)
+        call.counters.sent += 1
+        let buffered = connection.send(call.stream, message)
         return buffered > Connection.highWaterBytes ? .full : .queued
     }
 
-    func finish(_ call: CallID, _ error: RPCError?) {
-        guard let (slot, connection, stream) = open(call) else { return }
-        end(slot, connection, stream, error)
+    func finish(_ id: CallID, _ error: RPCError?) {
+        guard let (call, connection) = open(id) else { return }
+        end(call, connection, error)
     }
 
     /// Ends an open call with a status.
-    func end(_ slot: Int, _ connection: Connection, _ stream: HTTP2Stream, _ error: RPCError?) {
+    func end(_ call: Call, _ connection: Connection, _ error: RPCError?) {
         var error = error
-        let action = calls[slot].machine.finished(ok: error == nil)
-        if action == .refuse { error = WireError.replyCardinality }
-        noteEnd(slot, error?.code ?? .ok)
+        let action = call.machine.finished(ok: error == nil)
+        if case .refuse = action { error = WireError.replyCardinality }
+        noteEnd(call, error?.code ?? .ok)
         switch action {
         case .drop: break
-        case .trailers: connection.sendTrailers(stream, error.map(fields.trailers) ?? fields.ok)
+        case .trailers:
+            connection.sendTrailers(call.stream, error.map(fields.trailers) ?? fields.ok)
         case .headersAndTrailers:
-            connection.sendHead(stream, fields.head)
-            connection.sendTrailers(stream, fields.ok)
+            connection.sendHead(call.stream, fields.head)
+            connection.sendTrailers(call.stream, fields.ok)
         case .trailersOnly, .refuse:
-            connection.sendWhole(stream, fields.trailersOnly(error ?? WireError.replyCardinality))
+            connection.sendWhole(
+                call.stream, fields.trailersOnly(error ?? WireError.replyCardinality))
         }
     }
 
-    func requestMore(_ call: CallID) {
-        guard let (slot, _, _) = open(call), calls[slot].machine.isClientStreaming else { return }
-        calls[slot].hasCredit = true
-        if calls[slot].isHolding { deliveries.append(call) }
+    func requestMore(_ id: CallID) {
+        guard let (call, _) = open(id), call.machine.isClientStreaming else { return }
+        call.hasCredit = true
+        if call.isHolding { deliveries.append(id) }
     }
 
-    func markLongLived(_ call: CallID) {
-        guard let (slot, connection, stream) = open(call), !calls[slot].isLongLived else { return }
+    func markLongLived(_ id: CallID) {
+        guard let (call, connection) = open(id), !call.isLongLived else { return }
         guard connection.longLivedCount < limits.longLivedStreamsMax else {
             metrics.count(.longLivedStreams)
-            return end(slot, connection, stream, WireError.longLivedStreams)
+            return end(call, connection, WireError.longLivedStreams)
         }
-        calls[slot].isLongLived = true
+        call.isLongLived = true
         connection.longLivedCount += 1
-        calls[slot].deadline = calls[slot].clientDeadline
-        timers.set(slot, calls[slot].deadline)
+        setDeadline(call, call.clientDeadline)
     }
 
     /// Books the end of a call: its latency is measured when the turn ends.
-    private func noteEnd(_ slot: Int, _ code: StatusCode) {
-        timers.clear(slot)
-        ended.append(
-            Ended(method: calls[slot].method, code: code, startedAt: calls[slot].startedAt))
+    @inline(__always)
+    private func noteEnd(_ call: Call, _ code: StatusCode) {
+        if call.hasTimer {
+            call.hasTimer = false
+            timers.clear(call.slot)
+        }
+        ended.add(call.method, code, call.startedAt)
     }
 
     /// Books a call that was refused before it was one.
     func noteRefusal(_ code: StatusCode, method: Int?) {
         let row = method ?? table.methods.count
-        metrics.started[row] += 1
-        ended.append(Ended(method: Int32(row), code: code, startedAt: now))
+        counters[row].started += 1
+        ended.add(row, code, now)
     }
 
     /// Tells the handler that a call is over before it was answered.
-    func cancelled(_ slot: Int, _ reason: CancelReason) {
+    func cancelled(_ call: Call, _ reason: CancelReason) {
         let code: StatusCode =
             switch reason {
             case .byClient: .cancelled
             case .deadlineExceeded: .deadlineExceeded
             case .drained: .unavailable
             }
-        _ = calls[slot].machine.streamClosed()
-        noteEnd(slot, code)
-        notifyCancelled(slot, reason)
+        _ = call.machine.streamClosed()
+        noteEnd(call, code)
+        notifyCancelled(call, reason)
     }
 
-    func notifyCancelled(_ slot: Int, _ reason: CancelReason) {
+    func notifyCancelled(_ call: Call, _ reason: CancelReason) {
         handlerWasCalled = true
-        handler?.callCancelled(id(slot), reason)
+        handler?.callCancelled(id(call), reason)
     }
 
     // MARK: Time
+
+    /// Moves the end of a call.
+    func setDeadline(_ call: Call, _ deadline: MonotonicTime) {
+        call.deadline = deadline
+        timers.set(call.slot, deadline)
+        call.hasTimer = deadline != .never
+    }
 
     /// Ends the calls whose deadlines have passed.
     func expireCalls() {
@@ -217,23 +227,20 @@ final class ServerCore: CallResponder {
         let slots = expired
         expired.removeAll(keepingCapacity: true)
         for slot in slots {
-            guard calls[slot].isUsed, calls[slot].machine.isOpen,
-                let connection = connections[Int(calls[slot].connection)],
-                let stream = calls[slot].stream
-            else { continue }
-            if calls[slot].deadline != calls[slot].clientDeadline { metrics.count(.unaryTime) }
-            end(slot, connection, stream, WireError.deadlineExceeded)
-            notifyCancelled(slot, .deadlineExceeded)
+            let call = calls[slot]
+            call.hasTimer = false
+            guard call.machine.isOpen, let connection = call.connection else { continue }
+            if call.deadline != call.clientDeadline { metrics.count(.unaryTime) }
+            end(call, connection, WireError.deadlineExceeded)
+            notifyCancelled(call, .deadlineExceeded)
         }
     }
 
     /// Sets the timers of the calls that began in this batch and were not answered in it.
     func startTimers() {
-        guard !fresh.isEmpty else { return }
-        for slot in fresh where calls[slot].isUsed && calls[slot].machine.isOpen {
-            timers.set(slot, calls[slot].deadline)
+        calls.forEachFresh { call in
+            if call.connection != nil, call.machine.isOpen { setDeadline(call, call.deadline) }
         }
-        fresh.removeAll(keepingCapacity: true)
     }
 
     /// Gives handlers the messages that they asked for since the last turn.
@@ -241,29 +248,72 @@ final class ServerCore: CallResponder {
         guard !deliveries.isEmpty else { return }
         let wanted = deliveries
         deliveries = []
-        for call in wanted {
-            guard let (slot, connection, stream) = open(call) else { continue }
-            connection.deliverMessages(slot, stream)
+        for id in wanted {
+            if let (call, connection) = open(id) { connection.deliverMessages(call) }
+        }
+    }
+
+    /// Resets the streams that have bytes to send and have not moved for too long.
+    func resetStalledStreams() {
+        guard outputBytesHeld > 0 else { return }
+        let limit = UInt64(limits.stalledStreamMillisecondsMax) * 1_000_000
+        for call in calls.all {
+            guard let connection = call.connection, !connection.isEnding else { continue }
+            let buffered = connection.http2.bufferedBytes(call.stream)
+            if buffered == 0 || buffered != call.stalledBytes {
+                call.stalledBytes = buffered
+                call.movedAt = now
+            } else if now.nanoseconds(since: call.movedAt) > limit {
+                metrics.count(.stalledStream)
+                connection.http2.reset(call.stream, .cancel)
+                connection.markDirty()
+            }
         }
     }
 
     /// Books what ended in this turn.
     func observe(at time: MonotonicTime) {
         metrics.turns += 1
-        metrics.bytesHeld = UInt64(inputBytesHeld + outputBytesHeld)
-        metrics.callsOpen = UInt64(calls.count)
-        guard !ended.isEmpty else { return }
-        for call in ended {
-            metrics.callEnded(
-                method: Int(call.method), call.code,
-                nanoseconds: time.nanoseconds(since: call.startedAt))
+        ended.take { method, code, startedAt in
+            counters[method].ended(code, nanoseconds: time.nanoseconds(since: startedAt))
         }
-        ended.removeAll(keepingCapacity: true)
+    }
+
+    /// A copy of everything that was counted.
+    func snapshot() -> ServerMetrics {
+        metrics.bytesHeld = UInt64(max(0, inputBytesHeld + outputBytesHeld))
+        metrics.callsOpen = UInt64(calls.count)
+        metrics.methods = counters.map(\.copy)
+        return metrics
     }
 
     /// True when another message of so many bytes may be held.
     func hasRoom(for bytes: Int) -> Bool {
         inputBytesHeld + outputBytesHeld + bytes <= bytesHeldMax
+    }
+}
+
+/// The calls that ended in this turn, until their latency can be measured.
+private final class EndedCalls {
+    // Trivial on purpose: an array of these needs no reference counting.
+    private struct Ended {
+        let method: Int32
+        let code: StatusCode
+        let startedAt: MonotonicTime
+    }
+
+    private var ended: [Ended] = []
+
+    @inline(__always)
+    func add(_ method: Int, _ code: StatusCode, _ startedAt: MonotonicTime) {
+        ended.append(Ended(method: Int32(method), code: code, startedAt: startedAt))
+    }
+
+    @inline(__always)
+    func take(_ body: (Int, StatusCode, MonotonicTime) -> Void) {
+        guard !ended.isEmpty else { return }
+        for call in ended { body(Int(call.method), call.code, call.startedAt) }
+        ended.removeAll(keepingCapacity: true)
     }
 }
 

@@ -3,6 +3,31 @@
 
 import TriageGRPC
 
+/// What one method counts on one reactor.
+///
+/// An object, so that a call can hold on to its method's counters; the histogram's arrays are touched
+/// once a call, when it has ended.
+final class MethodCounters {
+    var started: UInt64 = 0
+    var received: UInt64 = 0
+    var sent: UInt64 = 0
+    private var latencySum: UInt64 = 0
+    private var handled = [UInt64](repeating: 0, count: ServerMetrics.codeCount)
+    private var buckets = [UInt64](repeating: 0, count: ServerMetrics.bucketCount)
+
+    func ended(_ code: StatusCode, nanoseconds: UInt64) {
+        handled[Int(code.rawValue)] += 1
+        latencySum += nanoseconds
+        buckets[ServerMetrics.bucket(nanoseconds)] += 1
+    }
+
+    var copy: ServerMetrics.PerMethod {
+        ServerMetrics.PerMethod(
+            started: started, received: received, sent: sent, latencySum: latencySum,
+            handled: handled, latencyBuckets: buckets)
+    }
+}
+
 /// Counters of one reactor, or the sum over reactors.
 package struct ServerMetrics: Sendable {
     /// Upper bounds of the latency buckets, nanoseconds; one more bucket takes the rest.
@@ -16,18 +41,35 @@ package struct ServerMetrics: Sendable {
     static let codeCount = StatusCode.allCases.count
     static let bucketCount = bucketBounds.count + 1
 
-    /// Calls begun, a method each; the last entry counts what no method matches.
-    package internal(set) var started: [UInt64]
-    /// Calls ended; index `method * codes + code`.
-    package internal(set) var handled: [UInt64]
-    /// Messages received, a method each.
-    package internal(set) var received: [UInt64]
-    /// Messages sent, a method each.
-    package internal(set) var sent: [UInt64]
-    /// Latency histogram; index `method * buckets + bucket`, not cumulative.
-    package internal(set) var latencyBuckets: [UInt64]
-    /// Sum of latencies, nanoseconds, a method each.
-    package internal(set) var latencySum: [UInt64]
+    /// What is counted a method.
+    package struct PerMethod: Sendable {
+        /// Calls begun.
+        package internal(set) var started: UInt64 = 0
+        /// Messages received.
+        package internal(set) var received: UInt64 = 0
+        /// Messages sent.
+        package internal(set) var sent: UInt64 = 0
+        /// Sum of latencies, nanoseconds.
+        package internal(set) var latencySum: UInt64 = 0
+        /// Calls ended, by status code.
+        package internal(set) var handled = [UInt64](repeating: 0, count: codeCount)
+        /// Latency histogram, not cumulative.
+        package internal(set) var latencyBuckets = [UInt64](repeating: 0, count: bucketCount)
+
+        mutating func add(_ other: PerMethod) {
+            started += other.started
+            received += other.received
+            sent += other.sent
+            latencySum += other.latencySum
+            for index in handled.indices { handled[index] += other.handled[index] }
+            for index in latencyBuckets.indices {
+                latencyBuckets[index] += other.latencyBuckets[index]
+            }
+        }
+    }
+
+    /// By method; the last entry is for calls that no method matches.
+    package internal(set) var methods: [PerMethod]
     /// How often each limit was hit, by ``LimitKind`` order.
     package internal(set) var limits = [UInt64](repeating: 0, count: LimitKind.allCases.count)
 
@@ -56,22 +98,10 @@ package struct ServerMetrics: Sendable {
 
     /// All zero, for so many methods.
     package init(methodCount: Int) {
-        let rows = methodCount + 1
-        started = [UInt64](repeating: 0, count: rows)
-        received = started
-        sent = started
-        latencySum = started
-        handled = [UInt64](repeating: 0, count: rows * Self.codeCount)
-        latencyBuckets = [UInt64](repeating: 0, count: rows * Self.bucketCount)
+        methods = [PerMethod](repeating: PerMethod(), count: methodCount + 1)
     }
 
     mutating func count(_ limit: LimitKind) { limits[Int(limit.rawValue)] += 1 }
-
-    mutating func callEnded(method: Int, _ code: StatusCode, nanoseconds: UInt64) {
-        handled[method * Self.codeCount + Int(code.rawValue)] += 1
-        latencySum[method] += nanoseconds
-        latencyBuckets[method * Self.bucketCount + Self.bucket(nanoseconds)] += 1
-    }
 
     /// The bucket of a latency: the first whose bound is not below it.
     static func bucket(_ nanoseconds: UInt64) -> Int {
@@ -88,16 +118,8 @@ package struct ServerMetrics: Sendable {
     ///
     /// - Precondition: both are for the same methods.
     package mutating func add(_ other: ServerMetrics) {
-        func add(_ to: inout [UInt64], _ from: [UInt64]) {
-            for index in to.indices { to[index] += from[index] }
-        }
-        add(&started, other.started)
-        add(&handled, other.handled)
-        add(&received, other.received)
-        add(&sent, other.sent)
-        add(&latencyBuckets, other.latencyBuckets)
-        add(&latencySum, other.latencySum)
-        add(&limits, other.limits)
+        for index in methods.indices { methods[index].add(other.methods[index]) }
+        for index in limits.indices { limits[index] += other.limits[index] }
         connectionsAccepted += other.connectionsAccepted
         connectionsOpen += other.connectionsOpen
         callsOpen += other.callsOpen

@@ -1,5 +1,5 @@
-// The client's calls on its loop's thread: starts them on the connection, keeps replies until somebody
-// takes them, and holds the server back when nobody does.
+// The client's calls on its loop's thread: starts them on the connection, keeps replies until
+// somebody takes them, and holds the server back when nobody does.
 
 internal import TriageBase
 internal import TriageGRPC
@@ -21,8 +21,8 @@ typealias ReplyContinuation = CheckedContinuation<Result<[UInt8]?, RPCError>, Ne
 
 /// The calls of one client.
 ///
-/// `@unchecked Sendable`: made on any thread, and from then on touched only by work that is posted to
-/// its one loop, and by that loop's own call-backs.
+/// `@unchecked Sendable`: made on any thread, and from then on touched only by work that is posted
+/// to its one loop, and by that loop's own call-backs.
 final class CallDriver: @unchecked Sendable {
     private struct Pending {
         /// nil when the call could not be started.

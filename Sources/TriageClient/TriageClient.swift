@@ -1,5 +1,6 @@
-// Calls as async functions, for the command line, tests and Swift partners. One connection, made with
-// the first call and made again after it was lost; messages are bytes, their meaning is the caller's.
+// Calls as async functions, for the command line, tests and Swift partners. One connection, made
+// with the first call and made again after it was lost; messages are bytes, their meaning is the
+// caller's.
 
 internal import Synchronization
 internal import TriageBase
@@ -19,7 +20,8 @@ package final class TriageClient: Sendable {
     /// Loads the identity and starts the client's thread; connects with the first call.
     ///
     /// - Parameter configuration: Where to and as whom.
-    /// - Throws: `RPCError` `.failedPrecondition`, reason `CLIENT_IDENTITY`, when a file cannot be used;
+    /// - Throws: `RPCError` `.failedPrecondition`, reason `CLIENT_IDENTITY`, when a file cannot be
+    ///   used;
     ///   `.unavailable` when the host has no address or the system has no thread left.
     package init(_ configuration: ClientConfiguration) throws(RPCError) {
         let tls: TLSContext

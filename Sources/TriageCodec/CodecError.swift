@@ -1,4 +1,5 @@
-// Why bytes that we wrote ourselves cannot be read: they are damaged, or a later version wrote them.
+// Why bytes that we wrote ourselves cannot be read: they are damaged, or a later version wrote
+// them.
 
 internal import TriageBase
 

@@ -1,5 +1,5 @@
-// Dynamic messages to and from protobuf wire bytes. Accepts what any peer may send: unknown fields are
-// skipped, packed and unpacked lists are both read.
+// Dynamic messages to and from protobuf wire bytes. Accepts what any peer may send: unknown fields
+// are skipped, packed and unpacked lists are both read.
 //
 // Source: protobuf.dev/programming-guides/encoding.
 

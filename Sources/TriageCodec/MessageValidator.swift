@@ -1,6 +1,6 @@
-// Checks the wire bytes of a message against its generated descriptor before protobuf-c unpacks them,
-// because protobuf-c checks neither UTF-8 nor NUL, has no limit on depth, and lets tiny fields grow
-// twentyeight-fold. Knows the wire format and no message type.
+// Checks the wire bytes of a message against its generated descriptor before protobuf-c unpacks
+// them, because protobuf-c checks neither UTF-8 nor NUL, has no limit on depth, and lets tiny
+// fields grow twentyeight-fold. Knows the wire format and no message type.
 //
 // Source: protobuf "Encoding"; shared design `wire.md` point 3.
 
@@ -62,8 +62,8 @@ struct WireLimits {
 
 /// One walk over the wire bytes of one message; fails at the first fault.
 ///
-/// `@safe`: lives only inside ``validate(_:_:_:)``, whose caller keeps the bytes, and every access is to
-/// an index below the end that was checked against their count.
+/// `@safe`: lives only inside ``validate(_:_:_:)``, whose caller keeps the bytes, and every access
+/// is to an index below the end that was checked against their count.
 @safe
 struct MessageValidator {
     private let base: UnsafePointer<UInt8>

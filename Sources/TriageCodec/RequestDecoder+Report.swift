@@ -1,5 +1,5 @@
-// Reports: the hot path. One pass over the unpacked message checks it, takes the facts that rules look
-// at, and builds the stored content that shares the message's texts; no Swift String is made.
+// Reports: the hot path. One pass over the unpacked message checks it, takes the facts that rules
+// look at, and builds the stored content that shares the message's texts; no Swift String is made.
 
 internal import CTriageProtos
 internal import TriageBase

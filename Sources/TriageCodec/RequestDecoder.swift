@@ -172,8 +172,8 @@ package final class RequestDecoder {
 
     /// Tells the writes apart in fingerprints.
     ///
-    /// So a request id used with another method is seen as used with another content. Journaled: never
-    /// renumbered.
+    /// So a request id used with another method is seen as used with another content. Journaled:
+    /// never renumbered.
     enum Seed: UInt64 {
         case filter = 0
         case submitReport = 1

@@ -1,5 +1,5 @@
-// From wire bytes to a C message in the arena, and from C text to Swift: the only doors through which
-// bytes from outside become values. Knows no message type.
+// From wire bytes to a C message in the arena, and from C text to Swift: the only doors through
+// which bytes from outside become values. Knows no message type.
 
 internal import CProtobufC
 internal import CTriageShims

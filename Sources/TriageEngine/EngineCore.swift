@@ -62,8 +62,8 @@ package struct EngineParts {
 ///         -> commit -> watches -> deliver to each reactor -> snapshot when due
 /// ```
 ///
-/// - Isolation: one thread at a time. `@unchecked Sendable`: ``Engine`` hands it to its thread before
-///   that starts and touches it again only after joining it.
+/// - Isolation: one thread at a time. `@unchecked Sendable`: ``Engine`` hands it to its thread
+///   before that starts and touches it again only after joining it.
 package final class EngineCore: @unchecked Sendable {
     var world: World
     var parts: EngineParts

@@ -1,5 +1,6 @@
-// All open watches, and what each gets next. A watch that lags costs a position in the ring; one that
-// the ring has overtaken is ended. Shows durable state only: it is advanced right after a commit.
+// All open watches, and what each gets next. A watch that lags costs a position in the ring; one
+// that the ring has overtaken is ended. Shows durable state only: it is advanced right after a
+// commit.
 
 internal import TriageBase
 internal import TriageDomain

@@ -23,7 +23,8 @@ package import TriageBase
         unsafe mutex.initialize(to: pthread_mutex_t())
         unsafe condition.initialize(to: pthread_cond_t())
         _ = unsafe pthread_mutex_init(mutex, nil)
-        // Deadlines are on the monotonic clock: setting the time of day must not wake or hang anyone.
+        // Deadlines are on the monotonic clock: setting the time of day must not wake or hang
+        // anyone.
         var attributes = pthread_condattr_t()
         _ = unsafe pthread_condattr_init(&attributes)
         _ = unsafe pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
@@ -58,7 +59,8 @@ package import TriageBase
         }
     }
 
-    /// Waits as ``wait(until:)``, but not beyond `deadline`, a time of the system's monotonic clock.
+    /// Waits as ``wait(until:)``, but not beyond `deadline`, a time of the system's monotonic
+    /// clock.
     ///
     /// - Returns: nil when the deadline passed first.
     ///

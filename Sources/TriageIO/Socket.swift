@@ -1,5 +1,5 @@
-// Non-blocking TCP sockets on addresses given as literals: listen, accept, connect, read, write, close.
-// Knows nothing of what the bytes mean, of TLS, or of when a socket is ready.
+// Non-blocking TCP sockets on addresses given as literals: listen, accept, connect, read, write,
+// close. Knows nothing of what the bytes mean, of TLS, or of when a socket is ready.
 
 import CTriageShims
 import Glibc

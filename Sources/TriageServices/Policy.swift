@@ -131,8 +131,8 @@ package final class PolicyStore: Sendable {
     }
 }
 
-/// What a connection's peer is under the policy in force; kept in ``PeerContext/attachment`` so that no
-/// call looks a name up.
+/// What a connection's peer is under the policy in force; kept in ``PeerContext/attachment`` so
+/// that no call looks a name up.
 final class PeerPolicy {
     let principal: Principal
     /// nil for a stranger.

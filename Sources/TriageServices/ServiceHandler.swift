@@ -1,6 +1,6 @@
-// Answers the calls of one reactor: authorises, decodes, gathers what the engine is asked in a turn and
-// hands it over once, and turns the engine's completions into replies. Everything here runs on that
-// reactor's thread. Knows nothing of sockets, nor of how state is kept.
+// Answers the calls of one reactor: authorises, decodes, gathers what the engine is asked in a turn
+// and hands it over once, and turns the engine's completions into replies. Everything here runs on
+// that reactor's thread. Knows nothing of sockets, nor of how state is kept.
 
 internal import TriageBase
 internal import TriageCodec

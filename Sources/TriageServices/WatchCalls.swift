@@ -1,5 +1,5 @@
-// Watches of the board, of assignments and of a disclosure request: parts come from the engine, go out
-// as messages, and give credit back once the call's buffer has room.
+// Watches of the board, of assignments and of a disclosure request: parts come from the engine, go
+// out as messages, and give credit back once the call's buffer has room.
 
 internal import TriageBase
 internal import TriageCodec

@@ -1,5 +1,5 @@
-// A server: reactors on threads of their own, one port, one set of certificates that can be exchanged.
-// Knows nothing of what the methods do.
+// A server: reactors on threads of their own, one port, one set of certificates that can be
+// exchanged. Knows nothing of what the methods do.
 
 import Synchronization
 package import TriageBase
@@ -81,8 +81,8 @@ package final class Server: Sendable {
 
     /// Starts the reactors; returns when all of them serve.
     ///
-    /// - Throws: ``TransportError/socket(_:)`` when the system has no threads or descriptors left; the
-    ///   server is then useless, and the process should end.
+    /// - Throws: ``TransportError/socket(_:)`` when the system has no threads or descriptors left;
+    ///   the server is then useless, and the process should end.
     package func start() throws(TransportError) {
         do throws(SocketError) {
             let ready = try Latch()

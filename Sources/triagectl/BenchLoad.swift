@@ -1,5 +1,5 @@
-// The load generator: many calls in flight on several connections, all on one client loop's thread, so
-// that one core of client loads one core of server. Knows nothing of what the calls mean.
+// The load generator: many calls in flight on several connections, all on one client loop's thread,
+// so that one core of client loads one core of server. Knows nothing of what the calls mean.
 
 internal import Histogram
 internal import Synchronization

@@ -63,7 +63,8 @@ enum Shown {
     static func assignment(_ value: DynamicMessage) -> String {
         let state = self.value(value, "state", prefix: "ASSIGNMENT_STATE_")
         return
-            "\(value.text("name")) \(state) \(value.text("case")) token \(value.int("fencing_token"))"
+            "\(value.text("name")) \(state) \(value.text("case")) "
+            + "token \(value.int("fencing_token"))"
             + " expires \(relative(value.time("expire_time")))"
     }
 

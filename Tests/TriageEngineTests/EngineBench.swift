@@ -1,5 +1,5 @@
-// An engine without thread, disk or clock of its own: a test drives its turns, sees every delivery and
-// decides when the journal fails.
+// An engine without thread, disk or clock of its own: a test drives its turns, sees every delivery
+// and decides when the journal fails.
 
 import Synchronization
 import TriageBase

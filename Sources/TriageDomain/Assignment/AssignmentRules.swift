@@ -1,5 +1,5 @@
-// How long offers and leases last, how many a person may hold, and what may happen to an assignment.
-// Figures as data; pure functions.
+// How long offers and leases last, how many a person may hold, and what may happen to an
+// assignment. Figures as data; pure functions.
 
 internal import TriageBase
 

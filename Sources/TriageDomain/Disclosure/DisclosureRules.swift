@@ -48,8 +48,8 @@ package enum DisclosureRules {
 
     /// Checks the required content of a request.
     ///
-    /// - Throws: ``DomainError/invalidField(field:description:)`` naming the first field at fault, and
-    ///   in its description all others, so that one round trip is enough.
+    /// - Throws: ``DomainError/invalidField(field:description:)`` naming the first field at fault,
+    ///   and in its description all others, so that one round trip is enough.
     static func check(_ filing: DisclosureFiling, at now: WallTime) throws(DomainError) {
         var problems: [(field: String, description: String)] = []
         func require(_ condition: Bool, _ field: String, _ description: String) {
@@ -138,8 +138,9 @@ package enum DisclosureRules {
 
     /// Where a verification step leads.
     ///
-    /// Two passed steps by different methods, one of them out of band, verify the requester; a failed
-    /// step ends verification. Verified and legal review are one record: nobody has to act between.
+    /// Two passed steps by different methods, one of them out of band, verify the requester; a
+    /// failed step ends verification. Verified and legal review are one record: nobody has to act
+    /// between.
     static func resulting(
         from earlier: [Verification], adding step: Verification
     ) -> DisclosureState {

@@ -1,5 +1,6 @@
 // The rules of each legal instrument as versioned data: where they come from, how well that was
-// checked, since when they hold, which clocks they start, what they reach. Nothing here is legal advice.
+// checked, since when they hold, which clocks they start, what they reach. Nothing here is legal
+// advice.
 
 package import TriageBase
 

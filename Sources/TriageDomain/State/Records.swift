@@ -40,7 +40,8 @@ package struct LedgerEntry: Hashable, Sendable {
     package let time: WallTime
     /// Number of the case, assignment or disclosure request.
     private let subject: UInt64
-    /// Kind in bits 60-63; of a receipt, opened in bit 59, level in bits 56-58, report in bits 0-47.
+    /// Kind in bits 60-63; of a receipt, opened in bit 59, level in bits 56-58, report in bits
+    /// 0-47.
     private let packed: UInt64
     /// Of a receipt; otherwise 0.
     private let revision: UInt64

@@ -7,8 +7,8 @@ extension World {
 
     /// The assignment that a holder names with its token.
     ///
-    /// - Throws: ``DomainError/notFound(_:)``; ``DomainError/leaseNotHeld(current:)`` when the token is
-    ///   not its number, it has ended or run out, or it is somebody else's.
+    /// - Throws: ``DomainError/notFound(_:)``; ``DomainError/leaseNotHeld(current:)`` when the
+    ///   token is not its number, it has ended or run out, or it is somebody else's.
     private func held(
         _ number: AssignmentNumber, _ token: AssignmentNumber, _ context: CommandContext
     ) throws(DomainError) -> Assignment {
@@ -269,8 +269,8 @@ extension World {
         }
     }
 
-    /// Forgets the oldest assignments, once they ended 24 hours ago: a repeated request may name them
-    /// until then.
+    /// Forgets the oldest assignments, once they ended 24 hours ago: a repeated request may name
+    /// them until then.
     mutating func trimAssignments(at now: WallTime) {
         guard let oldest = state.assignments.first, isForgettable(oldest, now) else { return }
         let end = min(state.assignments.startIndex + 8, state.assignments.endIndex)

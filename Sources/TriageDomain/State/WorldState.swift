@@ -1,5 +1,5 @@
-// All that the World is, as values: what a snapshot holds. Whatever can be computed from it (indexes,
-// timers, counts) is elsewhere and is rebuilt at recovery.
+// All that the World is, as values: what a snapshot holds. Whatever can be computed from it
+// (indexes, timers, counts) is elsewhere and is rebuilt at recovery.
 
 package import TriageBase
 

@@ -70,7 +70,8 @@ package enum Event: Sendable {
     case assignmentEnded(
         assignment: AssignmentNumber, state: AssignmentState, reason: ReleaseReason)
 
-    case disclosureSubmitted(
+    /// Indirect: it is rare and large, and would make every event large.
+    indirect case disclosureSubmitted(
         request: DisclosureID, filing: DisclosureFiling, instrument: String,
         clocks: [DisclosureClock])
     case preservationPlaced(request: DisclosureID, expiresAt: WallTime, rule: String)

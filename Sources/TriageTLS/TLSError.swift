@@ -139,5 +139,5 @@ private func dateText(_ time: WallTime) -> String {
     func two(_ value: Int64) -> String { value < 10 ? "0\(value)" : "\(value)" }
     return
         "\(year)-\(two(month))-\(two(day))"
-            + "T\(two(rest / 3_600)):\(two(rest / 60 % 60)):\(two(rest % 60))Z"
+        + "T\(two(rest / 3_600)):\(two(rest / 60 % 60)):\(two(rest % 60))Z"
 }

@@ -3,7 +3,9 @@
 
 internal import TriageBase
 
-/// Periods and bounds of assignments. Proposals; configuration in a later issue.
+/// Periods and bounds of assignments.
+///
+/// Proposals; configuration in a later issue.
 package enum AssignmentRules {
     /// Changes with any figure.
     package static let version = "2026-11"

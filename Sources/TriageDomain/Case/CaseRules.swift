@@ -131,8 +131,10 @@ package enum CaseRules {
         return Screening.level(of: facts)
     }
 
-    /// Kinds of harm, gravest first; decides which of two a case goes by, and so which skill it
-    /// asks for. An unknown kind yields to any known one: its raise of the level stays.
+    /// Kinds of harm, gravest first.
+    ///
+    /// Decides which of two a case goes by, and so which skill it asks for. An unknown kind yields
+    /// to any known one: its raise of the level stays.
     static let gravity: [HarmFamily] = [
         .terrorism, .childSexualExploitation, .suicideSelfHarm, .violentThreat, .domesticViolence,
         .missingPerson, .humanTrafficking, .disaster, .otherImminentHarm, .intimateImageAbuse,
@@ -164,8 +166,13 @@ package enum CaseRules {
     /// two levels results.
     ///
     /// - Parameters:
+    ///   - answers: The round.
+    ///   - reason: Why the level is lowered; empty when no reason was given.
+    ///   - existing: The case.
     ///   - holds: True when the caller shows the current lease.
     ///   - caller: The caller in the World's table; `.none` when it was never seen.
+    /// - Returns: What the answers gave, and what the case has after them.
+    /// - Throws: ``DomainError`` for a lowering without reason, lease or second person.
     static func answer(
         _ answers: ProtocolAnswers, reason: String, on existing: Case, holds: Bool,
         caller: PrincipalIndex

@@ -61,7 +61,7 @@ extension LevelCode {
 }
 
 extension Level {
-    /// `P0` ... `P4`.
+    /// From `P0` to `P4`.
     package var text: String {
         switch self {
         case .p0: "P0"

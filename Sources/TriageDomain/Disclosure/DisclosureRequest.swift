@@ -8,8 +8,7 @@ package import TriageBase
 /// ```
 /// received -> classified -> verifying -> verified -> legalReview -> scoped -> awaitingApproval ->
 /// approved
-///                               |  verificationFailed      (reject: from every state before
-///                               approved)
+///                               | verificationFailed (reject: from every state before approved)
 /// ```
 package enum DisclosureState: UInt8, CaseIterable, Sendable {
     case received = 1

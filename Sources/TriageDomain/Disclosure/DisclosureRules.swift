@@ -155,7 +155,11 @@ package enum DisclosureRules {
 
     /// Refuses a scope that is wider than what was asked for, or than what its basis reaches.
     ///
-    /// - Parameter rule: The instrument under which the request was classified.
+    /// - Parameters:
+    ///   - scope: What may leave, at most.
+    ///   - filing: What was asked for.
+    ///   - rule: The instrument under which the request was classified.
+    /// - Throws: ``DomainError/invalidField(field:description:)`` for the first item at fault.
     static func check(
         _ scope: Scope, of filing: DisclosureFiling, under rule: InstrumentRule?
     ) throws(DomainError) {

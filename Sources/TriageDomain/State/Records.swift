@@ -48,14 +48,13 @@ package struct LedgerEntry: Hashable, Sendable {
 
     /// Records an answer.
     ///
-    /// - Precondition: A receipt's `receivedAt` is `time`.
+    /// A receipt's `receivedAt` is always `time`, and kept once.
     package init(key: Hash128, fingerprint: Hash128, time: WallTime, answer: LedgerAnswer) {
         self.key = key
         self.fingerprint = fingerprint
         self.time = time
         switch answer {
         case .receipt(let receipt):
-            invariant(receipt.receivedAt == time, "a receipt is answered when it is given")
             subject = receipt.caseNumber.value
             packed =
                 (receipt.opened ? 1 << 59 : 0) | UInt64(receipt.level.rawValue) << 56

@@ -53,7 +53,7 @@ package struct World: ~Copyable, Sendable {
 
     // MARK: Decide
 
-    /// Decides what a command leads to. Changes nothing.
+    /// Decides what a command leads to, and changes nothing.
     ///
     /// - Parameters:
     ///   - command: What is asked; checked in form, its caller authorised.

@@ -153,6 +153,9 @@ let package = Package(
             exclude: ["Fixtures"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
         testTarget(
+            "TriageCodecTests",
+            ["TriageBase", "TriageDomain", "TriageCodec", "CTriageProtos", "CProtobufC"]),
+        testTarget(
             "TriageEngineTests",
             [
                 "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal",

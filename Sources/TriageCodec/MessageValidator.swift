@@ -25,6 +25,9 @@ package struct WireError: Error, Equatable, Sendable {
         case tooManyFields = "the message has too many fields"
         case tooManyUnknownBytes =
             "the message has too much in fields that this version does not know"
+        /// protobuf-c would merge the two, and lose numbers of the first that the second does not
+        /// have.
+        case repeatedSubmessage = "a message that may occur once occurs twice"
         case notUnpacked = "the message cannot be unpacked"
     }
 
@@ -106,6 +109,8 @@ struct MessageValidator {
     ) -> Bool {
         guard depth <= Limits.messageDepthMax else { return fail(.tooDeep, start) }
         var at = start
+        /// By index of the field: single sub-messages that were there already.
+        var seen: UInt64 = 0
         while at < end {
             let fieldStart = at
             fieldsLeft &-= 1
@@ -119,6 +124,16 @@ struct MessageValidator {
             }
             guard let value = extent(tag & 7, &at, end, fieldStart) else { return false }
             if let field = unsafe Self.field(UInt32(number), of: descriptor) {
+                if unsafe Self.isSingleMessage(field) {
+                    // No message type has more than 64 fields; a test says so.
+                    let bit: UInt64 = unsafe 1 << UInt64(field - descriptor.pointee.fields)
+                    guard seen & bit == 0 else {
+                        _ = fail(.repeatedSubmessage, fieldStart)
+                        unsafe locate(field, in: start..<fieldStart)
+                        return false
+                    }
+                    seen |= bit
+                }
                 guard unsafe check(field, wireType: tag & 7, value, fieldStart, depth) else {
                     unsafe locate(field, in: start..<fieldStart)
                     return false
@@ -210,6 +225,12 @@ struct MessageValidator {
             }
         }
         return fieldsLeft >= 0 || fail(.tooManyFields, value.lowerBound)
+    }
+
+    @inline(__always)
+    private static func isSingleMessage(_ field: UnsafePointer<ProtobufCFieldDescriptor>) -> Bool {
+        unsafe field.pointee.type == PROTOBUF_C_TYPE_MESSAGE
+            && field.pointee.label != PROTOBUF_C_LABEL_REPEATED
     }
 
     /// The wire type of a scalar that is neither text nor bytes.

@@ -8,9 +8,9 @@ internal import TriageDomain
 
 /// Decodes the requests of one reactor.
 ///
-/// Every `decode…` function validates the wire bytes, unpacks them into the decoder's arena, checks
-/// every constraint that the `.proto` comments state, and throws ``RequestError`` with all that is
-/// wrong. Nothing that it returns refers to the bytes or to the arena.
+/// Every `decode…` function validates the wire bytes, unpacks them into the arena, checks every
+/// constraint that the `.proto` comments state, and throws ``RequestError`` with all that is wrong.
+/// Nothing that it returns refers to the bytes or to the arena.
 ///
 /// - Isolation: one thread at a time.
 package final class RequestDecoder {

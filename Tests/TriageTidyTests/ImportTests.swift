@@ -42,7 +42,8 @@ struct ImportTests {
         "triagectl": [
             "TriageBase", "TriageIO", "TriageClient", "TriageGRPC", "TriageTransport",
             "TriageCodec",
-            "TriageDomain", "TriageTLS", "ArgumentParser", "Histogram", "Yams", "Glibc",
+            "TriageDomain", "TriageTLS", "ArgumentParser", "Histogram", "Yams",
+            "Foundation",
         ],
         // Measuring commands of the project, run by Deploy/bench; no product.
         "triage-index-bench": ["TriageBase", "TriageDomain", "Histogram"],

@@ -14,6 +14,16 @@ package enum EngineError: Error, Sendable {
     case thread(IOError)
 }
 
+extension EngineError: CustomStringConvertible {
+    /// What happened and what to do, for an operator.
+    package var description: String {
+        switch self {
+        case .storage(let error): "\(error)"
+        case .thread(let error): "no thread for the engine: \(error)"
+        }
+    }
+}
+
 /// The single writer of all state, with its thread.
 ///
 /// ```

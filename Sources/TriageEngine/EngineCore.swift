@@ -106,8 +106,7 @@ package final class EngineCore: @unchecked Sendable {
         markedAt = monotonic
         let sequence = parts.journal.durableHead.sequence
         watches = WatchTable(configuration, floor: sequence)
-        snapshots.begin(
-            sequence: status.snapshot?.sequence ?? 0, recovered: sequence, now: monotonic)
+        snapshots.begin(sequence: status.snapshot?.sequence ?? 0, now: monotonic)
         self.status.durableSequence = sequence
     }
 
@@ -253,7 +252,9 @@ package final class EngineCore: @unchecked Sendable {
         var context = CommandContext(
             principal: principal, now: now, requestID: key.requestID, fingerprint: key.fingerprint,
             random: 0)
-        if case .submitDisclosureRequest = command { context.random = configuration.random() }
+        if case .submitDisclosureRequest = command {
+            context.random = configuration.unguessableBits()
+        }
         let decision: Decision
         do {
             decision = try world.decide(command, context, into: &events)

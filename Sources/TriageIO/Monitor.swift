@@ -42,9 +42,10 @@ package import TriageBase
     /// Changes the state, and wakes whoever waits for that.
     package func change<R>(_ body: (inout State) -> R) -> R {
         _ = unsafe pthread_mutex_lock(mutex)
+        // Awake after the lock is free: who wakes would only sleep again on it.
         defer {
-            _ = unsafe pthread_cond_broadcast(condition)
             _ = unsafe pthread_mutex_unlock(mutex)
+            _ = unsafe pthread_cond_broadcast(condition)
         }
         return body(&state)
     }

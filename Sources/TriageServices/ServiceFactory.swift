@@ -65,6 +65,7 @@ package final class ServiceFactory: CallHandlerFactory {
         let handler = ServiceHandler(shared: shared, reactor: reactor, responder: responder)
         connect(reactor, EngineSink(mailbox))
         shared.health.subscribe(mailbox)
+        shared.policy.subscribe(mailbox)
         return handler
     }
 }

@@ -13,7 +13,7 @@ extension ServiceHandler {
     /// Opens a watch.
     func watch(_ caller: Caller, echo: UInt64, _ operation: EngineOperation) {
         responder.markLongLived(caller.call)
-        longCalls[caller.call.raw] = .watch(WatchCall())
+        longCalls[caller.call.raw] = .watch(WatchCall(holder: caller.holder))
         ask(caller.call, echo: echo, caller.principal, operation)
     }
 

@@ -75,7 +75,7 @@ final class EngineBench {
         reload: @escaping (FakeJournal) -> World? = { _ in nil }
     ) {
         var configuration = EngineConfiguration()
-        configuration.random = { 0x1234_5678_9ABC_DEF0 }
+        configuration.unguessableBits = { 0x1234_5678_9ABC_DEF0 }
         configuration.snapshotRecords = 0
         configuration.snapshotMilliseconds = 0
         configure(&configuration)

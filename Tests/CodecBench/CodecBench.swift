@@ -1,4 +1,4 @@
-// What the codec costs: `triage-codec-bench [ROUNDS [NAME]]` prints one JSON object a line with name,
+// What the codec costs: `triage-codec-bench [ROUNDS [NAME]]` prints one JSON object a line: name,
 // value, unit, reach and holds. 200,000 rounds of each unless told otherwise.
 
 import Glibc

@@ -7,7 +7,7 @@ import pytest
 import stubs
 from builders import submission
 from google.protobuf import duration_pb2
-from harness import await_true, refused, request_id
+from harness import await_true, request_id
 
 T, A, O = stubs.triage, stubs.assignment, stubs.operations
 

@@ -1,6 +1,5 @@
 """Who is let in: certificates that must be refused, identities that the policy does not name."""
 
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -122,7 +121,8 @@ def test_a_revocation_list_that_cannot_be_used_lets_nobody_in(fresh, certs, crl)
     try:
         server.start()
     except AssertionError as failure:
-        assert pathlib.Path(crl).name in str(failure)
+        said = str(failure).lower()
+        assert crl in said or "revocation list" in said
         return
     with server.client("ana") as ana:
         not_connected(ana)

@@ -56,8 +56,9 @@ def test_help_names_every_command():
 @pytest.mark.timeout(120)
 def test_a_replay_of_the_bundled_trace(own):
     done = triagectl(own, "replay", "--sample", str(ROOT / "Deploy" / "sample"), "--surge",
-                     "west-texas:x5", "--surge-at", "2", "--speed", "600x", "--hours", "0.5",
-                     "--seed", "7", "--specialists", "ana,chloe", "--json")
+                     "west-texas:x1", "--speed", "600x", "--hours", "2", "--surge-at", "20",
+                     "--specialists", "ana,ben,chloe", "--seed", "7", "--json",
+                     identity="classifier")
     report = done.stdout
     assert "P1" in report and "p99" in report.lower()
     status = triagectl(own, "status", "--json", identity="sre").stdout

@@ -153,6 +153,13 @@ let package = Package(
                 "TriageEngine",
                 "TestSupport",
             ]),
+        testTarget("TriageGRPCTests", ["TriageBase", "TriageGRPC"]),
+        testTarget(
+            "TriageTransportTests",
+            [
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageHTTP2", "TriageTransport",
+                "TestSupport",
+            ]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
         testTarget("TriageHTTP2Tests", ["TriageBase", "TriageHTTP2", "TestSupport"]),
     ]

@@ -90,7 +90,7 @@ let package = Package(
             dependencies: [
                 "TriageBase", "TriageIO", "TriageJournal", "TriageEngine", "TriageCodec",
                 "TriageDomain",
-                "TriageGRPC", "TriageTLS", "TriageTransport", "TriageServices", "Yams",
+                "TriageGRPC", "TriageTransport", "TriageServices", "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -109,9 +109,9 @@ let package = Package(
             ],
             swiftSettings: settings),
 
-        // Measures the priority index and the containers beside it; Deploy/bench calls it.
+        // Measures the priority index, the containers beside it and the World; Deploy/bench calls it.
         .executableTarget(
-            name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain"],
+            name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain", "TriageIO"],
             path: "Tests/IndexBench", swiftSettings: settings),
         // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
         testTarget("TriageTidyTests", []),
@@ -122,7 +122,7 @@ let package = Package(
         .executableTarget(
             name: "triage-echo",
             dependencies: [
-                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageTransport",
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTransport",
                 "CBenchEcho",
             ],
             path: "Tests/EchoServer",
@@ -136,9 +136,8 @@ let package = Package(
 
         // Tests: one target per module, and what several of them need.
         .target(
-            name: "TestSupport", dependencies: ["TriageBase", "TriageIO"],
-            path: "Tests/TestSupport",
-            swiftSettings: settings),
+            name: "TestSupport", dependencies: ["TriageBase", "TriageIO", "TriageJournal"],
+            path: "Tests/TestSupport", swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
         testTarget("TriageCtlTests", ["triagectl", "TriageBase", "TriageCodec"]),
         testTarget("TriageIOTests", ["TestSupport", "TriageBase", "TriageIO"]),
@@ -159,6 +158,13 @@ let package = Package(
             [
                 "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageHTTP2", "TriageTransport",
                 "TestSupport",
+            ]),
+        testTarget(
+            "TriageServicesTests",
+            [
+                "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal",
+                "TriageGRPC",
+                "TriageEngine", "TriageServices", "TestSupport",
             ]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
         testTarget("TriageHTTP2Tests", ["TriageBase", "TriageHTTP2", "TestSupport"]),

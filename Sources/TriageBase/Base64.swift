@@ -2,8 +2,8 @@
 
 /// Base64 without padding when written, with or without when read.
 ///
-/// Source: RFC 4648 §4; gRPC PROTOCOL-HTTP2: "implementations must accept padded and un-padded values
-/// and should emit un-padded values".
+/// Source: RFC 4648 §4; gRPC PROTOCOL-HTTP2: "implementations must accept padded and un-padded
+/// values and should emit un-padded values".
 package enum Base64 {
     private static let alphabet = Array(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)

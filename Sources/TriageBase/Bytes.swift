@@ -1,5 +1,5 @@
-// Copying borrowed bytes into owned ones, which the standard library of Swift 6.3 offers only through
-// pointers. Knows nothing of what the bytes mean.
+// Copying borrowed bytes into owned ones, which the standard library of Swift 6.3 offers only
+// through pointers. Knows nothing of what the bytes mean.
 
 extension [UInt8] {
     /// Copies borrowed bytes.

@@ -1,5 +1,6 @@
 // Validated names of things: who calls (Principal), which write it is (RequestID), and the numbers
-// of cases, reports, assignments and disclosure requests. No name is trusted before it is one of these.
+// of cases, reports, assignments and disclosure requests. No name is trusted before it is one of
+// these.
 
 /// An authenticated identity, taken from a verified peer certificate and from nowhere else.
 ///

@@ -11,7 +11,8 @@ package enum Limits {
     ///
     /// Reports carry references, not media.
     package static let messageBytesMax = 1 << 20
-    /// Fields in one message, nested ones included; bounds protobuf-c's 28-fold amplification of tiny fields.
+    /// Fields in one message, nested ones included; bounds protobuf-c's 28-fold amplification of
+    /// tiny fields.
     package static let messageFieldsMax = 10_000
     /// Message nesting.
     ///
@@ -20,7 +21,8 @@ package enum Limits {
     /// Assembled request bodies of all connections together, in bytes; above it RESOURCE_EXHAUSTED.
     package static let messageBytesInFlightMax = 64 << 20
 
-    /// Bytes of one message in fields that this version does not know; they are skipped, never kept.
+    /// Bytes of one message in fields that this version does not know; they are skipped, never
+    /// kept.
     package static let messageUnknownBytesMax = 64 << 10
     /// Field problems reported of one message; the rest would not fit the trailers.
     package static let fieldProblemsMax = 64
@@ -79,7 +81,8 @@ package enum Limits {
 
     /// Reports kept in one case; further ones are counted and refused with RESOURCE_EXHAUSTED.
     package static let reportsPerCaseMax = 10_000
-    /// Reports of one SubmitReports call, so that its reply stays below what the smallest client accepts.
+    /// Reports of one SubmitReports call, so that its reply stays below what the smallest client
+    /// accepts.
     package static let reportsPerStreamMax = 10_000
     /// Page size of lists: default and cap (AIP-158).
     package static let pageSizeDefault = 50
@@ -94,7 +97,8 @@ package enum Limits {
 
     // MARK: Storage
 
-    /// Journal bytes that may wait for the disk; above it writes are refused with RESOURCE_EXHAUSTED.
+    /// Journal bytes that may wait for the disk; above it writes are refused with
+    /// RESOURCE_EXHAUSTED.
     package static let journalBufferBytesMax = 64 << 20
     /// One journal record's payload.
     ///

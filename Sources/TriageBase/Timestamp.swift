@@ -8,8 +8,8 @@ package enum Timestamp {
     /// - Returns: Text such as `2026-11-22T18:31:53.042Z`.
     /// - Complexity: O(1).
     ///
-    /// Source: RFC 3339 §5.6; days to civil date after H. Hinnant, "chrono-Compatible Low-Level Date
-    /// Algorithms".
+    /// Source: RFC 3339 §5.6; days to civil date after H. Hinnant, "chrono-Compatible Low-Level
+    /// Date Algorithms".
     package static func rfc3339(_ time: WallTime) -> String {
         let milliseconds = time.milliseconds
         let day = milliseconds.flooredQuotient(86_400_000)

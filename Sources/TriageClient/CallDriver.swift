@@ -1,9 +1,8 @@
-// The client's calls on its loop's thread: starts them on the connection, keeps replies until somebody
-// takes them, and holds the server back when nobody does.
+// The client's calls on its loop's thread: starts them on the connection, keeps replies until
+// somebody takes them, and holds the server back when nobody does.
 
 internal import TriageBase
 internal import TriageGRPC
-internal import TriageTLS
 internal import TriageTransport
 
 /// What a call is started with.
@@ -21,8 +20,8 @@ typealias ReplyContinuation = CheckedContinuation<Result<[UInt8]?, RPCError>, Ne
 
 /// The calls of one client.
 ///
-/// `@unchecked Sendable`: made on any thread, and from then on touched only by work that is posted to
-/// its one loop, and by that loop's own call-backs.
+/// `@unchecked Sendable`: made on any thread, and from then on touched only by work that is posted
+/// to its one loop, and by that loop's own call-backs.
 final class CallDriver: @unchecked Sendable {
     private struct Pending {
         /// nil when the call could not be started.
@@ -37,19 +36,15 @@ final class CallDriver: @unchecked Sendable {
     /// Replies that wait before the server is held back.
     private static let repliesMax = 16
 
-    private let endpoint: Endpoint
-    private let address: String
-    private let tls: TLSContext
+    private let endpoint: ClientEndpoint
     private var connection: ClientConnection?
     private var methods: [String: ClientMethod] = [:]
     private var pending: [Int: Pending] = [:]
     /// Calls that the connection took down with it; they end once it has said why.
     private var lost: [Int] = []
 
-    init(endpoint: Endpoint, address: String, tls: TLSContext) {
+    init(_ endpoint: ClientEndpoint) {
         self.endpoint = endpoint
-        self.address = address
-        self.tls = tls
     }
 
     /// Starts a call, on a new connection if there is none.
@@ -110,8 +105,7 @@ final class CallDriver: @unchecked Sendable {
         if let connection, connection.state == .ready || connection.state == .connecting {
             return connection
         }
-        let made = try context.connect(
-            address: address, port: endpoint.port, tls: tls, receiver: self)
+        let made = try context.connect(endpoint, receiver: self)
         connection = made
         return made
     }
@@ -119,7 +113,7 @@ final class CallDriver: @unchecked Sendable {
     private func method(_ start: CallStart) -> ClientMethod {
         if let known = methods[start.path] { return known }
         let made = ClientMethod(
-            path: start.path, authority: endpoint.description, clientStreaming: true,
+            path: start.path, authority: endpoint.name.description, clientStreaming: true,
             serverStreaming: start.serverStreaming)
         methods[start.path] = made
         return made
@@ -147,8 +141,8 @@ final class CallDriver: @unchecked Sendable {
 
     private func unavailable(_ error: TransportError) -> RPCError {
         RPCError(
-            .unavailable, reason: "CONNECTION_LOST", message: "\(endpoint): \(error)",
-            metadata: ["endpoint": "\(endpoint)"])
+            .unavailable, reason: "CONNECTION_LOST", message: "\(endpoint.name): \(error)",
+            metadata: ["endpoint": "\(endpoint.name)"])
     }
 }
 

@@ -1,5 +1,9 @@
 // Where a client connects to and as whom.
 
+internal import TriageBase
+package import TriageGRPC
+package import TriageTransport
+
 /// What a client is made from.
 ///
 /// Paths are of PEM files.
@@ -27,5 +31,25 @@ package struct ClientConfiguration: Sendable {
         self.certificateChain = certificateChain
         self.privateKey = privateKey
         self.serverName = serverName
+    }
+
+    /// Loads the certificates and resolves the host.
+    ///
+    /// - Returns: What a connection is made to.
+    /// - Throws: `RPCError` `.failedPrecondition`, reason `CLIENT_IDENTITY`, when a file cannot be
+    ///   used; `.unavailable`, reason `HOST_UNKNOWN`, when the host has no address.
+    package func endpoint() throws(RPCError) -> ClientEndpoint {
+        do {
+            return try ClientEndpoint(
+                Endpoint(host: host, port: port), certificateChain: certificateChain,
+                privateKey: privateKey, serverTrust: serverTrust, serverName: serverName)
+        } catch {
+            switch error {
+            case .unresolvable:
+                throw RPCError(.unavailable, reason: "HOST_UNKNOWN", message: "\(error).")
+            case .tls, .socket, .cannotListen, .closed, .timedOut:
+                throw RPCError(.failedPrecondition, reason: "CLIENT_IDENTITY", message: "\(error)")
+            }
+        }
     }
 }

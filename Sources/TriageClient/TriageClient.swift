@@ -1,11 +1,9 @@
-// Calls as async functions, for the command line, tests and Swift partners. One connection, made with
-// the first call and made again after it was lost; messages are bytes, their meaning is the caller's.
+// Calls as async functions, for the command line, tests and Swift partners. One connection, made
+// with the first call and made again after it was lost; messages are bytes, their meaning is the
+// caller's.
 
 internal import Synchronization
-internal import TriageBase
 package import TriageGRPC
-internal import TriageIO
-internal import TriageTLS
 internal import TriageTransport
 
 /// A client of one server.
@@ -19,33 +17,17 @@ package final class TriageClient: Sendable {
     /// Loads the identity and starts the client's thread; connects with the first call.
     ///
     /// - Parameter configuration: Where to and as whom.
-    /// - Throws: `RPCError` `.failedPrecondition`, reason `CLIENT_IDENTITY`, when a file cannot be used;
-    ///   `.unavailable` when the host has no address or the system has no thread left.
+    /// - Throws: `RPCError` `.failedPrecondition`, reason `CLIENT_IDENTITY`, when a file cannot be
+    ///   used; `.unavailable` when the host has no address or the system has no thread left.
     package init(_ configuration: ClientConfiguration) throws(RPCError) {
-        let tls: TLSContext
-        do {
-            tls = try TLSContext(
-                .client(
-                    certificateChain: configuration.certificateChain,
-                    privateKey: configuration.privateKey,
-                    serverTrust: configuration.serverTrust, serverName: configuration.serverName))
-        } catch {
-            throw RPCError(.failedPrecondition, reason: "CLIENT_IDENTITY", message: "\(error)")
-        }
-        guard let address = Socket.resolve(configuration.host) else {
-            throw RPCError(
-                .unavailable, reason: "HOST_UNKNOWN",
-                message: "\(configuration.host) has no address.")
-        }
+        let endpoint = try configuration.endpoint()
         do {
             loop = try ClientLoop()
             try loop.start()
         } catch {
             throw RPCError(.unavailable, reason: "CLIENT_START", message: "\(error)")
         }
-        driver = CallDriver(
-            endpoint: Endpoint(host: configuration.host, port: configuration.port),
-            address: address, tls: tls)
+        driver = CallDriver(endpoint)
     }
 
     /// Ends every call and the client's thread.

@@ -50,7 +50,8 @@ package enum Command: Sendable {
         eligibility: Eligibility, note: String)
     case completeCase(assignment: AssignmentNumber, token: AssignmentNumber)
 
-    case submitDisclosureRequest(DisclosureFiling)
+    /// Indirect: it is rare and large, and would make every command large.
+    indirect case submitDisclosureRequest(DisclosureFiling)
     case addVerification(request: DisclosureID, verification: Verification, etag: UInt64?)
     case setScope(request: DisclosureID, scope: Scope, etag: UInt64?)
     case approveDisclosure(request: DisclosureID, etag: UInt64)

@@ -48,7 +48,8 @@ package struct Assessment: Sendable {
 /// Who did it and when stand in the header: `principal` and the times inside a decision,
 /// verification, scope or rejection are not yet set in an event, and are set when it is applied.
 package enum Event: Sendable {
-    /// A report opened (`opened`) or joined a case. `facts` and `assessment` are the case's after it.
+    /// A report opened (`opened`) or joined a case. `facts` and `assessment` are the case's after
+    /// it.
     case reportReceived(
         case: CaseNumber, report: ReportNumber, opened: Bool, facts: ReportFacts,
         assessment: Assessment, content: [UInt8])
@@ -64,12 +65,13 @@ package enum Event: Sendable {
         handedOffFrom: AssignmentNumber, note: String)
     case caseAccepted(assignment: AssignmentNumber, expiresAt: WallTime)
     case leaseRenewed(assignment: AssignmentNumber, expiresAt: WallTime)
-    /// The assignment ended in `state`; the case returns to the queue unless it is decided, closed or
-    /// offered anew in the same record.
+    /// The assignment ended in `state`; the case returns to the queue unless it is decided, closed
+    /// or offered anew in the same record.
     case assignmentEnded(
         assignment: AssignmentNumber, state: AssignmentState, reason: ReleaseReason)
 
-    case disclosureSubmitted(
+    /// Indirect: it is rare and large, and would make every event large.
+    indirect case disclosureSubmitted(
         request: DisclosureID, filing: DisclosureFiling, instrument: String,
         clocks: [DisclosureClock])
     case preservationPlaced(request: DisclosureID, expiresAt: WallTime, rule: String)

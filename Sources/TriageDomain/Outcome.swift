@@ -70,6 +70,7 @@ package enum Outcome: Sendable {
     /// Nothing that the caller may take is queued.
     case nothingToClaim
     case changedAssignment(AssignmentView)
-    case changedDisclosure(DisclosureView)
+    /// Indirect: it is rare and large, and would make every reply large.
+    indirect case changedDisclosure(DisclosureView)
     case recorded
 }

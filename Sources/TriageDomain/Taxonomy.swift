@@ -100,8 +100,8 @@ package struct LanguageCode: Hashable, Comparable, Sendable {
 
     /// Takes the primary subtag of a BCP 47 tag, either case.
     ///
-    /// - Returns: nil when the tag does not start with two or three letters followed by its end or `-`;
-    ///   undetermined for an empty tag and for `und`.
+    /// - Returns: nil when the tag does not start with two or three letters followed by its end or
+    ///   `-`; undetermined for an empty tag and for `und`.
     package init?(tag: Span<UInt8>) {
         var packed: UInt16 = 0
         var letters = 0

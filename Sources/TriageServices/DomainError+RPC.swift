@@ -140,7 +140,7 @@ extension RPCError {
             self.init(
                 .resourceExhausted, reason: "WATCH_TOO_SLOW",
                 message: "the watch did not keep up and was ended: resume from revision "
-                    + "\(revision), or from 0 if that is refused",
+                    + "\(revision), or start again if that is refused",
                 metadata: ["resume_revision": String(revision)], retryAfterMilliseconds: 1_000)
         case .snapshotFailed:
             self.init(

@@ -71,7 +71,7 @@ extension ServiceHandler {
         let isServing = shared.health.isServing
         if route == .healthWatch {
             responder.markLongLived(call)
-            longCalls[call.raw] = .health(service)
+            longCalls[call.raw] = .health(service, toldServing: isServing)
             _ = responder.send(call, status(service, isServing))
             return
         }
@@ -86,7 +86,9 @@ extension ServiceHandler {
 
     func healthChanged(_ isServing: Bool) {
         for (call, known) in longCalls {
-            guard case .health(.known) = known else { continue }
+            // A change may be on its way while a watch opens and is told of it already.
+            guard case .health(.known, let told) = known, told != isServing else { continue }
+            longCalls[call] = .health(.known, toldServing: isServing)
             _ = responder.send(CallID(raw: call), status(.known, isServing))
         }
     }

@@ -28,8 +28,8 @@ package final class ServiceHandler: CallHandler {
         case reports(ReportStream)
         /// A watch that the engine feeds.
         case watch(WatchCall)
-        /// Health Watch, by service.
-        case health(HealthService)
+        /// Health Watch of a service, and what it was told last.
+        case health(HealthService, toldServing: Bool)
         /// A reflection stream.
         case reflection(paused: Bool)
     }

@@ -1,6 +1,6 @@
-// `triagectl bench`: loads a server with one kind of call and prints what it measured. Closed loop by
-// default (each stream sends its next call when the last is answered); with --rate open loop, where
-// times of sending are fixed beforehand and latency counts from them.
+// `triagectl bench`: loads a server with one kind of call and prints what it measured. Closed loop
+// by default (each stream sends its next call when the last is answered); with --rate open loop,
+// where times of sending are fixed beforehand and latency counts from them.
 
 internal import ArgumentParser
 internal import Histogram
@@ -37,9 +37,9 @@ struct BenchCommand: AsyncParsableCommand {
         commandName: "bench",
         abstract: "Load a server with one kind of call and measure it.",
         discussion: """
-            Workloads: status, submit, fill, claim. A run is bounded by --seconds, --calls or --cases. \
-            With --json one object: calls, errors, seconds, calls_per_second, and p50_us, p90_us, \
-            p99_us, p999_us, max_us of the latency.
+            Workloads: status, submit, fill, claim. A run is bounded by --seconds, --calls or \
+            --cases. With --json one object: calls, errors, seconds, calls_per_second, and p50_us, \
+            p90_us, p99_us, p999_us, max_us of the latency.
             """)
 
     @OptionGroup var global: GlobalOptions

@@ -1,13 +1,11 @@
-// The load generator: many calls in flight on several connections, all on one client loop's thread, so
-// that one core of client loads one core of server. Knows nothing of what the calls mean.
+// The load generator: many calls in flight on several connections, all on one client loop's thread,
+// so that one core of client loads one core of server. Knows nothing of what the calls mean.
 
 internal import Histogram
 internal import Synchronization
 internal import TriageBase
 internal import TriageClient
 internal import TriageGRPC
-internal import TriageIO
-internal import TriageTLS
 internal import TriageTransport
 
 /// How to load.
@@ -83,29 +81,23 @@ final class LoadRun: @unchecked Sendable {
         _ plan: LoadPlan, _ source: any CallSource, _ client: ClientConfiguration
     ) async throws -> LoadResult {
         let loop: ClientLoop
-        let tls: TLSContext
+        let endpoint: ClientEndpoint
+        do {
+            endpoint = try client.endpoint()
+        } catch {
+            throw CallFailure(error: error)
+        }
         do {
             loop = try ClientLoop()
             try loop.start(name: "bench")
-            tls = try TLSContext(
-                .client(
-                    certificateChain: client.certificateChain, privateKey: client.privateKey,
-                    serverTrust: client.serverTrust, serverName: client.serverName))
         } catch {
             throw CallFailure(
-                error: RPCError(.failedPrecondition, reason: "BENCH_START", message: "\(error)"))
+                error: RPCError(.unavailable, reason: "CLIENT_START", message: "\(error)"))
         }
         defer { loop.stop() }
-        guard let address = Socket.resolve(client.host) else {
-            throw CallFailure(
-                error: RPCError(
-                    .unavailable, reason: "HOST_UNKNOWN", message: "\(client.host) has no address.")
-            )
-        }
-        let endpoint = Endpoint(host: client.host, port: client.port)
         let result = await withCheckedContinuation { continuation in
-            let run = LoadRun(plan, source, authority: "\(endpoint)", continuation)
-            loop.post { run.connect($0, address, client.port, tls) }
+            let run = LoadRun(plan, source, authority: "\(endpoint.name)", continuation)
+            loop.post { run.connect($0, endpoint) }
         }
         switch result {
         case .success(let result): return result
@@ -113,15 +105,12 @@ final class LoadRun: @unchecked Sendable {
         }
     }
 
-    private func connect(
-        _ context: ClientLoopContext, _ address: String, _ port: UInt16, _ tls: TLSContext
-    ) {
+    private func connect(_ context: ClientLoopContext, _ endpoint: ClientEndpoint) {
         self.context = context
         for tag in 0..<plan.connections {
             do throws(TransportError) {
                 connections.append(
-                    try context.connect(
-                        address: address, port: port, tls: tls, tag: tag, receiver: self))
+                    try context.connect(endpoint, tag: tag, receiver: self))
             } catch {
                 return fail("\(error)")
             }

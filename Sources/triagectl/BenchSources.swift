@@ -86,7 +86,8 @@ struct ReportSource: CallSource {
 
         func filled(run: UInt64, number: UInt64) -> [UInt8] {
             var message = bytes
-            // UUID 8-4-4-4-12: the last twelve digits count, the first eight and the next four are the run's.
+            // UUID 8-4-4-4-12: the last twelve digits count, the first eight and the next four are
+            // the run's.
             Self.write(run >> 32, digits: 8, at: requestIDAt, in: &message)
             Self.write(run >> 16, digits: 4, at: requestIDAt + 9, in: &message)
             Self.write(number, digits: 12, at: requestIDAt + 24, in: &message)

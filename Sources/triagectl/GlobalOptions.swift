@@ -29,7 +29,8 @@ struct GlobalOptions: ParsableArguments {
     @Flag(help: "Print JSON, as the protobuf JSON mapping has it.")
     var json = false
 
-    /// Where the server is and how to authenticate to it, from flags, then environment, then defaults.
+    /// Where the server is and how to authenticate to it, from flags, then environment, then
+    /// defaults.
     func clientConfiguration() throws -> ClientConfiguration {
         let address = server ?? Environment.value("TRIAGED_SERVER") ?? "127.0.0.1:8443"
         guard let endpoint = Endpoint(address) else {

@@ -1,5 +1,5 @@
-// `triagectl replay`: drives a server with real arrivals, open loop: times of sending are fixed before
-// the first report leaves, and latency counts from them, so that a slow server cannot hide.
+// `triagectl replay`: drives a server with real arrivals, open loop: times of sending are fixed
+// before the first report leaves, and latency counts from them, so that a slow server cannot hide.
 
 internal import ArgumentParser
 internal import TriageBase
@@ -13,9 +13,9 @@ struct ReplayCommand: AsyncParsableCommand {
         commandName: "replay",
         abstract: "Drive a server with real arrival traces, and measure it.",
         discussion: """
-            Baseline and surges come from real data (Deploy/sample); bodies are synthetic and say so. \
-            The same --seed gives the same reports at the same virtual times. With --specialists, \
-            simulated ones claim, decide and close at the pace of real responders.
+            Baseline and surges come from real data (Deploy/sample); bodies are synthetic and say \
+            so. The same --seed gives the same reports at the same virtual times. With \
+            --specialists, simulated ones claim, decide and close at the pace of real responders.
             """)
 
     @OptionGroup var global: GlobalOptions

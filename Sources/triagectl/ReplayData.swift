@@ -1,5 +1,5 @@
-// The real figures that a replay is drawn from, read from the bundled sample (or a folder of the same
-// form). See Deploy/sample/README.md for the columns and where they come from.
+// The real figures that a replay is drawn from, read from the bundled sample (or a folder of the
+// same form). See Deploy/sample/README.md for the columns and where they come from.
 
 internal import ArgumentParser
 internal import TriageBase

@@ -1,9 +1,10 @@
 // What a replay will send and when: drawn from the real figures by one seed, before anything is
 // sent, so that the same seed gives the same reports at the same times. Pure: no clock, no network.
 //
-// Baseline: an inhomogeneous Poisson process with the dispatch set's hour and weekday curve, its rate
-// multiplied hour by hour by a gamma variable, so that counts vary as the real ones do (variance over
-// mean 1.4). Surges: the real arrival times of a crisis, multiplied, all about the same few incidents.
+// Baseline: an inhomogeneous Poisson process with the dispatch set's hour and weekday curve, its
+// rate multiplied hour by hour by a gamma variable, so that counts vary as the real ones do
+// (variance over mean 1.4). Surges: the real arrival times of a crisis, multiplied, all about the
+// same few incidents.
 
 internal import TriageBase
 internal import TriageCodec
@@ -93,7 +94,8 @@ struct ReplayPlanner {
         var planned: [PlannedReport] = []
         for arrival in surge.arrivals {
             for copy in 0..<choice.multiplier {
-                // The sample holds one post in a hundred; the others fall between this one and the next.
+                // The sample holds one post in a hundred; the others fall between this one and the
+                // next.
                 let jitter = copy == 0 ? 0 : Int64(random.unit() * 60_000)
                 let offset = arrival + shift + jitter
                 guard offset >= 0, offset < parameters.spanMilliseconds else { continue }

@@ -1,4 +1,5 @@
-// A simulated specialist: claims, looks, answers, decides and closes, at the pace of real responders.
+// A simulated specialist: claims, looks, answers, decides and closes, at the pace of real
+// responders.
 
 internal import TriageBase
 internal import TriageCodec

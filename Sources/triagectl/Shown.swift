@@ -62,8 +62,9 @@ enum Shown {
     /// One line for an assignment.
     static func assignment(_ value: DynamicMessage) -> String {
         let state = self.value(value, "state", prefix: "ASSIGNMENT_STATE_")
+        let token = value.int("fencing_token")
         return
-            "\(value.text("name")) \(state) \(value.text("case")) token \(value.int("fencing_token"))"
+            "\(value.text("name")) \(state) \(value.text("case")) token \(token)"
             + " expires \(relative(value.time("expire_time")))"
     }
 

@@ -1,5 +1,5 @@
-// The command line of specialists, leads, legal and operators. Each subcommand is a file of its own;
-// all of them are calls that any other gRPC client could make.
+// The command line of specialists, leads, legal and operators. Each subcommand is a file of its
+// own; all of them are calls that any other gRPC client could make.
 
 internal import ArgumentParser
 

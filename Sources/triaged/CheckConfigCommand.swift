@@ -1,5 +1,5 @@
-// `triaged check-config`: reads everything that `serve` would read, changes nothing, and says what it
-// found.
+// `triaged check-config`: reads everything that `serve` would read, changes nothing, and says what
+// it found.
 
 internal import ArgumentParser
 internal import TriageBase

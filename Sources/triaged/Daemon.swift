@@ -1,5 +1,5 @@
-// The service's life: open the data, bind the ports, serve, reload on SIGHUP, drain on SIGTERM. Joins
-// the state half and the wire half; decides nothing about cases or calls.
+// The service's life: open the data, bind the ports, serve, reload on SIGHUP, drain on SIGTERM.
+// Joins the state half and the wire half; decides nothing about cases or calls.
 
 internal import Logging
 internal import TriageBase

@@ -1,5 +1,5 @@
-// Log lines as one JSON object each, on standard error. Whoever logs keeps personal data and content
-// out; this only formats.
+// Log lines as one JSON object each, on standard error. Whoever logs keeps personal data and
+// content out; this only formats.
 
 internal import Logging
 internal import TriageBase

@@ -1,5 +1,5 @@
-// What the admin port answers: liveness, readiness, and every figure of the transport and the engine as
-// Prometheus text. No figure carries an identity, an id or content.
+// What the admin port answers: liveness, readiness, and every figure of the transport and the
+// engine as Prometheus text. No figure carries an identity, an id or content.
 
 internal import Synchronization
 internal import TriageBase

@@ -63,7 +63,8 @@ enum PolicyFile {
         return (principal, PolicyEntry(roles: roles, eligibility: try eligibility(fields, path)))
     }
 
-    /// A SPIFFE ID as it stands, or a DNS name with its prefix `dns:` (or without, if it has a dot).
+    /// A SPIFFE ID as it stands, or a DNS name with its prefix `dns:` (or without, if it has a
+    /// dot).
     private static func principal(_ text: String) -> Principal? {
         if text.hasPrefix("spiffe://") {
             let parts = text.dropFirst(9).split(separator: "/", omittingEmptySubsequences: false)

@@ -66,8 +66,8 @@ private struct SettingReader {
     func text(_ setting: Setting) throws(ConfigurationError) -> String {
         guard let value = values[setting] else {
             throw ConfigurationError(
-                "\(setting.rawValue) is missing: give --\(setting.rawValue), \(setting.environmentName),"
-                    + " or \(setting.rawValue) in the --config file")
+                "\(setting.rawValue) is missing: give --\(setting.rawValue),"
+                    + " \(setting.environmentName), or \(setting.rawValue) in the --config file")
         }
         return value.text
     }

@@ -7,6 +7,8 @@ internal import Glibc
 /// Measures everything.
 func runBenchmarks(arguments: [String]) {
     let cases = arguments.dropFirst().first.flatMap { Int($0) } ?? 1_000_000
+    // First, while the process is small: it weighs what a case adds to it.
+    WorldBench(count: cases).run()
     IndexBench(cases: cases).run()
     ContainerBench(count: cases).run()
 }
@@ -39,11 +41,13 @@ func medianNanoseconds<Item>(_ items: [Item], _ body: (Item) -> Void) -> Double 
 }
 
 /// Prints one result; `reach` is the most that it may be.
-func report(_ name: String, _ value: Double, _ unit: String, reach: Double) {
+func report(
+    _ name: String, _ value: Double, _ unit: String, reach: Double, of part: String = "index"
+) {
     let shown = Double(Int(value * 1_000 + 0.5)) / 1_000
     print(
         """
-        {"name":"index.\(name)","value":\(shown),"unit":"\(unit)","reach":\(reach),\
+        {"name":"\(part).\(name)","value":\(shown),"unit":"\(unit)","reach":\(reach),\
         "holds":\(value <= reach)}
         """)
 }

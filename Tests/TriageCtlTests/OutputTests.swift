@@ -20,7 +20,8 @@ import TriageCodec
         message["levels"] = .list([.enumeration("LEVEL_P0")])
         let text =
             #"{"pageSize":5,"revision":"7","note":"a \"b\"\n\u0001","evidence":"AQID","inner":"#
-            + #"{"createTime":"1970-01-01T00:00:01.500Z","leaseDuration":"-1.500s"},"levels":["LEVEL_P0"]}"#
+            + #"{"createTime":"1970-01-01T00:00:01.500Z","leaseDuration":"-1.500s"},"#
+            + #""levels":["LEVEL_P0"]}"#
         #expect(JSONMapping.text(.message(message)) == text)
     }
 

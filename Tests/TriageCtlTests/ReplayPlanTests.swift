@@ -2,6 +2,7 @@
 
 import Foundation
 import Testing
+import TriageCodec
 
 @testable import triagectl
 
@@ -34,7 +35,8 @@ import Testing
         #expect(offsets.allSatisfy { $0 >= 0 && $0 < 24 * 3_600_000 })
     }
 
-    // Twelve Mondays: the mean must be that of the curve, and the night much quieter than the evening.
+    // Twelve Mondays: the mean must be that of the curve, and the night much quieter than the
+    // evening.
     @Test func baselineHasTheRateAndTheCurveOfTheTrace() throws {
         let data = try ReplayData(folder: Self.sample)
         let perWeek = data.hourWeights.reduce(0, +)

@@ -1,5 +1,6 @@
 // Claims that wait.
 
+import TestSupport
 import Testing
 import TriageBase
 import TriageDomain

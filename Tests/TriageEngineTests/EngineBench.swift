@@ -1,7 +1,7 @@
 // An engine without thread, disk or clock of its own: a test drives its turns, sees every delivery and
 // decides when the journal fails.
 
-import Synchronization
+import TestSupport
 import TriageBase
 import TriageCodec
 import TriageDomain
@@ -9,65 +9,6 @@ import TriageIO
 import TriageJournal
 
 @testable import TriageEngine
-
-/// Time that moves when a test says so.
-final class FakeClock: TimeSource {
-    private let nanoseconds = Atomic<UInt64>(1_000_000_000)
-    private let wallOffset = Atomic<Int64>(1_700_000_000_000)
-
-    func wallTime() -> WallTime {
-        WallTime(
-            milliseconds: wallOffset.load(ordering: .relaxed)
-                + Int64(nanoseconds.load(ordering: .relaxed) / 1_000_000))
-    }
-
-    func monotonicTime() -> MonotonicTime {
-        MonotonicTime(nanoseconds: nanoseconds.load(ordering: .relaxed))
-    }
-
-    func advance(milliseconds: Int64) {
-        nanoseconds.add(UInt64(milliseconds) * 1_000_000, ordering: .relaxed)
-    }
-
-    /// Sets the time of day, and only that.
-    func setWall(byMilliseconds delta: Int64) { wallOffset.add(delta, ordering: .relaxed) }
-}
-
-/// A journal in memory whose disk fails when told.
-final class FakeJournal: Journal {
-    var records: [[UInt8]] = []
-    var durableCount = 0
-    var commitCount = 0
-    var appendError: JournalError?
-    var commitError: JournalError?
-    /// Called at the begin of a commit.
-    var committing: () -> Void = {}
-
-    var nextSequence: UInt64 { UInt64(records.count) + 1 }
-    var durableHead: JournalHead { JournalHead(sequence: UInt64(durableCount), chain: .zero) }
-    var pendingBytes: Int { records[durableCount...].reduce(0) { $0 + $1.count + 1 } }
-
-    func append(_ payload: Span<UInt8>, time: WallTime) throws(JournalError) -> UInt64 {
-        if let appendError { throw appendError }
-        records.append([UInt8](copying: payload))
-        return UInt64(records.count)
-    }
-
-    func append(
-        time: WallTime, reserving bytesMax: Int, _ body: (inout OutputSpan<UInt8>) -> Void
-    ) throws(JournalError) -> UInt64 {
-        if let appendError { throw appendError }
-        records.append([UInt8](capacity: bytesMax) { body(&$0) })
-        return UInt64(records.count)
-    }
-
-    func commit() throws(JournalError) {
-        committing()
-        if let commitError { throw commitError }
-        commitCount += 1
-        durableCount = records.count
-    }
-}
 
 /// Keeps what was delivered to one reactor.
 final class RecordingSink: CompletionSink {

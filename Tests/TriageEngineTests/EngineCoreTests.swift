@@ -1,5 +1,6 @@
 // One turn at a time: what is held, what is committed, what is refused.
 
+import TestSupport
 import Testing
 import TriageBase
 import TriageDomain

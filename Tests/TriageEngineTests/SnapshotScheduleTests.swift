@@ -1,5 +1,6 @@
 // When snapshots are taken, and who hears of them.
 
+import TestSupport
 import Testing
 import TriageBase
 import TriageDomain

@@ -1,5 +1,6 @@
 // Watches: the initial state, what follows, resuming, and consumers that do not keep up.
 
+import TestSupport
 import Testing
 import TriageBase
 import TriageDomain

@@ -40,7 +40,7 @@ struct ImportTests {
         "triagectl": [
             "TriageBase", "TriageIO", "TriageClient", "TriageGRPC", "TriageTransport",
             "TriageCodec",
-            "TriageDomain", "ArgumentParser", "Histogram", "Foundation",
+            "TriageDomain", "ArgumentParser", "Histogram", "Yams", "Foundation",
         ],
         // Measuring commands of the project, run by Deploy/bench; no product.
         "triage-index-bench": ["TriageBase", "TriageDomain", "Histogram"],

@@ -1,9 +1,11 @@
-// How long offers and leases last, how many a person may hold, and what may happen to an assignment.
-// Figures as data; pure functions.
+// How long offers and leases last, how many a person may hold, and what may happen to an
+// assignment. Figures as data; pure functions.
 
 internal import TriageBase
 
-/// Periods and bounds of assignments. Proposals; configuration in a later issue.
+/// Periods and bounds of assignments.
+///
+/// Proposals; configuration in a later issue.
 package enum AssignmentRules {
     /// Changes with any figure.
     package static let version = "2026-11"

@@ -97,7 +97,10 @@ package struct ClaimExplanation: Sendable {
     package var governedBy: GoverningDeadline
     package var level: Level
     package var effectiveDeadline: WallTime
-    /// More urgent queued cases that the caller may not take.
+    /// Queued cases that the caller may not take, in lanes whose most urgent case stands before
+    /// this one, and cases before this one that the caller declined.
+    ///
+    /// Counted by whole lanes, so an upper bound of the more urgent cases passed over.
     package var skippedCount: UInt64
     package var firstSkipReason: SkipReason
 

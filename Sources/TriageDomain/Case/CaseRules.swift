@@ -1,5 +1,5 @@
-// What may happen to a case and what follows from it: targets, order, joining, raising and lowering,
-// the guards of deciding, closing and reopening. Pure functions of what they are given.
+// What may happen to a case and what follows from it: targets, order, joining, raising and
+// lowering, the guards of deciding, closing and reopening. Pure functions of what they are given.
 
 internal import TriageBase
 
@@ -26,11 +26,11 @@ extension Case {
     /// True until it is closed.
     package var isOpen: Bool { state != .closed }
 
-    /// 0 for P0; 1 for P1 and for a case whose legal clock has come within its handling allowance; 2
-    /// for the rest.
+    /// 0 for P0; 1 for P1 and for a case whose legal clock has come within its handling allowance;
+    /// 2 for the rest.
     ///
-    /// Depends on the time of the last event and not on now: the event ``Event/legalClockDue(case:)``
-    /// promotes it.
+    /// Depends on the time of the last event and not on now: the event
+    /// ``Event/legalClockDue(case:)`` promotes it.
     package var band: Int {
         switch level {
         case .p0: 0
@@ -131,8 +131,10 @@ package enum CaseRules {
         return Screening.level(of: facts)
     }
 
-    /// Kinds of harm, gravest first; decides which of two a case goes by, and so which skill it asks
-    /// for. An unknown kind yields to any known one: its raise of the level stays.
+    /// Kinds of harm, gravest first.
+    ///
+    /// Decides which of two a case goes by, and so which skill it asks for. An unknown kind yields
+    /// to any known one: its raise of the level stays.
     static let gravity: [HarmFamily] = [
         .terrorism, .childSexualExploitation, .suicideSelfHarm, .violentThreat, .domesticViolence,
         .missingPerson, .humanTrafficking, .disaster, .otherImminentHarm, .intimateImageAbuse,
@@ -159,13 +161,18 @@ package enum CaseRules {
 
     /// Judges a round of answers.
     ///
-    /// Raising takes effect at once, by anyone. Lowering needs a reason, the lease, and from P0 or P1
-    /// two people: the holder proposes, another person's answers confirm; the more urgent of the two
-    /// levels results.
+    /// Raising takes effect at once, by anyone. Lowering needs a reason, the lease, and from P0 or
+    /// P1 two people: the holder proposes, another person's answers confirm; the more urgent of the
+    /// two levels results.
     ///
     /// - Parameters:
+    ///   - answers: The round.
+    ///   - reason: Why the level is lowered; empty when no reason was given.
+    ///   - existing: The case.
     ///   - holds: True when the caller shows the current lease.
     ///   - caller: The caller in the World's table; `.none` when it was never seen.
+    /// - Returns: What the answers gave, and what the case has after them.
+    /// - Throws: ``DomainError`` for a lowering without reason, lease or second person.
     static func answer(
         _ answers: ProtocolAnswers, reason: String, on existing: Case, holds: Bool,
         caller: PrincipalIndex

@@ -12,7 +12,7 @@ internal import TriageBase
 /// C  how many actions are needed?               two or more, unknown         -> P2
 ///                                               one                          -> P3
 ///                                               none                         -> P4
-/// D  circumstances, known or unknown            two or more                  -> C's level raised by one
+/// D  circumstances, known or unknown            two or more                  -> C's, raised
 /// ```
 ///
 /// D raises what C gave, and not what B gave: P0 means "happening now", which no circumstance says.

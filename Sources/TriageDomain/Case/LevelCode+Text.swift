@@ -43,8 +43,8 @@ extension RiskModifiers {
 }
 
 extension LevelCode {
-    /// Such as `SUI-B-ML`: family, decision point (`S` for screening, before a human answered) and the
-    /// letters of the modifiers; `SUI-C` when there is none.
+    /// Such as `SUI-B-ML`: family, decision point (`S` for screening, before a human answered) and
+    /// the letters of the modifiers; `SUI-C` when there is none.
     ///
     /// Source: domain reference §8.1, after the determinant codes of MPDS.
     package var text: String {
@@ -61,7 +61,7 @@ extension LevelCode {
 }
 
 extension Level {
-    /// `P0` ... `P4`.
+    /// From `P0` to `P4`.
     package var text: String {
         switch self {
         case .p0: "P0"

@@ -5,8 +5,8 @@ internal import TriageBase
 
 /// Screening at intake.
 ///
-/// Whatever is not known counts as worse than what is known to be mild. A machine can bring a case to
-/// P1 and never to P0; nothing here lowers anything.
+/// Whatever is not known counts as worse than what is known to be mild. A machine can bring a case
+/// to P1 and never to P0; nothing here lowers anything.
 ///
 /// Source: domain reference §8.1 (proposal; configuration in a later issue).
 package enum Screening {
@@ -87,8 +87,8 @@ package enum Screening {
 
     /// What "happening now" gives, by who says so.
     ///
-    /// Somebody who answers for what they say is believed at once; from anyone else it is P1, and the
-    /// first human touch confirms or not. A machine alone never gives P0.
+    /// Somebody who answers for what they say is believed at once; from anyone else it is P1, and
+    /// the first human touch confirms or not. A machine alone never gives P0.
     static func levelWhenNow(_ reporter: ReporterKind) -> Level {
         switch reporter {
         case .partner, .staff, .authority: .p0

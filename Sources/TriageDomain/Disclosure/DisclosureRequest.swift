@@ -1,13 +1,14 @@
-// A requester's ask for data, as the World keeps it: what was filed, verbatim, and what was done about it.
-// Raw values of every enum equal the API's numbers.
+// A requester's ask for data, as the World keeps it: what was filed, verbatim, and what was done
+// about it. Raw values of every enum equal the API's numbers.
 
 package import TriageBase
 
 /// Where a disclosure request is in its life.
 ///
 /// ```
-/// received -> classified -> verifying -> verified -> legalReview -> scoped -> awaitingApproval -> approved
-///                               |  verificationFailed      (reject: from every state before approved)
+/// received -> classified -> verifying -> verified -> legalReview -> scoped -> awaitingApproval ->
+/// approved
+///                               | verificationFailed (reject: from every state before approved)
 /// ```
 package enum DisclosureState: UInt8, CaseIterable, Sendable {
     case received = 1

@@ -48,8 +48,8 @@ package enum DisclosureRules {
 
     /// Checks the required content of a request.
     ///
-    /// - Throws: ``DomainError/invalidField(field:description:)`` naming the first field at fault, and
-    ///   in its description all others, so that one round trip is enough.
+    /// - Throws: ``DomainError/invalidField(field:description:)`` naming the first field at fault,
+    ///   and in its description all others, so that one round trip is enough.
     static func check(_ filing: DisclosureFiling, at now: WallTime) throws(DomainError) {
         var problems: [(field: String, description: String)] = []
         func require(_ condition: Bool, _ field: String, _ description: String) {
@@ -138,8 +138,9 @@ package enum DisclosureRules {
 
     /// Where a verification step leads.
     ///
-    /// Two passed steps by different methods, one of them out of band, verify the requester; a failed
-    /// step ends verification. Verified and legal review are one record: nobody has to act between.
+    /// Two passed steps by different methods, one of them out of band, verify the requester; a
+    /// failed step ends verification. Verified and legal review are one record: nobody has to act
+    /// between.
     static func resulting(
         from earlier: [Verification], adding step: Verification
     ) -> DisclosureState {
@@ -154,7 +155,11 @@ package enum DisclosureRules {
 
     /// Refuses a scope that is wider than what was asked for, or than what its basis reaches.
     ///
-    /// - Parameter rule: The instrument under which the request was classified.
+    /// - Parameters:
+    ///   - scope: What may leave, at most.
+    ///   - filing: What was asked for.
+    ///   - rule: The instrument under which the request was classified.
+    /// - Throws: ``DomainError/invalidField(field:description:)`` for the first item at fault.
     static func check(
         _ scope: Scope, of filing: DisclosureFiling, under rule: InstrumentRule?
     ) throws(DomainError) {

@@ -1,5 +1,6 @@
 // The rules of each legal instrument as versioned data: where they come from, how well that was
-// checked, since when they hold, which clocks they start, what they reach. Nothing here is legal advice.
+// checked, since when they hold, which clocks they start, what they reach. Nothing here is legal
+// advice.
 
 package import TriageBase
 
@@ -41,7 +42,7 @@ package struct BasisReach: Sendable {
 
 /// The rules of one instrument, from a day on.
 package struct InstrumentRule: Sendable {
-    /// Stable; journaled. Two versions of a rule share it.
+    /// Names the rule for ever; two versions of a rule share it.
     package let key: String
     package let title: String
     /// Statute, order or published practice.
@@ -89,11 +90,11 @@ package enum InstrumentRules {
         .subscriber, .login, .interaction, .transaction,
     ]
 
-    /// Ours: an emergency is answered within the hour. Not law.
+    /// Ours, not law: an emergency is answered within the hour.
     private static let emergencyTarget = InstrumentClock(
         kind: "service_target", milliseconds: hour, isStatutory: false,
         allowanceMilliseconds: 45 * minute)
-    /// Ours: other requests are answered within ten days. Not law.
+    /// Ours, not law: other requests are answered within ten days.
     private static let processTarget = InstrumentClock(
         kind: "service_target", milliseconds: 10 * day, isStatutory: false,
         allowanceMilliseconds: 2 * day)

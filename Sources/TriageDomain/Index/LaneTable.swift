@@ -65,6 +65,26 @@ struct LaneTable {
         }
     }
 
+    /// The lanes before `key` that `eligibility` does not cover.
+    ///
+    /// - Returns: How many cases they have, and the first of them with its least key.
+    func passedOver(
+        before key: PriorityKey, _ eligibility: Eligibility
+    ) -> (count: Int, first: (key: PriorityKey, lane: Lane)?) {
+        var count = 0
+        var first: (key: PriorityKey, lane: Lane)?
+        for head in row {
+            guard head.key < key else { break }
+            if head.oneHot & eligibility.forbidden == 0 && eligibility.speaks(head.language) {
+                continue
+            }
+            let slot = Int(head.slot)
+            count += slots[slot].tree.count
+            if first == nil { first = (head.key, slots[slot].name) }
+        }
+        return (count, first)
+    }
+
     // MARK: Changes
 
     /// Where in the lanes a key goes or is; good until the lanes change.

@@ -158,6 +158,17 @@ package struct PriorityIndex: ~Copyable, Sendable {
         return nil
     }
 
+    /// What a claim passed over: lanes whose most urgent case stands before `key` and which
+    /// `eligibility` does not cover.
+    ///
+    /// - Returns: How many cases those lanes have, and the first lane with its most urgent case.
+    /// - Complexity: O(lanes before `key`), whatever the number of cases.
+    package func passedOver(
+        before key: PriorityKey, _ eligibility: Eligibility
+    ) -> (count: Int, first: (key: PriorityKey, lane: Lane)?) {
+        lanes.passedOver(before: key, eligibility)
+    }
+
     // MARK: Board
 
     /// Appends the next open cases, claimable and held, in board order.

@@ -40,21 +40,21 @@ package struct LedgerEntry: Hashable, Sendable {
     package let time: WallTime
     /// Number of the case, assignment or disclosure request.
     private let subject: UInt64
-    /// Kind in bits 60-63; of a receipt, opened in bit 59, level in bits 56-58, report in bits 0-47.
+    /// Kind in bits 60-63; of a receipt, opened in bit 59, level in bits 56-58, report in bits
+    /// 0-47.
     private let packed: UInt64
     /// Of a receipt; otherwise 0.
     private let revision: UInt64
 
     /// Records an answer.
     ///
-    /// - Precondition: A receipt's `receivedAt` is `time`.
+    /// A receipt's `receivedAt` is always `time`, and kept once.
     package init(key: Hash128, fingerprint: Hash128, time: WallTime, answer: LedgerAnswer) {
         self.key = key
         self.fingerprint = fingerprint
         self.time = time
         switch answer {
         case .receipt(let receipt):
-            invariant(receipt.receivedAt == time, "a receipt is answered when it is given")
             subject = receipt.caseNumber.value
             packed =
                 (receipt.opened ? 1 << 59 : 0) | UInt64(receipt.level.rawValue) << 56

@@ -1,5 +1,5 @@
-// What the World waits for: ends of offers, leases and holds, and legal clocks. Says when, and whether
-// it still stands; what then happens is the rules' business.
+// What the World waits for: ends of offers, leases and holds, and legal clocks. Says when, and
+// whether it still stands; what then happens is the rules' business.
 
 internal import TriageBase
 

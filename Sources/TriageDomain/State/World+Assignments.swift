@@ -7,8 +7,8 @@ extension World {
 
     /// The assignment that a holder names with its token.
     ///
-    /// - Throws: ``DomainError/notFound(_:)``; ``DomainError/leaseNotHeld(current:)`` when the token is
-    ///   not its number, it has ended or run out, or it is somebody else's.
+    /// - Throws: ``DomainError/notFound(_:)``; ``DomainError/leaseNotHeld(current:)`` when the
+    ///   token is not its number, it has ended or run out, or it is somebody else's.
     private func held(
         _ number: AssignmentNumber, _ token: AssignmentNumber, _ context: CommandContext
     ) throws(DomainError) -> Assignment {
@@ -59,11 +59,11 @@ extension World {
         }
         guard let key else { return .nothingToClaim }
         let place = Int(key.number.value)
-        let skipped = skippedLanes(before: key, eligibility)
-        var reason = skipped.reason
-        if let firstDeclined, reason == .none || firstDeclined < skipped.first {
-            reason = .declined
-        }
+        // Whole lanes are counted: the exact number would mean a search in each of several hundred
+        // trees, for a figure that only explains.
+        let skipped = indexes.priority.passedOver(before: key, eligibility)
+        var reason = skipped.first.map { AssignmentRules.skipReason($0.lane, eligibility) } ?? .none
+        if let firstDeclined, firstDeclined < skipped.first?.key ?? key { reason = .declined }
         let offer = nextAssignment
         events.append(
             .caseOffered(
@@ -71,26 +71,9 @@ extension World {
                 expiresAt: offerEnd(place, context), handedOffFrom: .none, note: ""))
         return .offer(
             offer,
-            explanation(of: state.cases[place], skipped: skipped.count + declinedCount, reason))
-    }
-
-    /// What stands before `key` in lanes that the caller may not take.
-    ///
-    /// Whole lanes are counted, those whose most urgent case stands before `key`: the exact number
-    /// would mean a search in each of several hundred trees for a figure that only explains.
-    private func skippedLanes(
-        before key: PriorityKey, _ eligibility: Eligibility
-    ) -> (count: UInt64, first: PriorityKey, reason: SkipReason) {
-        var count: UInt64 = 0
-        var first = key
-        var firstLane: Lane?
-        indexes.priority.forEachLane { lane, laneCount, head in
-            guard head < key, !eligibility.covers(lane) else { return }
-            count += UInt64(laneCount)
-            if head < first { (first, firstLane) = (head, lane) }
-        }
-        let reason = firstLane.map { AssignmentRules.skipReason($0, eligibility) } ?? .none
-        return (count, first, reason)
+            explanation(
+                of: state.cases[place], skipped: UInt64(skipped.count) + declinedCount,
+                reason))
     }
 
     func explanation(
@@ -269,8 +252,8 @@ extension World {
         }
     }
 
-    /// Forgets the oldest assignments, once they ended 24 hours ago: a repeated request may name them
-    /// until then.
+    /// Forgets the oldest assignments, once they ended 24 hours ago: a repeated request may name
+    /// them until then.
     mutating func trimAssignments(at now: WallTime) {
         guard let oldest = state.assignments.first, isForgettable(oldest, now) else { return }
         let end = min(state.assignments.startIndex + 8, state.assignments.endIndex)

@@ -1,5 +1,5 @@
-// Reports, answers, decisions, closing and reopening: from command to events, and from event to state.
-// The judgement itself is in CaseRules.
+// Reports, answers, decisions, closing and reopening: from command to events, and from event to
+// state. The judgement itself is in CaseRules.
 
 internal import TriageBase
 
@@ -219,7 +219,8 @@ extension World {
     mutating func applyClosing(_ number: CaseNumber, _ header: EventHeader) {
         change(number, header) {
             $0.state = .closed
-            // Closing asserts that the live risk is over, and settles what waited for a second person.
+            // Closing asserts that the live risk is over, and settles what waited for a second
+            // person.
             $0.live = false
             $0.pendingLowering = []
         }

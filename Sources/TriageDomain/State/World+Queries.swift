@@ -7,7 +7,9 @@ package import TriageBase
 package struct BoardPage: Sendable {
     /// Open cases in board order.
     package var cases: [CaseView]
-    /// Where the next page begins; nil at the end. A page may be short and yet have a next one.
+    /// Where the next page begins; nil at the end.
+    ///
+    /// A page may be short and yet have a next one.
     package var next: PriorityKey?
 }
 
@@ -15,7 +17,9 @@ package struct BoardPage: Sendable {
 package struct DisclosurePage: Sendable {
     /// Newest first.
     package var requests: [DisclosureView]
-    /// Where the next page begins; nil at the end. A page may be short and yet have a next one.
+    /// Where the next page begins; nil at the end.
+    ///
+    /// A page may be short and yet have a next one.
     package var next: DisclosureCursor?
 }
 
@@ -34,7 +38,11 @@ extension World {
 
     /// A case as it is now.
     ///
-    /// - Parameter full: True to name every principal in it.
+    /// - Parameters:
+    ///   - number: Which case.
+    ///   - full: True to name every principal in it.
+    /// - Returns: The case; it may be closed.
+    /// - Throws: ``DomainError/notFound(_:)``.
     package func view(of number: CaseNumber, full: Bool) throws(DomainError) -> CaseView {
         caseView(try place(of: number), full: full)
     }
@@ -44,6 +52,8 @@ extension World {
     /// - Parameters:
     ///   - key: ``BoardPage/next`` of the page before; nil for the first.
     ///   - limit: Cases at most; 1 or more.
+    ///   - filter: Which cases.
+    /// - Returns: A page that looked at ``scanMax`` cases at most.
     package func board(after key: PriorityKey?, limit: Int, filter: BoardFilter) -> BoardPage {
         var page = BoardPage(cases: [], next: key)
         var keys: [PriorityKey] = []
@@ -131,7 +141,10 @@ extension World {
 
     /// A disclosure request as it is now.
     ///
-    /// - Parameter requester: Only a request that this principal filed; nil for internal callers.
+    /// - Parameters:
+    ///   - id: Which request.
+    ///   - requester: Only a request that this principal filed; nil for internal callers.
+    /// - Returns: The request with the names of everybody in it.
     /// - Throws: ``DomainError/notFound(_:)``, also for a request of somebody else.
     package func disclosure(
         _ id: DisclosureID, visibleTo requester: Principal?
@@ -150,6 +163,7 @@ extension World {
     ///   - limit: Requests at most; 1 or more.
     ///   - states: Which states; none means all.
     ///   - requester: Only what this principal filed; nil for internal callers.
+    /// - Returns: A page that looked at ``scanMax`` requests at most.
     package func disclosures(
         after cursor: DisclosureCursor?, limit: Int, states: [DisclosureState],
         requester: Principal?

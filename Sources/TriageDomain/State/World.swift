@@ -11,7 +11,8 @@ package enum Decision: Sendable {
     case receipt(case: CaseNumber, report: ReportNumber, opened: Bool)
     case caseChanged(CaseNumber)
     case offer(AssignmentNumber, ClaimExplanation)
-    /// Nothing that the caller may take is queued; nothing happens, and the request id stays unused.
+    /// Nothing that the caller may take is queued; nothing happens, and the request id stays
+    /// unused.
     case nothingToClaim
     case assignmentChanged(AssignmentNumber)
     case disclosureChanged(DisclosureID)
@@ -28,8 +29,8 @@ package enum Decision: Sendable {
 ///   outcome(of: decision)                             right after apply, for the reply
 /// ```
 ///
-/// A record that decide left without events is not to be journaled. One writer; ``snapshotState`` is
-/// what another thread may have.
+/// A record that decide left without events is not to be journaled. One writer; ``snapshotState``
+/// is what another thread may have.
 ///
 /// - Isolation: engine.
 package struct World: ~Copyable, Sendable {
@@ -52,7 +53,7 @@ package struct World: ~Copyable, Sendable {
 
     // MARK: Decide
 
-    /// Decides what a command leads to. Changes nothing.
+    /// Decides what a command leads to, and changes nothing.
     ///
     /// - Parameters:
     ///   - command: What is asked; checked in form, its caller authorised.
@@ -166,7 +167,8 @@ package struct World: ~Copyable, Sendable {
         case .caseClosed(let number): applyClosing(number, header)
         case .caseReopened(let number, _): change(number, header) { $0.state = .queued }
         case .legalClockDue(let number): change(number, header) { _ in }
-        case .caseOffered(let number, let matter, let specialist, let expiresAt, let from, let note):
+        case .caseOffered(
+            let number, let matter, let specialist, let expiresAt, let from, let note):
             applyOffer(number, matter, specialist, expiresAt, from, note, header)
         case .caseAccepted(let number, let expiresAt): applyAcceptance(number, expiresAt, header)
         case .leaseRenewed(let number, let expiresAt): applyRenewal(number, expiresAt, header)

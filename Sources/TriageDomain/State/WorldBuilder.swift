@@ -1,5 +1,5 @@
-// Makes a World from what a snapshot holds: takes the parts one by one, checks that they fit together,
-// and builds every index. Knows nothing of files or of how the parts were encoded.
+// Makes a World from what a snapshot holds: takes the parts one by one, checks that they fit
+// together, and builds every index. Knows nothing of files or of how the parts were encoded.
 
 internal import TriageBase
 

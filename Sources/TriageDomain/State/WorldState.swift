@@ -1,10 +1,11 @@
-// All that the World is, as values: what a snapshot holds. Whatever can be computed from it (indexes,
-// timers, counts) is elsewhere and is rebuilt at recovery.
+// All that the World is, as values: what a snapshot holds. Whatever can be computed from it
+// (indexes, timers, counts) is elsewhere and is rebuilt at recovery.
 
 package import TriageBase
 
-/// The World's state. A copy is a handful of retains and may be read on another thread while the
-/// World goes on.
+/// The World's state.
+///
+/// A copy is a handful of retains, and may be read on another thread while the World goes on.
 package struct WorldState: Sendable {
     /// Every case, at the index that is its number.
     package internal(set) var cases = ChunkedArray<Case>(startIndex: 1)

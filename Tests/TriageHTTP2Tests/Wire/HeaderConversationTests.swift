@@ -109,7 +109,7 @@ private let good = HeaderFields.forever([
         try talk.send(.headers(1, HPACK.encode(request), complete: false))
         let (_, answer) = try talk.exchange(.ping())
         #expect(answer.map(\.type) == [7])
-        #expect(answer[0].word(4) == HTTP2ErrorCode.protocolError.rawValue)
+        #expect(answer.first?.word(4) == HTTP2ErrorCode.protocolError.rawValue)
     }
 
     // MARK: Limits of header blocks

@@ -1,0 +1,135 @@
+// Who may call what: every role against every method, against a table written out a second time.
+
+import TestSupport
+import Testing
+import TriageBase
+import TriageCodec
+import TriageDomain
+import TriageGRPC
+
+@testable import TriageServices
+
+@Suite struct AuthorizationTests {
+    /// Methods by the roles that may call them, as the policy's documentation has it.
+    private static let matrix: [(roles: [Role], routes: [Route])] = [
+        ([.intake, .partner, .specialist, .lead], [.submitReport, .submitReports]),
+        ([.specialist, .lead, .auditor, .operator], [.getCase, .listCases, .watchBoard]),
+        (
+            [.specialist, .lead],
+            [
+                .answerProtocol, .decideCase, .closeCase, .reopenCase, .claimNext, .acceptCase,
+                .renewLease, .releaseLease, .handOffCase, .completeCase, .watchAssignments,
+            ]
+        ),
+        ([.externalPartner, .legal], [.submitDisclosureRequest]),
+        (
+            [.legal, .auditor, .lead, .externalPartner],
+            [.getDisclosureRequest, .listDisclosureRequests, .watchDisclosureRequest]
+        ),
+        (
+            [.legal, .lead],
+            [.addVerification, .setScope, .approveDisclosure, .rejectDisclosure]
+        ),
+        ([.operator, .lead, .auditor], [.getStatus]),
+        ([.operator, .lead], [.createSnapshot]),
+        (Role.allCases, [.reflection, .reflectionAlpha]),
+    ]
+
+    @Test func theTable_namesEveryMethodThatNeedsAnIdentity_once() {
+        let named = Self.matrix.flatMap(\.routes)
+        #expect(Set(named).count == named.count)
+        let open = Set(Route.allCases).subtracting(named)
+        #expect(open == [.healthCheck, .healthWatch])
+    }
+
+    private func outcome(_ bench: ServiceBench, _ route: Route, by name: String) -> RPCError? {
+        switch route {
+        case .submitReports, .reflection, .reflectionAlpha:
+            let call = bench.open(route, by: name)
+            return bench.answer(call).error
+        default:
+            return bench.call(route, by: name, bytes: []).error
+        }
+    }
+
+    @Test(arguments: Role.allCases) func everyMethod(role: Role) {
+        let bench = ServiceBench()
+        for (roles, routes) in Self.matrix {
+            for route in routes {
+                let error = outcome(bench, route, by: role.name)
+                if roles.contains(role) {
+                    #expect(error?.code != .permissionDenied, "\(route)")
+                    #expect(error?.code != .unauthenticated, "\(route)")
+                } else {
+                    #expect(error?.code == .permissionDenied, "\(route)")
+                    #expect(error?.reason == "ROLE_REQUIRED", "\(route)")
+                    let named = Set(
+                        (error?.metadata["roles"] ?? "").split(separator: ", ").map(String.init))
+                    #expect(named == Set(roles.map(\.name)), "\(route)")
+                }
+            }
+        }
+        #expect(bench.engine.journal.records.isEmpty)
+    }
+
+    @Test func aStranger_isToldSo_byEveryMethod() {
+        let bench = ServiceBench()
+        for route in Self.matrix.flatMap(\.routes) {
+            let error = outcome(bench, route, by: "stranger")
+            #expect(error?.code == .permissionDenied && error?.reason == "PRINCIPAL_UNKNOWN")
+        }
+    }
+
+    @Test func withoutACertificate_onlyHealthAnswers() throws {
+        let bench = ServiceBench()
+        for route in Self.matrix.flatMap(\.routes) {
+            #expect(outcome(bench, route, by: "")?.code == .unauthenticated)
+        }
+        #expect(try bench.reply(.healthCheck, by: "").text("status") == "SERVING")
+        #expect(
+            Set(bench.factory.methods.methods.filter(\.allowedWithoutIdentity).map(\.path))
+                == [Route.healthCheck.path, Route.healthWatch.path])
+    }
+
+    @Test func refusalComesBeforeDecoding_andBeforeExistence() {
+        let bench = ServiceBench()
+        let garbage = bench.call(.getCase, by: "intake", bytes: [0xFF, 0xFF])
+        #expect(garbage.error?.reason == "ROLE_REQUIRED")
+    }
+
+    @Test func aNewPolicy_countsFromTheNextCall_onOpenConnectionsToo() throws {
+        let bench = ServiceBench()
+        _ = try bench.reply(.listCases, by: "operator")
+        bench.policy.replace(Policy(entries: [:]))
+        #expect(try bench.refusal(.listCases, by: "operator").reason == "PRINCIPAL_UNKNOWN")
+        bench.policy.replace(ServiceBench.policy())
+        _ = try bench.reply(.listCases, by: "operator")
+    }
+
+    @Test func anOperator_seesNoFullView() throws {
+        let bench = ServiceBench()
+        let name = try bench.submit()
+        _ = try bench.reply(.getCase, by: "operator", ["name": .string(name)])
+        let error = try bench.refusal(
+            .getCase, by: "operator",
+            [
+                "name": .string(name), "view": .enumeration("CASE_VIEW_FULL"),
+                "purpose": .string("curious"),
+            ])
+        #expect(error.reason == "ROLE_REQUIRED")
+        #expect(error.metadata["roles"] == "specialist, lead, auditor")
+    }
+
+    @Test(arguments: [("specialist", true), ("auditor", true), ("narrow", false)])
+    func theChildSafetyWall(name: String, passes: Bool) throws {
+        let bench = ServiceBench()
+        let matter = try bench.submit(about: "p", "HARM_FAMILY_CHILD_SEXUAL_EXPLOITATION")
+        let answer = try bench.call(
+            .getCase, by: name,
+            [
+                "name": .string(matter), "view": .enumeration("CASE_VIEW_FULL"),
+                "purpose": .string("triage"),
+            ])
+        #expect(answer.error?.reason == (passes ? nil : "CLEARANCE_REQUIRED"))
+    }
+}

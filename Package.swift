@@ -167,6 +167,13 @@ let package = Package(
                 "TriageEngine",
                 "TestSupport",
             ]),
+        testTarget("TriageGRPCTests", ["TriageBase", "TriageGRPC"]),
+        testTarget(
+            "TriageTransportTests",
+            [
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageHTTP2", "TriageTransport",
+                "TestSupport",
+            ]),
         testTarget(
             "TriageServicesTests",
             [

@@ -17,12 +17,10 @@ extension Engine {
     ///   - configuration: The engine's settings.
     ///   - clock: Both times.
     ///   - journalFailed: Called once, on the engine's thread, when the journal has failed: health
-    /// turns
-    ///     NOT_SERVING.
+    ///     turns NOT_SERVING.
     /// - Returns: The engine, to be started.
     /// - Throws: `.storage` when the directory is locked, unreadable or not ours; nothing was
-    /// changed
-    ///   then, or only temporary files removed.
+    ///   changed then, or only temporary files removed.
     package static func open(
         _ path: String, disk: any Disk = RealDisk(), storage: StorageOptions = StorageOptions(),
         configuration: EngineConfiguration = EngineConfiguration(),
@@ -79,8 +77,8 @@ extension Engine {
         var lines = report.rejectedSnapshots.map { "passed over \($0.file): \($0.error)" }
         if let torn = report.tornTail {
             lines.append(
-                "cut an unfinished write of \(torn.bytes) bytes off \(torn.file) at byte "
-                    + "\(torn.offset)"
+                "cut an unfinished write of \(torn.bytes) bytes off \(torn.file) "
+                    + "at byte \(torn.offset)"
             )
         }
         return lines.joined(separator: "; ")

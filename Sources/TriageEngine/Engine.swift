@@ -78,8 +78,7 @@ package final class Engine: Sendable {
     ///   - reactor: Whose.
     ///   - journalBytes: Sum of ``EngineOperation/journalBytes``.
     /// - Returns: False when too much waits for the disk already, or the engine has stopped:
-    /// nothing
-    ///   was taken. A batch that adds nothing to the journal is always taken while it runs.
+    ///   nothing was taken. A batch that adds nothing to the journal is always taken while it runs.
     package func submit(_ requests: [EngineRequest], reactor: Int, journalBytes: Int) -> Bool {
         inbox.change { inbox in
             if inbox.stopped { return false }

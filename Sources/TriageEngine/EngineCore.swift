@@ -63,8 +63,7 @@ package struct EngineParts {
 /// ```
 ///
 /// - Isolation: one thread at a time. `@unchecked Sendable`: ``Engine`` hands it to its thread
-/// before
-///   that starts and touches it again only after joining it.
+///   before that starts and touches it again only after joining it.
 package final class EngineCore: @unchecked Sendable {
     var world: World
     var parts: EngineParts

@@ -43,6 +43,7 @@ class Load(threading.Thread):
                 self.unknown = [message]
                 receipt = self.client.triage.SubmitReport(message)
                 self.receipts.append((message, receipt))
+                self.unknown = []
                 if self.specialist:
                     self.claim()
         except grpc.RpcError as error:

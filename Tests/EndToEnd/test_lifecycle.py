@@ -217,7 +217,7 @@ def test_inspect_reads_without_the_server(fresh):
         intake.triage.SubmitReport(submission())
     server.stop()
     before = {path: path.read_bytes() for path in server.data.rglob("*") if path.is_file()}
-    done = subprocess.run([BIN / "triaged", "inspect", "stat", server.data],
+    done = subprocess.run([BIN / "triaged", "inspect", "--data", server.data],
                           capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

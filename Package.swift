@@ -119,6 +119,10 @@ let package = Package(
         .executableTarget(
             name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain", "TriageIO"],
             path: "Tests/IndexBench", swiftSettings: settings),
+        // Measures the codec's hot path.
+        .executableTarget(
+            name: "triage-codec-bench", dependencies: ["TriageBase", "TriageCodec", "TriageDomain"],
+            path: "Tests/CodecBench", swiftSettings: settings),
         // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
         testTarget("TriageTidyTests", []),
 

@@ -209,7 +209,7 @@ package final class RequestDecoder {
     }
 
     /// A text that is no text is a problem of its field; anything else is a problem of the message.
-    private static func requestError(_ error: WireError) -> RequestError {
+    private static func requestError(_ error: MessageFault) -> RequestError {
         switch error.kind {
         case .invalidUTF8:
             .invalid([FieldProblem(field: error.field, description: "must be valid UTF-8")])

@@ -205,14 +205,18 @@ package final class EngineCore: @unchecked Sendable {
             watches.close(request.call)
             return nil
         case .status:
-            return .status(currentStatus())
+            var now = currentStatus()
+            now.durableSequence = revision
+            return .status(now)
         case .snapshot:
             return snapshots.ask(request, reactor)
         }
     }
 
-    /// The newest revision that the World shows.
-    var revision: UInt64 { parts.journal.nextSequence - 1 }
+    /// The newest revision that the World shows; durable by the time that a reply with it goes.
+    var revision: UInt64 {
+        failure == nil ? parts.journal.nextSequence - 1 : status.durableSequence
+    }
 
     /// Keeps a reply back until what it shows is durable.
     func hold(_ asked: some Asked, _ reply: EngineReply, _ reactor: Int) {

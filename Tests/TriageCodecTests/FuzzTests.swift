@@ -47,10 +47,10 @@ import TriageBase
     @Test func refusesASubmessageThatOccursTwice() throws {
         let bytes = try request("SubmitReport", Valid.submitReport)
         let twice = bytes + Wire.text(2, Wire.text(13, "later words"))
-        let fault = WireError(kind: .repeatedSubmessage, offset: bytes.count, field: "report")
+        let fault = MessageFault(kind: .repeatedSubmessage, offset: bytes.count, field: "report")
         #expect(Self.outcome("SubmitReport", twice, Decoding()) == .malformed(fault))
         let inner = Wire.text(2, Wire.text(4, [0x08, 1]) + Wire.text(4, [0x08, 1]))
-        let deep = WireError(kind: .repeatedSubmessage, offset: 6, field: "report.subject")
+        let deep = MessageFault(kind: .repeatedSubmessage, offset: 6, field: "report.subject")
         #expect(Self.outcome("SubmitReport", inner, Decoding()) == .malformed(deep))
     }
 }

@@ -36,12 +36,12 @@ struct Wire {
     /// Checks bytes as a SubmitReportRequest.
     static func validate(
         _ bytes: [UInt8], _ limits: WireLimits = .request
-    ) throws(WireError) {
+    ) throws(MessageFault) {
         let arena = Arena()
         _ = unsafe try arena.unpack(bytes.span, limits, triaged__v1__submit_report_request__init)
     }
 
-    static func error(_ bytes: [UInt8], _ limits: WireLimits = .request) -> WireError? {
+    static func error(_ bytes: [UInt8], _ limits: WireLimits = .request) -> MessageFault? {
         do {
             try validate(bytes, limits)
             return nil
@@ -58,7 +58,7 @@ struct Wire {
         }
     }
 
-    static let malformations: [(what: String, fragment: [UInt8], kind: WireError.Kind)] = [
+    static let malformations: [(what: String, fragment: [UInt8], kind: MessageFault.Kind)] = [
         ("tag cut short", [0x80], .truncated),
         ("tag of six bytes", [0x81, 0x80, 0x80, 0x80, 0x80, 0x01, 0], .varintTooLong),
         ("field number 0", [0x02, 0], .invalidFieldNumber),
@@ -101,7 +101,7 @@ struct Wire {
         (1, 1, "request_id"), (2, 13, "report.description"), (3, 4, "report.subject.uri"),
     ]
 
-    static let texts: [(bytes: [UInt8], kind: WireError.Kind?)] = [
+    static let texts: [(bytes: [UInt8], kind: MessageFault.Kind?)] = [
         (Array("ascii".utf8), nil), (Array("a much longer ascii text, with words".utf8), nil),
         (Array("é€😀".utf8), nil), ([0xEF, 0xBF, 0xBF], nil), ([0xF4, 0x8F, 0xBF, 0xBF], nil),
         ([0x7F], nil), ([], nil),
@@ -132,7 +132,7 @@ struct Wire {
         let other = Wire.text(11, "en")
         let error = Self.error(Wire.text(2, good + other + good + bad))
         #expect(
-            error == WireError(kind: .invalidUTF8, offset: 49, field: "report.signals[2].label"))
+            error == MessageFault(kind: .invalidUTF8, offset: 49, field: "report.signals[2].label"))
     }
 
     /// A value of each wire type, for each type of field that has another one.
@@ -227,9 +227,9 @@ struct Wire {
         unsafe descriptor.pointee.fields = UnsafePointer(field)
         unsafe descriptor.pointee.n_field_ranges = 1
         unsafe descriptor.pointee.field_ranges = UnsafePointer(range)
-        func error(_ bytes: [UInt8]) -> WireError.Kind? {
+        func error(_ bytes: [UInt8]) -> MessageFault.Kind? {
             unsafe bytes.withUnsafeBufferPointer { buffer in
-                do throws(WireError) {
+                do throws(MessageFault) {
                     unsafe try MessageValidator.validate(buffer, descriptor, .request)
                     return nil
                 } catch { return error.kind }

@@ -387,7 +387,7 @@ private let filingBreakages: [Breakage] =
     }
 
     @Test func bytesThatAreNoMessageAreMalformed() {
-        #expect(throws: RequestError.malformed(WireError(kind: .truncated, offset: 0))) {
+        #expect(throws: RequestError.malformed(MessageFault(kind: .truncated, offset: 0))) {
             try Decoding().run("GetCase", [0x0A, 9, 1])
         }
     }

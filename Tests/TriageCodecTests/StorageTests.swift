@@ -66,7 +66,7 @@ import TriageBase
         #expect(throws: CodecError.outOfRange("time")) {
             try codec.decode(far.span, sequence: 1, time: .epoch)
         }
-        #expect(throws: CodecError.wire(WireError(kind: .truncated, offset: 0))) {
+        #expect(throws: CodecError.wire(MessageFault(kind: .truncated, offset: 0))) {
             try codec.decode([0x0A, 4, 1].span, sequence: 1, time: .epoch)
         }
     }
@@ -77,7 +77,7 @@ import TriageBase
             case: CaseNumber(1), report: ReportNumber(1), opened: true, facts: arbitrary.facts(),
             assessment: arbitrary.assessment(), content: [0x0A, 9])
         let payload = codec.encode(arbitrary.header(), [event])
-        #expect(throws: CodecError.wire(WireError(kind: .truncated, offset: 0))) {
+        #expect(throws: CodecError.wire(MessageFault(kind: .truncated, offset: 0))) {
             try codec.decode(payload.span, sequence: 1, time: .epoch)
         }
     }

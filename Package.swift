@@ -121,7 +121,8 @@ let package = Package(
             path: "Tests/IndexBench", swiftSettings: settings),
         // Measures the codec's hot path.
         .executableTarget(
-            name: "triage-codec-bench", dependencies: ["TriageBase", "TriageCodec", "TriageDomain"],
+            name: "triage-codec-bench",
+            dependencies: ["TriageBase", "TriageCodec", "TriageDomain"],
             path: "Tests/CodecBench", swiftSettings: settings),
         // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
         testTarget("TriageTidyTests", []),
@@ -166,6 +167,7 @@ let package = Package(
                 "TriageEngine",
                 "TestSupport",
             ]),
+        testTarget("TriageGRPCTests", ["TriageBase", "TriageGRPC"]),
         testTarget(
             "TriageServicesTests",
             [

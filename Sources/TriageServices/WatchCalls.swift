@@ -62,13 +62,13 @@ extension ServiceHandler {
         longCalls[call.raw] = .watch(watch)
     }
 
-    /// The messages of a part: only with the last one does the caller know the new revision.
+    /// The messages of a part; each says what the caller knows once it has it.
     private func board(_ part: BoardChanges) -> [[UInt8]] {
         var messages: [[UInt8]] = []
         messages.reserveCapacity(part.changes.count + 1)
         let last = part.bookmark == nil ? part.changes.count - 1 : part.changes.count
         for (index, change) in part.changes.enumerated() {
-            let revision = index == last ? part.revision : part.previousRevision
+            let revision = index == last ? part.revision : part.revisions[index]
             switch change {
             case .changed(let view):
                 messages.append(encoder.watchBoard(changed: view, revision: revision))

@@ -58,7 +58,7 @@ struct ClaimCommand: AsyncParsableCommand {
             let due = Shown.relative(why.time("effective_deadline_time"))
             Output.line(
                 "because of \(why.text("governed_by")), due \(due);"
-                    + " \(why.int("skipped_count")) more urgent ones are not for you")
+                    + " at most \(why.int("skipped_count")) more urgent ones are not for you")
         }
     }
 }

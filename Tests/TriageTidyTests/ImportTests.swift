@@ -28,8 +28,6 @@ struct ImportTests {
         ],
         "TriageClient": [
             "TriageBase", "TriageTransport", "TriageGRPC", "TriageCodec", "TriageDomain",
-            // Whom to trust and where to connect to are values of these two.
-            "TriageTLS", "TriageIO",
         ],
         // The daemon wires everything below it, but never speaks HTTP/2 or touches C itself.
         "triaged": [
@@ -42,7 +40,7 @@ struct ImportTests {
         "triagectl": [
             "TriageBase", "TriageIO", "TriageClient", "TriageGRPC", "TriageTransport",
             "TriageCodec",
-            "TriageDomain", "TriageTLS", "ArgumentParser", "Histogram", "Yams",
+            "TriageDomain", "ArgumentParser", "Histogram", "Yams",
             "Foundation",
         ],
         // Measuring commands of the project, run by Deploy/bench; no product.

@@ -215,7 +215,7 @@ struct  Triaged__V1__ClaimExplanation
    */
   Google__Protobuf__Timestamp *effective_deadline_time;
   /*
-   * Number of more urgent cases that the caller may not take.
+   * At most so many more urgent cases the caller may not take: whole lanes are counted, not cases.
    */
   int64_t skipped_count;
   /*

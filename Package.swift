@@ -35,12 +35,14 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
-        // Latency percentiles of `triagectl replay` and `triagectl bench`; never linked into the daemon.
+        // Latency percentiles of `triagectl replay` and `triagectl bench`; never linked into the
+        // daemon.
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
     targets: [
-        // Row 0: C. System libraries are reached through module maps; what Swift cannot see (macros,
-        // GNU-only calls) has a shim; protoc-c output is committed and remade by Protos/generate.
+        // Row 0: C. System libraries are reached through module maps; what Swift cannot see
+        // (macros, GNU-only calls) has a shim; protoc-c output is committed and remade by
+        // Protos/generate.
         .systemLibrary(
             name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
@@ -53,7 +55,8 @@ let package = Package(
             cSettings: [.define("_GNU_SOURCE")]),
         .target(name: "CTriageProtos", dependencies: ["CProtobufC"]),
 
-        // Row 1: limits, time, identifiers, randomness, checksums, invariants. Standard library only.
+        // Row 1: limits, time, identifiers, randomness, checksums, invariants. Standard library
+        // only.
         swiftTarget("TriageBase", []),
 
         // Row 2: the system calls, and (beside them, unaware of them) the pure rules.
@@ -74,9 +77,11 @@ let package = Package(
             "TriageEngine",
             ["TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal"]),
         swiftTarget(
-            "TriageTransport", ["TriageBase", "TriageIO", "TriageTLS", "TriageHTTP2", "TriageGRPC"]),
+            "TriageTransport",
+            ["TriageBase", "TriageIO", "TriageTLS", "TriageHTTP2", "TriageGRPC"]),
 
-        // Row 5: the RPC services (the only place where the halves meet) and the call API of clients.
+        // Row 5: the RPC services (the only place where the halves meet) and the call API of
+        // clients.
         swiftTarget(
             "TriageServices",
             ["TriageBase", "TriageGRPC", "TriageEngine", "TriageCodec", "TriageDomain"]),
@@ -109,14 +114,21 @@ let package = Package(
             ],
             swiftSettings: settings),
 
-        // Measures the priority index, the containers beside it and the World; Deploy/bench calls it.
+        // Measures the priority index, the containers beside it and the World; Deploy/bench calls
+        // it.
         .executableTarget(
             name: "triage-index-bench", dependencies: ["TriageBase", "TriageDomain", "TriageIO"],
             path: "Tests/IndexBench", swiftSettings: settings),
+        // Measures the codec's hot path.
+        .executableTarget(
+            name: "triage-codec-bench",
+            dependencies: ["TriageBase", "TriageCodec", "TriageDomain"],
+            path: "Tests/CodecBench", swiftSettings: settings),
         // Reads this tree, not the code's behaviour: imports, sizes, banned calls, dead files.
         testTarget("TriageTidyTests", []),
 
-        // A server on the real transport with the methods that wire tests and benchmarks call; not shipped.
+        // A server on the real transport with the methods that wire tests and benchmarks call; not
+        // shipped.
         .target(
             name: "CBenchEcho", dependencies: ["CProtobufC"], path: "Tests/CBenchEcho"),
         .executableTarget(
@@ -146,6 +158,9 @@ let package = Package(
             exclude: ["Fixtures"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
         testTarget(
+            "TriageCodecTests",
+            ["TriageBase", "TriageDomain", "TriageCodec", "CTriageProtos", "CProtobufC"]),
+        testTarget(
             "TriageEngineTests",
             [
                 "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal",
@@ -153,12 +168,6 @@ let package = Package(
                 "TestSupport",
             ]),
         testTarget("TriageGRPCTests", ["TriageBase", "TriageGRPC"]),
-        testTarget(
-            "TriageTransportTests",
-            [
-                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageHTTP2", "TriageTransport",
-                "TestSupport",
-            ]),
         testTarget(
             "TriageServicesTests",
             [

@@ -14,13 +14,16 @@ int CTriageShims_accept(int listener) {
     return accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
-int CTriageShims_epoll_wait(int epoll, struct epoll_event *events, int capacity, int64_t nanoseconds) {
+int CTriageShims_epoll_wait(int epoll, struct epoll_event *events, int capacity,
+                            int64_t nanoseconds) {
     if (nanoseconds <= 0) return epoll_wait(epoll, events, capacity, nanoseconds == 0 ? 0 : -1);
-    struct timespec timeout = {.tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000};
+    struct timespec timeout = {
+        .tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000};
     int count = epoll_pwait2(epoll, events, capacity, &timeout, NULL);
     if (count >= 0 || errno != ENOSYS) return count;
     int64_t milliseconds = nanoseconds / 1000000 + 1;
-    return epoll_wait(epoll, events, capacity, milliseconds > INT32_MAX ? INT32_MAX : (int)milliseconds);
+    return epoll_wait(epoll, events, capacity,
+                      milliseconds > INT32_MAX ? INT32_MAX : (int)milliseconds);
 }
 
 static socklen_t fill(struct sockaddr_storage *storage, const char *host, uint16_t port) {
@@ -84,7 +87,8 @@ int CTriageShims_resolve(const char *host, char *address, size_t capacity) {
     struct addrinfo *found = NULL;
     int code = getaddrinfo(host, NULL, &hints, &found);
     if (code != 0) return code;
-    code = getnameinfo(found->ai_addr, found->ai_addrlen, address, (socklen_t)capacity, NULL, 0, NI_NUMERICHOST);
+    code = getnameinfo(found->ai_addr, found->ai_addrlen, address, (socklen_t)capacity, NULL, 0,
+                       NI_NUMERICHOST);
     freeaddrinfo(found);
     return code;
 }

@@ -1,5 +1,5 @@
-// Memory for one message at a time: protobuf-c unpacks into it, replies and records are built in it,
-// and all of it is given back at once. Knows nothing of what the messages mean.
+// Memory for one message at a time: protobuf-c unpacks into it, replies and records are built in
+// it, and all of it is given back at once. Knows nothing of what the messages mean.
 
 internal import CProtobufC
 internal import CTriageShims
@@ -7,14 +7,14 @@ internal import TriageBase
 
 /// A bump allocator that is emptied between messages.
 ///
-/// Everything handed out is valid until ``reset()``. Nothing is freed piecemeal, so that unpacking a
-/// message costs a pointer increment an object instead of a malloc (measured: a fifth less time), and
-/// no exit path can leak or free twice.
+/// Everything handed out is valid until ``reset()``. Nothing is freed piecemeal, so that unpacking
+/// a message costs a pointer increment an object instead of a malloc (measured: a fifth less time),
+/// and no exit path can leak or free twice.
 ///
 /// - Isolation: one thread at a time; one arena a reactor and one for the engine.
 ///
-/// `@safe`: the pointers inside never leave the module, and every owner resets the arena only at the
-/// start of a message, when nothing of the one before is referenced any more.
+/// `@safe`: the pointers inside never leave the module, and every owner resets the arena only at
+/// the start of a message, when nothing of the one before is referenced any more.
 @safe
 final class Arena {
     /// What the C callback sees: at a fixed address for the arena's life.
@@ -140,9 +140,14 @@ final class Arena {
     func pack<M>(_ message: UnsafeMutablePointer<M>) -> [UInt8] {
         let base = unsafe UnsafePointer<ProtobufCMessage>(OpaquePointer(message))
         let size = unsafe protobuf_c_message_get_packed_size(base)
-        return unsafe [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
-            count = unsafe protobuf_c_message_pack(base, buffer.baseAddress)
+        var bytes: [UInt8] = []
+        // Not `init(unsafeUninitializedCapacity:)`, whose allocation is not specialised (50 ns).
+        bytes.append(addingCapacity: size) { output in
+            unsafe output.withUnsafeMutableBufferPointer { buffer, count in
+                count = unsafe protobuf_c_message_pack(base, buffer.baseAddress)
+            }
         }
+        return bytes
     }
 
     /// Serialises a message inside the arena.

@@ -1,4 +1,5 @@
-// Why bytes that we wrote ourselves cannot be read: they are damaged, or a later version wrote them.
+// Why bytes that we wrote ourselves cannot be read: they are damaged, or a later version wrote
+// them.
 
 internal import TriageBase
 
@@ -7,7 +8,7 @@ internal import TriageBase
 /// Nothing was changed.
 package enum CodecError: Error, Equatable, Sendable {
     /// The bytes are not a message of the expected type.
-    case wire(WireError)
+    case wire(MessageFault)
     /// A part that is always written is not there; names the message and field.
     case missing(String)
     /// A number that this version does not know, or that is out of its range; names the message and

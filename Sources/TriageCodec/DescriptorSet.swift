@@ -1,6 +1,6 @@
-// The server's own schema, read from the descriptor set that is built in: which methods there are and
-// whether they stream, and the files that reflection hands out. protoc-c's service tables have no
-// streaming flags, hence the walk over google.protobuf.FileDescriptorSet itself.
+// The server's own schema, read from the descriptor set that is built in: which methods there are
+// and whether they stream, and the files that reflection hands out. protoc-c's service tables have
+// no streaming flags, hence the walk over google.protobuf.FileDescriptorSet itself.
 //
 // Source: google/protobuf/descriptor.proto (field numbers in comments below).
 
@@ -68,8 +68,8 @@ package struct DescriptorSet: Sendable {
         var file = File(bytes: bytes, dependencies: [])
         var named: [(kind: Int, bytes: ArraySlice<UInt8>)] = []
         var reader = DescriptorReader(bytes)
-        // FileDescriptorProto: name = 1, package = 2, dependency = 3, message_type = 4, enum_type = 5,
-        // service = 6
+        // FileDescriptorProto: name = 1, package = 2, dependency = 3, message_type = 4, enum_type =
+        // 5, service = 6
         while let field = reader.next() {
             guard let value = field.bytes else { continue }
             switch field.number {

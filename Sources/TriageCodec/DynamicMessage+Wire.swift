@@ -1,5 +1,5 @@
-// Dynamic messages to and from protobuf wire bytes. Accepts what any peer may send: unknown fields are
-// skipped, packed and unpacked lists are both read.
+// Dynamic messages to and from protobuf wire bytes. Accepts what any peer may send: unknown fields
+// are skipped, packed and unpacked lists are both read.
 //
 // Source: protobuf.dev/programming-guides/encoding.
 
@@ -105,13 +105,14 @@ extension MessageSchema {
         out += writer.bytes
     }
 
-    /// Takes a value's full name, or its end in any case: `p0` for `LEVEL_P0`.
+    /// Takes a value's full name, or its end in any case (`p0` for `LEVEL_P0`), or its number.
     private static func number(
         ofValue name: String, _ schema: FieldSchema
     ) throws(DynamicMessageError) -> Int32 {
         let wanted = name.uppercased().replacing("-", with: "_")
         let values = schema.enumValues
         if let value = values.first(where: { $0.name == wanted }) { return value.number }
+        if let number = Int32(name) { return number }
         let matching = values.filter { $0.name.hasSuffix("_" + wanted) }
         let shortest = matching.min { $0.name.utf8.count < $1.name.utf8.count }
         if let shortest { return shortest.number }

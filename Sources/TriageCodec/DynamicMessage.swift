@@ -1,6 +1,6 @@
 // API messages by their schema instead of by generated type: what a command line needs to build any
-// request and show any reply. Works on wire bytes and the descriptors that protobuf-c generates. Not
-// for the daemon's calls, whose codecs are typed.
+// request and show any reply. Works on wire bytes and the descriptors that protobuf-c generates.
+// Not for the daemon's calls, whose codecs are typed.
 
 internal import CProtobufC
 package import TriageBase
@@ -131,7 +131,8 @@ enum FieldKind: Equatable {
 
 /// The schema of a message type.
 ///
-/// @safe: wraps a descriptor that protobuf-c generates as constant data, valid for the process's life.
+/// @safe: wraps a descriptor that protobuf-c generates as constant data, valid for the process's
+/// life.
 @safe package struct MessageSchema: @unchecked Sendable {
     let descriptor: UnsafePointer<ProtobufCMessageDescriptor>
 

@@ -1,5 +1,5 @@
-// Journal records: a header and its events to `triaged.storage.v1.JournalRecord`, and back. What the
-// bytes are framed and chained with is the journal's business.
+// Journal records: a header and its events to `triaged.storage.v1.JournalRecord`, and back. What
+// the bytes are framed and chained with is the journal's business.
 
 internal import CProtobufC
 internal import CTriageProtos

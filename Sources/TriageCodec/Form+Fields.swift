@@ -132,7 +132,8 @@ extension Form {
         _ start: UnsafeMutablePointer<Triaged__V1__RiskModifier>?, _ count: Int,
         _ field: @autoclosure () -> String
     ) -> RiskModifiers {
-        var set: RiskModifiers = []
+        // Not `[]`, which goes through unspecialised code of the standard library.
+        var set = RiskModifiers(rawValue: 0)
         for index in 0..<count {
             let value = unsafe elements(start, count)[index]
             set.formUnion(modifier(value, "\(field())[\(index)]"))
@@ -149,7 +150,7 @@ extension Form {
             return RiskModifiers(rawValue: 1 << UInt8(value.rawValue - 1))
         }
         refuse(field, value.rawValue == 0 ? Wording.required : Wording.unknownChoice)
-        return []
+        return RiskModifiers(rawValue: 0)
     }
 
     // MARK: Identifiers

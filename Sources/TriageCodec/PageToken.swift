@@ -1,5 +1,5 @@
-// Page tokens: a place in a list, sealed so that it is good only for the list, filter and caller that
-// it was made for. Knows nothing of the lists.
+// Page tokens: a place in a list, sealed so that it is good only for the list, filter and caller
+// that it was made for. Knows nothing of the lists.
 
 internal import TriageBase
 internal import TriageDomain
@@ -37,9 +37,9 @@ package struct PageBinding: Hashable, Sendable {
 
 /// Sealed places in lists.
 ///
-/// A token is 48 lower-case hexadecimal digits: the place (16 bytes) and the seal (8 bytes). The seal
-/// is SipHash-2-4 over list, place and binding, so that a token can be neither made up nor moved to
-/// another caller, list or filter. Every page is authorised all the same.
+/// A token is 48 lower-case hexadecimal digits: the place (16 bytes) and the seal (8 bytes). The
+/// seal is SipHash-2-4 over list, place and binding, so that a token can be neither made up nor
+/// moved to another caller, list or filter. Every page is authorised all the same.
 enum PageToken {
     /// Which list a token belongs to.
     enum List: UInt64 {

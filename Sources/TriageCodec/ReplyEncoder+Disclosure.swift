@@ -1,5 +1,5 @@
-// Disclosure requests as the API shows them: to our own people, to the authority that filed one, and
-// in lists, where no sensitive field is shown to anybody.
+// Disclosure requests as the API shows them: to our own people, to the authority that filed one,
+// and in lists, where no sensitive field is shown to anybody.
 
 internal import CProtobufC
 internal import CTriageProtos
@@ -10,8 +10,8 @@ package import TriageDomain
 package enum DisclosureAudience: Sendable {
     /// Our own people.
     case `internal`
-    /// Who filed it: how they were verified, what we may hand out before it is approved, who decided,
-    /// and the case that we link it to are not theirs to know.
+    /// Who filed it: how they were verified, what we may hand out before it is approved, who
+    /// decided, and the case that we link it to are not theirs to know.
     case requester
 }
 

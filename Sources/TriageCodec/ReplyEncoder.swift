@@ -1,5 +1,6 @@
-// From outcomes and views to the wire bytes of replies. What a caller may see of a case, an assignment
-// or a disclosure request is decided here, once; who the caller is, is decided elsewhere.
+// From outcomes and views to the wire bytes of replies. What a caller may see of a case, an
+// assignment or a disclosure request is decided here, once; who the caller is, is decided
+// elsewhere.
 
 internal import CTriageProtos
 package import TriageBase

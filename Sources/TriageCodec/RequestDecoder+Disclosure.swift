@@ -243,7 +243,9 @@ extension RequestDecoder {
         filing.officer.email = unsafe form.text(officer.email, min: 3, max: 254, path + ".email")
         let parts = filing.officer.email.utf8.split(
             separator: UInt8(ascii: "@"), omittingEmptySubsequences: false)
-        if !filing.officer.email.isEmpty, parts.count != 2 || parts.contains(where: \.isEmpty) {
+        if (3...254).contains(filing.officer.email.utf8.count),
+            parts.count != 2 || parts.contains(where: \.isEmpty)
+        {
             form.refuse({ path + ".email" }, "must be an e-mail address")
         }
         filing.officer.phone = unsafe form.text(officer.phone, min: 3, max: 64, path + ".phone")

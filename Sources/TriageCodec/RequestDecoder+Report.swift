@@ -1,5 +1,5 @@
-// Reports: the hot path. One pass over the unpacked message checks it, takes the facts that rules look
-// at, and builds the stored content that shares the message's texts; no Swift String is made.
+// Reports: the hot path. One pass over the unpacked message checks it, takes the facts that rules
+// look at, and builds the stored content that shares the message's texts; no Swift String is made.
 
 internal import CTriageProtos
 internal import TriageBase
@@ -54,7 +54,8 @@ extension RequestDecoder {
         _ form: inout Form
     ) -> ReportFacts {
         var facts = ReportFacts(
-            family: .unrecognised, reporter: .unrecognised, imminence: .unspecified, modifiers: [],
+            family: .unrecognised, reporter: .unrecognised, imminence: .unspecified,
+            modifiers: RiskModifiers(rawValue: 0),
             signalPermille: 0, live: false, language: .undetermined, region: .unknown,
             routing: .unspecified, clearance: .general, subject: Hash128(high: 0, low: 0))
         if let subject = unsafe report.pointee.subject {
@@ -197,7 +198,7 @@ extension RequestDecoder {
             guard let signal = unsafe report.pointee.signals[index] else { continue }
             let copy = unsafe arena.new(triaged__storage__v1__machine_signal__init)
             unsafe list[index] = unsafe copy
-            let path = { "report.signals[\(index)]" }
+            func path() -> String { "report.signals[\(index)]" }
             unsafe form.checkText(signal.pointee.source, min: 1, max: 128, path() + ".source")
             unsafe form.checkText(signal.pointee.version, max: 64, path() + ".version")
             unsafe form.checkText(signal.pointee.label, min: 1, max: 128, path() + ".label")

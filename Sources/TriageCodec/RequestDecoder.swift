@@ -8,9 +8,9 @@ internal import TriageDomain
 
 /// Decodes the requests of one reactor.
 ///
-/// Every `decode…` function validates the wire bytes, unpacks them into the decoder's arena, checks
-/// every constraint that the `.proto` comments state, and throws ``RequestError`` with all that is
-/// wrong. Nothing that it returns refers to the bytes or to the arena.
+/// Every `decode…` function validates the wire bytes, unpacks them into the arena, checks every
+/// constraint that the `.proto` comments state, and throws ``RequestError`` with all that is wrong.
+/// Nothing that it returns refers to the bytes or to the arena.
 ///
 /// - Isolation: one thread at a time.
 package final class RequestDecoder {
@@ -172,8 +172,8 @@ package final class RequestDecoder {
 
     /// Tells the writes apart in fingerprints.
     ///
-    /// So a request id used with another method is seen as used with another content. Journaled: never
-    /// renumbered.
+    /// So a request id used with another method is seen as used with another content. Journaled:
+    /// never renumbered.
     enum Seed: UInt64 {
         case filter = 0
         case submitReport = 1
@@ -209,7 +209,7 @@ package final class RequestDecoder {
     }
 
     /// A text that is no text is a problem of its field; anything else is a problem of the message.
-    private static func requestError(_ error: WireError) -> RequestError {
+    private static func requestError(_ error: MessageFault) -> RequestError {
         switch error.kind {
         case .invalidUTF8:
             .invalid([FieldProblem(field: error.field, description: "must be valid UTF-8")])

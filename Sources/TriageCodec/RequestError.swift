@@ -19,8 +19,9 @@ package struct FieldProblem: Equatable, Sendable {
 /// Why a request is refused in form.
 package enum RequestError: Error, Equatable, Sendable {
     /// The bytes are not a message of the method's type, or go beyond a bound.
-    case malformed(WireError)
-    /// The message breaks constraints of its fields: all of them, up to ``Limits/fieldProblemsMax``.
+    case malformed(MessageFault)
+    /// The message breaks constraints of its fields: all of them, up to
+    /// ``Limits/fieldProblemsMax``.
     case invalid([FieldProblem])
 }
 

@@ -6,9 +6,9 @@ package import TriageDomain
 
 /// Which write a request is: its idempotency key and what it says.
 ///
-/// The fingerprint is that of the message packed anew, in field order and without the request id (of a
-/// report: of its stored content). So it does not depend on how a client's library orders or pads the
-/// bytes, only on what the request says.
+/// The fingerprint is that of the message packed anew, in field order and without the request id
+/// (of a report: of its stored content). So it does not depend on how a client's library orders or
+/// pads the bytes, only on what the request says.
 package struct WriteKey: Hashable, Sendable {
     package var requestID: RequestID
     package var fingerprint: Hash128

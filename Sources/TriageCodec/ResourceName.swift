@@ -1,8 +1,8 @@
 // The names of resources and the text of etags, both ways: the only place that knows their form.
 //
-// Numbers are written in decimal without leading zeros: short, lower-case by nature, never spelling a
-// word, and fit to be read out over a telephone. Each resource has exactly one name: what parses is
-// what would be written.
+// Numbers are written in decimal without leading zeros: short, lower-case by nature, never spelling
+// a word, and fit to be read out over a telephone. Each resource has exactly one name: what parses
+// is what would be written.
 
 package import TriageBase
 internal import TriageDomain

@@ -1,5 +1,5 @@
-// A World's state to the records of a snapshot, and back into a builder. In which file the records are,
-// and how they are guarded, is the journal's business.
+// A World's state to the records of a snapshot, and back into a builder. In which file the records
+// are, and how they are guarded, is the journal's business.
 
 internal import CProtobufC
 internal import CTriageProtos

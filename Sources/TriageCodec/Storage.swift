@@ -1,5 +1,5 @@
-// The pieces that every stored message is made of, both ways. Reading trusts nothing: a bit that has
-// rotted on a disk is an error with the name of the field, never a trap.
+// The pieces that every stored message is made of, both ways. Reading trusts nothing: a bit that
+// has rotted on a disk is an error with the name of the field, never a trap.
 
 internal import CProtobufC
 internal import CTriageProtos

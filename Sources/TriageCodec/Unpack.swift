@@ -1,5 +1,5 @@
-// From wire bytes to a C message in the arena, and from C text to Swift: the only doors through which
-// bytes from outside become values. Knows no message type.
+// From wire bytes to a C message in the arena, and from C text to Swift: the only doors through
+// which bytes from outside become values. Knows no message type.
 
 internal import CProtobufC
 internal import CTriageShims
@@ -16,19 +16,19 @@ extension Arena {
     ///   - limits: How much the message may hold.
     ///   - initialise: The generated `__init` function of the type.
     /// - Returns: The message, valid until ``reset()``.
-    /// - Throws: ``WireError`` for the first fault of the bytes.
+    /// - Throws: ``MessageFault`` for the first fault of the bytes.
     ///
     /// protobuf_c_message_unpack
     @inline(__always)
     func unpack<M>(
         _ bytes: Span<UInt8>, _ limits: WireLimits, _ initialise: (UnsafeMutablePointer<M>?) -> Void
-    ) throws(WireError) -> UnsafeMutablePointer<M> {
+    ) throws(MessageFault) -> UnsafeMutablePointer<M> {
         let empty = unsafe UnsafeRawPointer(new(initialise))
             .assumingMemoryBound(to: ProtobufCMessage.self)
         guard let descriptor = unsafe empty.pointee.descriptor else {
             preconditionFailure("a generated message has a descriptor")
         }
-        return unsafe try bytes.withUnsafeBufferPointer { buffer throws(WireError) in
+        return unsafe try bytes.withUnsafeBufferPointer { buffer throws(MessageFault) in
             try unsafe UnsafeMutableRawPointer(unpack(buffer, limits, descriptor))
                 .assumingMemoryBound(to: M.self)
         }
@@ -37,12 +37,12 @@ extension Arena {
     private func unpack(
         _ bytes: UnsafeBufferPointer<UInt8>, _ limits: WireLimits,
         _ descriptor: UnsafePointer<ProtobufCMessageDescriptor>
-    ) throws(WireError) -> UnsafeMutablePointer<ProtobufCMessage> {
+    ) throws(MessageFault) -> UnsafeMutablePointer<ProtobufCMessage> {
         try unsafe MessageValidator.validate(bytes, descriptor, limits)
         guard
             let message = unsafe protobuf_c_message_unpack(
                 descriptor, allocator, bytes.count, bytes.baseAddress)
-        else { throw WireError(kind: .notUnpacked, offset: 0) }
+        else { throw MessageFault(kind: .notUnpacked, offset: 0) }
         return unsafe message
     }
 }

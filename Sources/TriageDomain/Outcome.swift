@@ -65,12 +65,12 @@ package struct ReportReceipt: Hashable, Sendable {
 /// What a command led to.
 package enum Outcome: Sendable {
     case receipt(ReportReceipt)
-    case changedCase(CaseView)
-    case offer(AssignmentView, CaseView, ClaimExplanation)
+    /// Indirect, like all but the receipt, so that the common outcome stays small.
+    indirect case changedCase(CaseView)
+    indirect case offer(AssignmentView, CaseView, ClaimExplanation)
     /// Nothing that the caller may take is queued.
     case nothingToClaim
-    case changedAssignment(AssignmentView)
-    /// Indirect: it is rare and large, and would make every reply large.
+    indirect case changedAssignment(AssignmentView)
     indirect case changedDisclosure(DisclosureView)
     case recorded
 }

@@ -1,5 +1,5 @@
-// From a data directory to an engine that can be started: lock, recovery, journal, and the report of
-// what was found and repaired.
+// From a data directory to an engine that can be started: lock, recovery, journal, and the report
+// of what was found and repaired.
 
 package import TriageBase
 internal import TriageCodec
@@ -16,11 +16,11 @@ extension Engine {
     ///   - storage: Sizes and pacing of files.
     ///   - configuration: The engine's settings.
     ///   - clock: Both times.
-    ///   - journalFailed: Called once, on the engine's thread, when the journal has failed: health turns
-    ///     NOT_SERVING.
+    ///   - journalFailed: Called once, on the engine's thread, when the journal has failed: health
+    ///     turns NOT_SERVING.
     /// - Returns: The engine, to be started.
-    /// - Throws: `.storage` when the directory is locked, unreadable or not ours; nothing was changed
-    ///   then, or only temporary files removed.
+    /// - Throws: `.storage` when the directory is locked, unreadable or not ours; nothing was
+    ///   changed then, or only temporary files removed.
     package static func open(
         _ path: String, disk: any Disk = RealDisk(), storage: StorageOptions = StorageOptions(),
         configuration: EngineConfiguration = EngineConfiguration(),
@@ -77,7 +77,8 @@ extension Engine {
         var lines = report.rejectedSnapshots.map { "passed over \($0.file): \($0.error)" }
         if let torn = report.tornTail {
             lines.append(
-                "cut an unfinished write of \(torn.bytes) bytes off \(torn.file) at byte \(torn.offset)"
+                "cut an unfinished write of \(torn.bytes) bytes off \(torn.file) "
+                    + "at byte \(torn.offset)"
             )
         }
         return lines.joined(separator: "; ")

@@ -1,5 +1,6 @@
-// The engine as the rest of the process sees it: opened on a data directory, started, asked from any
-// thread, stopped. Owns the writer thread and its inbox; what happens in a turn is EngineCore's.
+// The engine as the rest of the process sees it: opened on a data directory, started, asked from
+// any thread, stopped. Owns the writer thread and its inbox; what happens in a turn is
+// EngineCore's.
 
 internal import TriageBase
 package import TriageIO
@@ -11,6 +12,16 @@ package enum EngineError: Error, Sendable {
     case storage(JournalError)
     /// The system gave no thread.
     case thread(IOError)
+}
+
+extension EngineError: CustomStringConvertible {
+    /// What happened and what to do, for an operator.
+    package var description: String {
+        switch self {
+        case .storage(let error): "\(error)"
+        case .thread(let error): "no thread for the engine: \(error)"
+        }
+    }
 }
 
 /// The single writer of all state, with its thread.
@@ -66,8 +77,8 @@ package final class Engine: Sendable {
     ///   - requests: In the order in which they came.
     ///   - reactor: Whose.
     ///   - journalBytes: Sum of ``EngineOperation/journalBytes``.
-    /// - Returns: False when too much waits for the disk already, or the engine has stopped: nothing
-    ///   was taken. A batch that adds nothing to the journal is always taken while it runs.
+    /// - Returns: False when too much waits for the disk already, or the engine has stopped:
+    ///   nothing was taken. A batch that adds nothing to the journal is always taken while it runs.
     package func submit(_ requests: [EngineRequest], reactor: Int, journalBytes: Int) -> Bool {
         inbox.change { inbox in
             if inbox.stopped { return false }
@@ -88,7 +99,8 @@ package final class Engine: Sendable {
         thread.submit { [self] in run() }
     }
 
-    /// Finishes what was submitted, commits, takes a last snapshot if configured, and ends the thread.
+    /// Finishes what was submitted, commits, takes a last snapshot if configured, and ends the
+    /// thread.
     ///
     /// - Precondition: ``start()`` was called, and this only once.
     /// - Durability: everything acknowledged is on disk when this returns

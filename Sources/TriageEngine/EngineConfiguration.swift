@@ -24,7 +24,7 @@ package struct EngineConfiguration: Sendable {
     /// Milliseconds between two writings of the journal's mark.
     package var markMilliseconds: Int64 = 5_000
     /// Unpredictable bits, for identifiers.
-    package var random: @Sendable () -> UInt64 = {
+    package var unguessableBits: @Sendable () -> UInt64 = {
         var generator = SystemRandomNumberGenerator()
         return generator.next()
     }

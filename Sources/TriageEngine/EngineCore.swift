@@ -62,8 +62,8 @@ package struct EngineParts {
 ///         -> commit -> watches -> deliver to each reactor -> snapshot when due
 /// ```
 ///
-/// - Isolation: one thread at a time. `@unchecked Sendable`: ``Engine`` hands it to its thread before
-///   that starts and touches it again only after joining it.
+/// - Isolation: one thread at a time. `@unchecked Sendable`: ``Engine`` hands it to its thread
+///   before that starts and touches it again only after joining it.
 package final class EngineCore: @unchecked Sendable {
     var world: World
     var parts: EngineParts
@@ -106,8 +106,7 @@ package final class EngineCore: @unchecked Sendable {
         markedAt = monotonic
         let sequence = parts.journal.durableHead.sequence
         watches = WatchTable(configuration, floor: sequence)
-        snapshots.begin(
-            sequence: status.snapshot?.sequence ?? 0, recovered: sequence, now: monotonic)
+        snapshots.begin(sequence: status.snapshot?.sequence ?? 0, now: monotonic)
         self.status.durableSequence = sequence
     }
 
@@ -206,14 +205,18 @@ package final class EngineCore: @unchecked Sendable {
             watches.close(request.call)
             return nil
         case .status:
-            return .status(currentStatus())
+            var now = currentStatus()
+            now.durableSequence = revision
+            return .status(now)
         case .snapshot:
             return snapshots.ask(request, reactor)
         }
     }
 
-    /// The newest revision that the World shows.
-    var revision: UInt64 { parts.journal.nextSequence - 1 }
+    /// The newest revision that the World shows; durable by the time that a reply with it goes.
+    var revision: UInt64 {
+        failure == nil ? parts.journal.nextSequence - 1 : status.durableSequence
+    }
 
     /// Keeps a reply back until what it shows is durable.
     func hold(_ asked: some Asked, _ reply: EngineReply, _ reactor: Int) {
@@ -253,7 +256,9 @@ package final class EngineCore: @unchecked Sendable {
         var context = CommandContext(
             principal: principal, now: now, requestID: key.requestID, fingerprint: key.fingerprint,
             random: 0)
-        if case .submitDisclosureRequest = command { context.random = configuration.random() }
+        if case .submitDisclosureRequest = command {
+            context.random = configuration.unguessableBits()
+        }
         let decision: Decision
         do {
             decision = try world.decide(command, context, into: &events)

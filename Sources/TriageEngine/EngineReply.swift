@@ -103,6 +103,8 @@ package struct BoardChanges: Sendable {
 
     /// In the order in which they are to be sent.
     package var changes: [Change]
+    /// For each change, what the caller knows once it and all before it have reached it.
+    package var revisions: [UInt64]
     /// What the caller knew before this part; 0 while the initial state is being sent.
     package var previousRevision: UInt64
     /// What the caller knows once all of ``changes`` have reached it.

@@ -8,14 +8,14 @@ internal import TriageJournal
 
 /// A World that recovery fills.
 struct RecoveredWorld: RecoveryTarget, ~Copyable {
-    private enum Phase: ~Copyable {
-        /// Taking a snapshot's records.
-        case building(WorldBuilder)
-        /// Applying the journal's.
-        case replaying(World)
-    }
-
-    private var phase: Phase? = .building(WorldBuilder())
+    /// Takes a snapshot's records.
+    ///
+    /// Both states are changed in place: moving one for each record would cost as much as decoding
+    /// it.
+    private var builder = WorldBuilder()
+    /// Takes the journal's, once the snapshot's have made it.
+    private var world = World()
+    private var isReplaying = false
     /// Records behind this one never became durable for sure, and are left out.
     private let last: UInt64
     private let events = EventCodec()
@@ -24,42 +24,34 @@ struct RecoveredWorld: RecoveryTarget, ~Copyable {
     init(upTo last: UInt64 = .max) { self.last = last }
 
     mutating func restart() {
-        phase = .building(WorldBuilder())
+        builder = WorldBuilder()
         snapshot = SnapshotDecoder()
+        isReplaying = false
     }
 
     mutating func snapshotRecord(
         section: UInt16, _ record: Span<UInt8>
     ) throws(RecordRejection) {
-        guard case .building(var builder) = phase.take() else {
-            throw RecordRejection("a snapshot's record after the journal's")
-        }
+        guard !isReplaying else { throw RecordRejection("a snapshot's record after the journal's") }
         do { try snapshot.decode(section: section, record, into: &builder) } catch {
             throw RecordRejection("\(error)")
         }
-        phase = .building(builder)
     }
 
     mutating func snapshotLoaded(_ info: SnapshotInfo) throws(RecordRejection) {
         do { try snapshot.finish() } catch { throw RecordRejection("\(error)") }
         try beginReplay()
-        guard case .replaying(let world) = phase.take() else { return }
-        let sequence = world.snapshotState.counters.sequence
-        phase = .replaying(world)
-        guard sequence == info.head.sequence else {
+        guard world.snapshotState.counters.sequence == info.head.sequence else {
             throw RecordRejection("its state is that of another record than it says")
         }
     }
 
     private mutating func beginReplay() throws(RecordRejection) {
-        switch phase.take() {
-        case .building(let builder):
-            do { phase = .replaying(try builder.finish()) } catch {
-                throw RecordRejection(error.description)
-            }
-        case .replaying(let world): phase = .replaying(world)
-        case nil: preconditionFailure("recovery goes on after its end")
-        }
+        guard !isReplaying else { return }
+        isReplaying = true
+        var filled = WorldBuilder()
+        swap(&filled, &builder)
+        do { world = try filled.finish() } catch { throw RecordRejection(error.description) }
     }
 
     mutating func journalRecord(
@@ -67,24 +59,18 @@ struct RecoveredWorld: RecoveryTarget, ~Copyable {
     ) throws(RecordRejection) {
         if sequence > last { return }
         try beginReplay()
-        guard case .replaying(var world) = phase.take() else { return }
         do {
             let (header, decoded) = try events.decode(payload, sequence: sequence, time: time)
             world.apply(decoded, header)
         } catch {
             throw RecordRejection("\(error)")
         }
-        phase = .replaying(world)
     }
 
     /// The World, once recovery has ended.
     consuming func takeWorld() throws(RecordRejection) -> World {
-        switch consume phase {
-        case .building(let builder):
-            do { return try builder.finish() } catch { throw RecordRejection(error.description) }
-        case .replaying(let world): return world
-        case nil: preconditionFailure("the World was taken before")
-        }
+        try beginReplay()
+        return world
     }
 
     /// Reads the durable state of an open directory again.

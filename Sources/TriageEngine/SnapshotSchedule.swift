@@ -16,7 +16,7 @@ struct SnapshotSchedule {
     private var asking: [Call] = []
 
     /// Starts counting.
-    mutating func begin(sequence: UInt64, recovered: UInt64, now: MonotonicTime) {
+    mutating func begin(sequence: UInt64, now: MonotonicTime) {
         self.sequence = sequence
         begunAt = now
     }

@@ -1,4 +1,5 @@
-// One watch: what it asked for, how far it is, how much it may still send. Knows nothing of threads.
+// One watch: what it asked for, how far it is, how much it may still send. Knows nothing of
+// threads.
 
 internal import TriageBase
 internal import TriageDomain

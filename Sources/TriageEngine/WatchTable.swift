@@ -1,5 +1,6 @@
-// All open watches, and what each gets next. A watch that lags costs a position in the ring; one that
-// the ring has overtaken is ended. Shows durable state only: it is advanced right after a commit.
+// All open watches, and what each gets next. A watch that lags costs a position in the ring; one
+// that the ring has overtaken is ended. Shows durable state only: it is advanced right after a
+// commit.
 
 internal import TriageBase
 internal import TriageDomain
@@ -158,6 +159,7 @@ struct WatchTable {
     ) -> Bool {
         var subject = subject
         var changes: [BoardChanges.Change] = []
+        var revisions: [UInt64] = []
         let previous = watch.revision
         if case .page(let after) = subject.initial {
             let page = world.board(
@@ -165,11 +167,12 @@ struct WatchTable {
             for view in page.cases {
                 subject.known.insert(view.value.number.value)
                 changes.append(.changed(view))
+                revisions.append(previous)
             }
             subject.initial = page.next.map { .page(after: $0) }
         }
         if subject.initial == nil {
-            takeChanges(watch, &subject, world, &changes)
+            takeChanges(watch, &subject, world, durable, &changes, &revisions)
             watch.revision = board.revision(before: watch.position, current: durable)
         }
         watch.subject = .board(subject)
@@ -182,8 +185,8 @@ struct WatchTable {
             watch.sentPosition = watch.position
             if bookmark { watch.owesBookmark = false }
             let part = BoardChanges(
-                changes: changes, previousRevision: previous, revision: watch.revision,
-                bookmark: bookmark ? world.counts.openCases : nil)
+                changes: changes, revisions: revisions, previousRevision: previous,
+                revision: watch.revision, bookmark: bookmark ? world.counts.openCases : nil)
             send(watch, .boardChanges(part))
         }
         return !caughtUp && watch.credits > 0
@@ -191,8 +194,8 @@ struct WatchTable {
 
     /// Takes changes from the ring until the part is full.
     private func takeChanges(
-        _ watch: Watch, _ subject: inout BoardWatch, _ world: borrowing World,
-        _ changes: inout [BoardChanges.Change]
+        _ watch: Watch, _ subject: inout BoardWatch, _ world: borrowing World, _ durable: UInt64,
+        _ changes: inout [BoardChanges.Change], _ revisions: inout [UInt64]
     ) {
         while watch.position < board.end, changes.count < configuration.watchPartMax {
             let entry = board[watch.position]
@@ -207,7 +210,10 @@ struct WatchTable {
                 changes.append(.changed(view))
             } else if subject.known.remove(number.value) {
                 changes.append(.removed(number))
+            } else {
+                continue
             }
+            revisions.append(board.revision(before: watch.position, current: durable))
         }
     }
 

@@ -1,7 +1,7 @@
 // The seam between the wire and the services: what a call looks like to the code that answers it.
 // Transport calls a CallHandler; the handler answers through a CallResponder. Everything here is
-// confined to one reactor's thread, except ReactorMailbox, the door for other threads. Knows nothing
-// of sockets, HTTP/2, protobuf or what the methods mean.
+// confined to one reactor's thread, except ReactorMailbox, the door for other threads. Knows
+// nothing of sockets, HTTP/2, protobuf or what the methods mean.
 
 package import TriageBase
 
@@ -79,7 +79,8 @@ package enum CancelReason: Sendable {
 package protocol CallHandler: AnyObject {
     /// A complete request of a method that takes exactly one message has arrived.
     ///
-    /// The handler answers now or later through its ``CallResponder``. `message` is valid during the call only.
+    /// The handler answers now or later through its ``CallResponder``. `message` is valid during
+    /// the call only.
     func requestReceived(_ call: CallID, _ head: borrowing CallHead, _ message: Span<UInt8>)
     /// A call of a client-streaming method began.
     func streamOpened(_ call: CallID, _ head: borrowing CallHead)
@@ -117,11 +118,13 @@ package protocol CallResponder: AnyObject {
     func respond(_ call: CallID, _ message: [UInt8])
     /// Sends one message of a server-streaming call.
     func send(_ call: CallID, _ message: [UInt8]) -> SendOutcome
-    /// Ends a call: OK when `error` is nil (server streaming), else trailers-only or trailers with the error.
+    /// Ends a call: OK when `error` is nil (server streaming), else trailers-only or trailers with
+    /// the error.
     func finish(_ call: CallID, _ error: RPCError?)
     /// Lets the next message of a client-streaming call come.
     func requestMore(_ call: CallID)
-    /// Marks a call as long-lived (a watch): it counts against that limit and has no unary time cap.
+    /// Marks a call as long-lived (a watch): it counts against that limit and has no unary time
+    /// cap.
     func markLongLived(_ call: CallID)
     /// The reactor's clock, read once a loop turn.
     var now: MonotonicTime { get }

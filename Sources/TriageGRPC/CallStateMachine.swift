@@ -1,5 +1,5 @@
-// What may happen next in one call, on the server's side. Pure: it moves no bytes and knows no stream;
-// the transport asks it before every step and does what it says.
+// What may happen next in one call, on the server's side. Pure: it moves no bytes and knows no
+// stream; the transport asks it before every step and does what it says.
 //
 //     input    awaiting ──message──▶ one ──end──▶ ended        (a method that takes one message)
 //              awaiting ──message──▶ awaiting ──end──▶ ended   (client streaming)
@@ -120,7 +120,8 @@ package struct CallStateMachine: Sendable {
         case trailers
         /// The call was over already.
         case drop
-        /// OK without the message that the method owes: the handler is wrong; send an error, trailers-only.
+        /// OK without the message that the method owes: the handler is wrong; send an error,
+        /// trailers-only.
         case refuse
     }
 

@@ -1,5 +1,6 @@
-// Takes length-prefixed messages out of the bytes of one direction of a call, and puts the prefix in
-// front of those that are sent. Knows nothing of streams, windows, compression or what a message says.
+// Takes length-prefixed messages out of the bytes of one direction of a call, and puts the prefix
+// in front of those that are sent. Knows nothing of streams, windows, compression or what a message
+// says.
 
 import TriageBase
 
@@ -48,7 +49,8 @@ package struct MessageDeframer: Sendable {
 
     /// Finds the message when `bytes` are exactly one uncompressed message within the limit.
     ///
-    /// The common case of a unary call; it needs no copy. Everything else goes through ``append(_:)``.
+    /// The common case of a unary call; it needs no copy. Everything else goes through
+    /// ``append(_:)``.
     package static func wholeMessage(
         in bytes: Span<UInt8>, limit: Int = Limits.messageBytesMax
     ) -> Range<Int>? {
@@ -76,8 +78,8 @@ package struct MessageDeframer: Sendable {
 
     /// Takes the next complete message.
     ///
-    /// - Returns: Its place in ``withBytes(_:_:)``, valid until the next ``append(_:)``; nil when more
-    ///   bytes are needed.
+    /// - Returns: Its place in ``withBytes(_:_:)``, valid until the next ``append(_:)``; nil when
+    ///   more bytes are needed.
     /// - Throws: ``DeframeError`` as soon as a prefix is wrong; the call must end.
     package mutating func next() throws(DeframeError) -> Range<Int>? {
         let available = buffer.count - start

@@ -108,8 +108,8 @@ package struct MethodTable: Sendable {
         return difference == 0
     }
 
-    // The length and the last eight bytes: names differ there. The table is fixed and the peer cannot add
-    // to it, so that collisions cannot be provoked.
+    // The length and the last eight bytes: names differ there. The table is fixed and the peer
+    // cannot add to it, so that collisions cannot be provoked.
     static func hash(_ bytes: Span<UInt8>) -> UInt64 {
         var word: UInt64 = 0
         for index in max(0, bytes.count - 8)..<bytes.count {

@@ -4,14 +4,15 @@ import TriageBase
 
 /// Percent-encodes the message of a status, and reads it back leniently.
 ///
-/// Source: gRPC PROTOCOL-HTTP2 "Responses": `Percent-Byte-Unencoded -> 1*( %x20-%x24 / %x26-%x7E )`.
+/// Source: gRPC PROTOCOL-HTTP2 "Responses": `Percent-Byte-Unencoded -> 1*( %x20-%x24 / %x26-%x7E
+/// )`.
 package enum PercentEncoding {
     /// Encodes UTF-8 text.
     ///
     /// - Parameters:
     ///   - text: Any text.
-    ///   - bytesMax: Most bytes of the result; the rest of the text is cut off, never in the middle of
-    ///     an encoded character.
+    ///   - bytesMax: Most bytes of the result; the rest of the text is cut off, never in the middle
+    ///     of an encoded character.
     /// - Returns: The header value.
     package static func encode(_ text: String, bytesMax: Int = .max) -> [UInt8] {
         var out: [UInt8] = []

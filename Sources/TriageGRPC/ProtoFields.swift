@@ -1,7 +1,8 @@
 // The few lines of the protobuf wire format that the wire layer needs to write and read
 // google.rpc.Status itself. Knows no message type.
 //
-// Source: protobuf "Encoding": tag = field number << 3 | wire type; 0 varint, 1 and 5 fixed, 2 length-delimited.
+// Source: protobuf "Encoding": tag = field number << 3 | wire type; 0 varint, 1 and 5 fixed, 2
+// length-delimited.
 
 /// Writes fields of a protobuf message.
 struct ProtoWriter {

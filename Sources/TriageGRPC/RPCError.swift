@@ -64,8 +64,8 @@ package struct FieldViolation: Equatable, Sendable {
 
 /// Why a call failed, ready to be sent.
 ///
-/// `reason` is UPPER_SNAKE and stable: clients may switch on it. `metadata` repeats every variable part
-/// of the message. No part may carry personal data, content or internals.
+/// `reason` is UPPER_SNAKE and stable: clients may switch on it. `metadata` repeats every variable
+/// part of the message. No part may carry personal data, content or internals.
 package struct RPCError: Error, Equatable, Sendable {
     /// The gRPC status code.
     package var code: StatusCode

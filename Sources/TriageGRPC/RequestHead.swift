@@ -1,5 +1,5 @@
-// Judges the header list of a request: is it a gRPC call that we can answer, and which one. Fed field by
-// field by the transport, which knows the names; knows nothing of HPACK or of streams.
+// Judges the header list of a request: is it a gRPC call that we can answer, and which one. Fed
+// field by field by the transport, which knows the names; knows nothing of HPACK or of streams.
 
 import TriageBase
 
@@ -15,8 +15,9 @@ package enum RequestVerdict {
 
 /// Gathers what the headers of one request say.
 ///
-/// The order of the rules: what is not gRPC at all; what is too large to be looked at; who calls; then
-/// which method, and how. Identity comes before the method, so that a stranger cannot list methods.
+/// The order of the rules: what is not gRPC at all; what is too large to be looked at; who calls;
+/// then which method, and how. Identity comes before the method, so that a stranger cannot list
+/// methods.
 ///
 /// Source: gRPC PROTOCOL-HTTP2 "Requests".
 package struct RequestHead {

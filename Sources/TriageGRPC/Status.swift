@@ -1,13 +1,15 @@
-// The end of a call as header fields: `grpc-status`, `grpc-message`, `grpc-status-details-bin`, and what a
-// client makes of them, or of their absence. Knows nothing of streams.
+// The end of a call as header fields: `grpc-status`, `grpc-message`, `grpc-status-details-bin`, and
+// what a client makes of them, or of their absence. Knows nothing of streams.
 
 import TriageBase
 
 /// Writes the fields that end a call, and reads them.
 ///
-/// Source: gRPC PROTOCOL-HTTP2 "Responses"; `doc/statuscodes.md`; `doc/http-grpc-status-mapping.md`.
+/// Source: gRPC PROTOCOL-HTTP2 "Responses"; `doc/statuscodes.md`;
+/// `doc/http-grpc-status-mapping.md`.
 package enum Status {
-    /// Longest `grpc-message`, in encoded bytes: with the details it stays inside the trailer limit.
+    /// Longest `grpc-message`, in encoded bytes: with the details it stays inside the trailer
+    /// limit.
     static let messageBytesMax = 1 << 10
     /// The name of the status field.
     package static let statusName = Array("grpc-status".utf8)

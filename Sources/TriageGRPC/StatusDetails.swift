@@ -15,8 +15,8 @@ package enum StatusDetails {
 
     /// Encodes an error as google.rpc.Status.
     ///
-    /// What does not fit is left out from the end: field violations first, then metadata. ErrorInfo with
-    /// its reason is always there.
+    /// What does not fit is left out from the end: field violations first, then metadata. ErrorInfo
+    /// with its reason is always there.
     ///
     /// - Returns: At most `bytesMax` bytes.
     package static func encode(
@@ -84,7 +84,8 @@ package enum StatusDetails {
 
     /// Fills the typed parts of an error from the details that came with it.
     ///
-    /// Unknown and malformed parts are skipped: details are a help, the status code is the contract.
+    /// Unknown and malformed parts are skipped: details are a help, the status code is the
+    /// contract.
     package static func decode(_ bytes: [UInt8], into error: inout RPCError) {
         var status = ProtoReader(bytes, 0..<bytes.count)
         while let (field, value) = status.next() {

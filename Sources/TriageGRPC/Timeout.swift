@@ -4,8 +4,8 @@ import TriageBase
 
 /// Reads and writes `grpc-timeout`.
 ///
-/// Source: gRPC PROTOCOL-HTTP2: `Timeout -> "grpc-timeout" TimeoutValue TimeoutUnit`; the value is a
-/// positive integer of at most 8 digits, the unit one of H M S m u n.
+/// Source: gRPC PROTOCOL-HTTP2: `Timeout -> "grpc-timeout" TimeoutValue TimeoutUnit`; the value is
+/// a positive integer of at most 8 digits, the unit one of H M S m u n.
 package enum Timeout {
     /// Most digits of the value.
     package static let digitsMax = 8

@@ -1,5 +1,6 @@
 // The errors that the wire itself answers with, before or instead of a service. One place, so that
-// reasons stay stable and texts say what to do. Carries no bytes of the peer's but lengths and limits.
+// reasons stay stable and texts say what to do. Carries no bytes of the peer's but lengths and
+// limits.
 
 import TriageBase
 

@@ -86,7 +86,8 @@ private func onInvalidHeader(
     _ nameCount: Int, _ value: UnsafePointer<UInt8>?, _ valueCount: Int, _ flags: UInt8,
     _ user: UnsafeMutableRawPointer?
 ) -> Int32 {
-    // By default nghttp2 drops the field and goes on; a malformed request is refused (RFC 9113 §8.1.1).
+    // By default nghttp2 drops the field and goes on; a malformed request is refused (RFC 9113
+    // §8.1.1).
     NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
 }
 

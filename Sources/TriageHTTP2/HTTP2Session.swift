@@ -1,5 +1,5 @@
-// One HTTP/2 connection as a byte machine over nghttp2: plaintext in, events out; replies in, plaintext
-// out. Knows nothing of sockets, TLS, clocks or gRPC.
+// One HTTP/2 connection as a byte machine over nghttp2: plaintext in, events out; replies in,
+// plaintext out. Knows nothing of sockets, TLS, clocks or gRPC.
 //
 //            receive(bytes)                     submit…, consume, reset, goAway, ping
 //                 │                                          │
@@ -19,8 +19,8 @@ internal import CNghttp2
     /// Owned; nghttp2's callbacks write to it while `receive` and `drain` run.
     private let memory: UnsafeMutablePointer<SessionState>
 
-    // Not `_read`: 6.3.1 then copies the state into the coroutine's frame and uses it after the frame is
-    // freed (found by the address sanitizer in a debug build).
+    // Not `_read`: 6.3.1 then copies the state into the coroutine's frame and uses it after the
+    // frame is freed (found by the address sanitizer in a debug build).
     private var state: SessionState {
         unsafeAddress { unsafe UnsafePointer(memory) }
         unsafeMutableAddress { unsafe memory }
@@ -126,8 +126,9 @@ internal import CNghttp2
 
     /// Feeds plaintext; what it means is in ``events`` afterwards.
     ///
-    /// DATA is not copied: `.data` events are ranges of `bytes`, so handle them before these go away.
-    /// A violation for which the protocol wants a GOAWAY does not throw: it queues the GOAWAY.
+    /// DATA is not copied: `.data` events are ranges of `bytes`, so handle them before these go
+    /// away. A violation for which the protocol wants a GOAWAY does not throw: it queues the
+    /// GOAWAY.
     ///
     /// - Throws: ``HTTP2Error``; the session is dead.
     ///
@@ -144,7 +145,8 @@ internal import CNghttp2
 
     /// Says that received body bytes were used, so that the windows may open again.
     ///
-    /// What a closed stream had not consumed is returned by the session; later calls for it do nothing.
+    /// What a closed stream had not consumed is returned by the session; later calls for it do
+    /// nothing.
     package func consume(_ stream: HTTP2Stream, _ count: Int) {
         guard state.streams.isCurrent(stream) else { return }
         let used = min(count, state.streams[stream.slot].unconsumed)
@@ -248,7 +250,8 @@ internal import CNghttp2
     private func resume(_ stream: HTTP2Stream) {
         guard state.streams[stream.slot].isDeferred else { return }
         state.streams[stream.slot].isDeferred = false
-        // Fails only when nothing is deferred, or for want of memory; the deadline then ends the call.
+        // Fails only when nothing is deferred, or for want of memory; the deadline then ends the
+        // call.
         _ = unsafe nghttp2_session_resume_data(session, stream.id)
     }
 
@@ -303,7 +306,8 @@ internal import CNghttp2
             session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code.rawValue)
     }
 
-    /// Announces a drain: the peer should open no further stream, those on their way are still served.
+    /// Announces a drain: the peer should open no further stream, those on their way are still
+    /// served.
     ///
     /// Source: RFC 9113 §6.8; nghttp2_submit_shutdown_notice(3).
     package func shutdownNotice() throws(HTTP2Error) {

@@ -1,4 +1,5 @@
-// Header blocks to send, laid out once in the form that nghttp2 takes. Knows nothing of what they mean.
+// Header blocks to send, laid out once in the form that nghttp2 takes. Knows nothing of what they
+// mean.
 
 internal import CNghttp2
 

@@ -87,7 +87,8 @@ package enum HeaderToken: UInt8, Sendable, CaseIterable {
         return unsafe isEqual(candidate.name.utf8Start, name, count) ? candidate : .other
     }
 
-    /// Compares eight bytes at a time, the last eight overlapping: names are never shorter than two.
+    /// Compares eight bytes at a time, the last eight overlapping: names are never shorter than
+    /// two.
     private static func isEqual(
         _ a: UnsafePointer<UInt8>, _ b: UnsafePointer<UInt8>, _ count: Int
     ) -> Bool {
@@ -142,7 +143,8 @@ package struct HeaderStore: Sendable {
     private var bytes: [UInt8] = []
     /// Bytes that all blocks of one turn may occupy; past it further blocks are marked oversize.
     ///
-    /// HPACK makes kilobytes out of one byte, and a read brings thousands: this bounds their product.
+    /// HPACK makes kilobytes out of one byte, and a read brings thousands: this bounds their
+    /// product.
     static let bytesMax = 1 << 20
     /// Storage kept between turns; a burst's excess is given back.
     private static let bytesKept = 8 << 10

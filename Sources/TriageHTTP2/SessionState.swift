@@ -1,13 +1,14 @@
-// What nghttp2's callbacks write to: events, header blocks, stream slots, counters. Each method turns
-// one callback into at most a few events; none sends, receives or runs anybody else's code.
+// What nghttp2's callbacks write to: events, header blocks, stream slots, counters. Each method
+// turns one callback into at most a few events; none sends, receives or runs anybody else's code.
 
 internal import CNghttp2
 
-/// The context of one session's callbacks, in memory that the session owns until `nghttp2_session_del`.
+/// The context of one session's callbacks, in memory that the session owns until
+/// `nghttp2_session_del`.
 ///
-/// A struct behind a pointer, because a class would check every access for exclusivity: a sixth of the
-/// time of a call. nghttp2 calls back only inside `mem_recv` and `mem_send`, and the session holds no
-/// access to it then, so that no two accesses overlap.
+/// A struct behind a pointer, because a class would check every access for exclusivity: a sixth of
+/// the time of a call. nghttp2 calls back only inside `mem_recv` and `mem_send`, and the session
+/// holds no access to it then, so that no two accesses overlap.
 @safe struct SessionState {
     let role: HTTP2Role
     let settings: HTTP2Settings
@@ -141,7 +142,8 @@ internal import CNghttp2
         }
     }
 
-    /// After GOAWAY no request opens a stream any more: those that still wait end now, not some day.
+    /// After GOAWAY no request opens a stream any more: those that still wait end now, not some
+    /// day.
     private mutating func refuseQueuedRequests(_ session: OpaquePointer) {
         for stream in streams.all
         where unsafe nghttp2_session_find_stream(session, stream.id) == nil {
@@ -215,7 +217,8 @@ internal import CNghttp2
             !streams[stream.slot].remoteEnded
         else { return }
         streams[stream.slot].resetByUs = true
-        // Can only fail for want of memory, or because the stream is gone: either way nothing is owed.
+        // Can only fail for want of memory, or because the stream is gone: either way nothing is
+        // owed.
         _ = unsafe nghttp2_submit_rst_stream(
             session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, HTTP2ErrorCode.noError.rawValue)
     }

@@ -1,5 +1,5 @@
-// What a session keeps for each open stream: the owner's number, received bytes not yet consumed, and
-// what waits to be sent. Knows nothing of frames.
+// What a session keeps for each open stream: the owner's number, received bytes not yet consumed,
+// and what waits to be sent. Knows nothing of frames.
 
 /// The five bytes that may precede a chunk of body: a flag and a big-endian length.
 package struct DataPrefix: Equatable, Sendable {

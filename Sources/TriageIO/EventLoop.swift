@@ -1,5 +1,5 @@
-// epoll(7): which descriptors are ready, and the wake-up from other threads. Knows nothing of what the
-// descriptors carry; the owner names each by a token of its own.
+// epoll(7): which descriptors are ready, and the wake-up from other threads. Knows nothing of what
+// the descriptors carry; the owner names each by a token of its own.
 
 import CTriageShims
 import Glibc
@@ -7,9 +7,11 @@ import Synchronization
 
 /// How a descriptor is watched.
 package enum EventTrigger: Sendable {
-    /// Reported once when it becomes readable or writable (edge-triggered): read and write until it blocks.
+    /// Reported once when it becomes readable or writable (edge-triggered): read and write until it
+    /// blocks.
     case onChange
-    /// Reported as long as it is readable (level-triggered): for listeners, which are drained bit by bit.
+    /// Reported as long as it is readable (level-triggered): for listeners, which are drained bit
+    /// by bit.
     case whileReadable
 }
 
@@ -29,9 +31,10 @@ package struct ReadyEvent: Equatable, Sendable {
 
 /// A set of watched descriptors, confined to one thread.
 ///
-/// A class, because a noncopyable struct with a private noncopyable member does not link in release builds
-/// of Swift 6.3.1.
-// @safe: epoll_event is unsafe only for its union, of which this file uses the integer and nothing else.
+/// A class, because a noncopyable struct with a private noncopyable member does not link in release
+/// builds of Swift 6.3.1.
+// @safe: epoll_event is unsafe only for its union, of which this file uses the integer and nothing
+// else.
 @safe package final class EventLoop {
     /// Token of ``wakeUp``; it is handled here and never reported.
     private static let wakeToken = UInt64.max
@@ -90,7 +93,8 @@ package struct ReadyEvent: Equatable, Sendable {
     ///
     /// - Parameters:
     ///   - nanoseconds: At most so long; nil: for ever; 0: do not wait.
-    ///   - isIdle: Asked after other threads can see that this one is about to sleep; false keeps it awake.
+    ///   - isIdle: Asked after other threads can see that this one is about to sleep; false keeps
+    ///     it awake.
     /// - Returns: How many events there are, for ``event(_:)``.
     ///
     /// Source: epoll_pwait2(2); EINTR reports no events.
@@ -144,8 +148,9 @@ package struct ReadyEvent: Equatable, Sendable {
 
 /// Wakes a loop from another thread, with a system call only when the loop sleeps.
 ///
-/// The sleeper publishes that it sleeps and then looks at its mailbox; the poster fills the mailbox and
-/// then looks whether somebody sleeps. Both orders are sequentially consistent, so one of them sees the other.
+/// The sleeper publishes that it sleeps and then looks at its mailbox; the poster fills the mailbox
+/// and then looks whether somebody sleeps. Both orders are sequentially consistent, so one of them
+/// sees the other.
 package final class WakeUp: Sendable {
     let descriptor: Int32
     private let isSleeping = Atomic<Bool>(false)

@@ -23,7 +23,8 @@ package import TriageBase
         unsafe mutex.initialize(to: pthread_mutex_t())
         unsafe condition.initialize(to: pthread_cond_t())
         _ = unsafe pthread_mutex_init(mutex, nil)
-        // Deadlines are on the monotonic clock: setting the time of day must not wake or hang anyone.
+        // Deadlines are on the monotonic clock: setting the time of day must not wake or hang
+        // anyone.
         var attributes = pthread_condattr_t()
         _ = unsafe pthread_condattr_init(&attributes)
         _ = unsafe pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
@@ -41,9 +42,10 @@ package import TriageBase
     /// Changes the state, and wakes whoever waits for that.
     package func change<R>(_ body: (inout State) -> R) -> R {
         _ = unsafe pthread_mutex_lock(mutex)
+        // Awake after the lock is free: who wakes would only sleep again on it.
         defer {
-            _ = unsafe pthread_cond_broadcast(condition)
             _ = unsafe pthread_mutex_unlock(mutex)
+            _ = unsafe pthread_cond_broadcast(condition)
         }
         return body(&state)
     }
@@ -58,7 +60,8 @@ package import TriageBase
         }
     }
 
-    /// Waits as ``wait(until:)``, but not beyond `deadline`, a time of the system's monotonic clock.
+    /// Waits as ``wait(until:)``, but not beyond `deadline`, a time of the system's monotonic
+    /// clock.
     ///
     /// - Returns: nil when the deadline passed first.
     ///

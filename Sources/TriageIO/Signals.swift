@@ -1,4 +1,5 @@
-// Signals as something to be read, instead of interruptions. Knows nothing of what they should cause.
+// Signals as something to be read, instead of interruptions. Knows nothing of what they should
+// cause.
 
 import CTriageShims
 import Glibc

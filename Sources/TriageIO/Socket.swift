@@ -1,5 +1,5 @@
-// Non-blocking TCP sockets on addresses given as literals: listen, accept, connect, read, write, close.
-// Knows nothing of what the bytes mean, of TLS, or of when a socket is ready.
+// Non-blocking TCP sockets on addresses given as literals: listen, accept, connect, read, write,
+// close. Knows nothing of what the bytes mean, of TLS, or of when a socket is ready.
 
 import CTriageShims
 import Glibc
@@ -51,22 +51,23 @@ package struct Socket: ~Copyable, Sendable {
 
     /// Opens a listener on a literal address.
     ///
-    /// SO_REUSEPORT is set, so that each reactor has an accept queue of its own on one port.
-    ///
     /// - Parameters:
     ///   - host: IPv4 or IPv6 literal.
     ///   - port: 0 lets the kernel choose; read it back with ``localPort()``.
     ///   - backlog: Connections that may wait for ``accept()``.
+    ///   - shared: Sets SO_REUSEPORT, so that each reactor has an accept queue of its own on one
+    ///     port. Any process of the same user that asks for the same can then join in: see
+    ///     ``checkFree(host:port:)``.
     /// - Returns: The listening socket.
     /// - Throws: ``SocketError``; EINVAL from `bind` when the host is not a literal.
     ///
     /// Source: socket(2), bind(2), listen(2), socket(7).
-    package static func listen(host: String, port: UInt16, backlog: Int32) throws(SocketError)
-        -> Socket
-    {
+    package static func listen(
+        host: String, port: UInt16, backlog: Int32, shared: Bool = false
+    ) throws(SocketError) -> Socket {
         let socket = try open(host: host)
         try socket.set(SOL_SOCKET, SO_REUSEADDR, 1)
-        try socket.set(SOL_SOCKET, SO_REUSEPORT, 1)
+        if shared { try socket.set(SOL_SOCKET, SO_REUSEPORT, 1) }
         guard unsafe CTriageShims_bind(socket.descriptor, host, port) == 0 else {
             throw SocketError.last("bind")
         }
@@ -74,6 +75,24 @@ package struct Socket: ~Copyable, Sendable {
             throw SocketError.last("listen")
         }
         return socket
+    }
+
+    /// Checks that nobody listens on a port, before shared listeners are opened on it.
+    ///
+    /// Without this a second server would share the port, and get half of the first one's clients.
+    ///
+    /// - Parameters:
+    ///   - host: IPv4 or IPv6 literal.
+    ///   - port: Not 0.
+    /// - Throws: ``SocketError``: EADDRINUSE when somebody listens.
+    ///
+    /// Source: bind(2); socket(7): both sides must have set SO_REUSEPORT to share.
+    package static func checkFree(host: String, port: UInt16) throws(SocketError) {
+        let socket = try open(host: host)
+        try socket.set(SOL_SOCKET, SO_REUSEADDR, 1)
+        guard unsafe CTriageShims_bind(socket.descriptor, host, port) == 0 else {
+            throw SocketError.last("bind")
+        }
     }
 
     /// Takes the next connection that waits.

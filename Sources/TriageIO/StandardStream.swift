@@ -16,7 +16,8 @@ package struct StandardStream: Sendable {
     /// Source: isatty(3).
     package var isTerminal: Bool { isatty(descriptor) == 1 }
 
-    /// Writes all of `text`; gives up silently when the other side is gone, since nobody is left to tell.
+    /// Writes all of `text`; gives up silently when the other side is gone, since nobody is left to
+    /// tell.
     ///
     /// Source: write(2); EINTR is retried.
     package func write(_ text: String) {

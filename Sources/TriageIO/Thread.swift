@@ -1,5 +1,5 @@
-// Named threads that run one closure, with the stack and the CPU that they are given. Knows nothing of
-// what they do.
+// Named threads that run one closure, with the stack and the CPU that they are given. Knows nothing
+// of what they do.
 
 import CTriageShims
 import Glibc

@@ -21,7 +21,7 @@ extension ServiceHandler {
             let left = caller.deadline.nanoseconds(since: responder.now)
             let budget = left > Self.claimMarginNanoseconds ? left - Self.claimMarginNanoseconds : 0
             let wait = min(request.waitMilliseconds, Int64(clamping: budget / 1_000_000))
-            if wait > 0 { longCalls[caller.call.raw] = .claim }
+            if wait > 0 { longCalls[caller.call.raw] = .claim(caller.holder) }
             ask(
                 caller.call, echo: 0, caller.principal,
                 .claim(caller.entry.eligibility, request.key, waitMilliseconds: wait))

@@ -89,8 +89,8 @@ package enum Route: UInt8, CaseIterable, Sendable {
 enum Authorization {
     /// The peer's entry, if it may call `route`.
     ///
-    /// - Throws: PERMISSION_DENIED: `PRINCIPAL_UNKNOWN` for a stranger, `ROLE_REQUIRED` naming the roles;
-    ///   UNAUTHENTICATED for a peer without a certificate.
+    /// - Throws: PERMISSION_DENIED: `PRINCIPAL_UNKNOWN` for a stranger, `ROLE_REQUIRED` naming the
+    ///   roles; UNAUTHENTICATED for a peer without a certificate.
     static func check(_ route: RoleSet, _ peer: PeerPolicy?) throws(RPCError) -> PolicyEntry {
         guard let peer else { throw unauthenticated }
         guard let entry = peer.entry else { throw unknownPrincipal }

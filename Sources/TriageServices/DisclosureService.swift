@@ -1,5 +1,5 @@
-// DisclosureService: requests by law enforcement. An outside agency sees its own and nothing else, and
-// cannot tell a foreign one from a missing one.
+// DisclosureService: requests by law enforcement. An outside agency sees its own and nothing else,
+// and cannot tell a foreign one from a missing one.
 
 internal import TriageBase
 internal import TriageCodec

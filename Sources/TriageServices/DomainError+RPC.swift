@@ -18,21 +18,9 @@ extension RPCError {
                 message: "there is no such \(resource.rawValue): check its name",
                 metadata: ["resource": resource.rawValue])
         case .illegalTransition(let resource, let from, let to, let allowed):
-            let list = allowed.joined(separator: ", ")
-            self.init(
-                .failedPrecondition, reason: "ILLEGAL_TRANSITION",
-                message: "the \(resource.rawValue) is \(from): \(to) is allowed from "
-                    + (allowed.isEmpty ? "no state" : list),
-                metadata: [
-                    "resource": resource.rawValue, "from": from, "to": to, "allowed": list,
-                ])
+            self = .illegalTransition(resource.rawValue, from, to, allowed)
         case .leaseNotHeld(let current):
-            self.init(
-                .failedPrecondition, reason: "LEASE_NOT_HELD",
-                message: current
-                    ? "another holds this lease: only its holder may do this"
-                    : "this lease is over: claim the case again and use the new fencing token",
-                metadata: ["current": current ? "true" : "false"])
+            self = .leaseNotHeld(current)
         case .etagMismatch(let resource):
             self.init(
                 .aborted, reason: "ETAG_MISMATCH",
@@ -40,21 +28,13 @@ extension RPCError {
                     + "new etag",
                 metadata: ["resource": resource.rawValue])
         case .requestIDReused:
-            self.init(
-                .invalidArgument, reason: "REQUEST_ID_REUSED",
-                message: "this request id was used for another request: take a new UUID",
-                fieldViolations: [
-                    FieldViolation(
-                        field: "request_id", description: "must be new for a new request")
-                ])
+            self = .field(
+                "REQUEST_ID_REUSED", "request_id", "must be new for a new request",
+                "this request id was used for another request: take a new UUID")
         case .lowerReasonRequired:
-            self.init(
-                .invalidArgument, reason: "LOWER_REASON_REQUIRED",
-                message: "these answers lower the level: give the reason",
-                fieldViolations: [
-                    FieldViolation(
-                        field: "lower_reason", description: "is required to lower the level")
-                ])
+            self = .field(
+                "LOWER_REASON_REQUIRED", "lower_reason", "is required to lower the level",
+                "these answers lower the level: give the reason")
         case .dutiesUnanswered(let duties):
             let list = duties.joined(separator: ", ")
             self.init(
@@ -95,6 +75,34 @@ extension RPCError {
                 message: "you hold \(limit) cases already: complete or release one first",
                 metadata: ["limit": String(limit)])
         }
+    }
+
+    private static func illegalTransition(
+        _ resource: String, _ from: String, _ to: String, _ allowed: [String]
+    ) -> RPCError {
+        let list = allowed.joined(separator: ", ")
+        return RPCError(
+            .failedPrecondition, reason: "ILLEGAL_TRANSITION",
+            message: "the \(resource) is \(from): \(to) is allowed from "
+                + (allowed.isEmpty ? "no state" : list),
+            metadata: ["resource": resource, "from": from, "to": to, "allowed": list])
+    }
+
+    private static func leaseNotHeld(_ isCurrent: Bool) -> RPCError {
+        RPCError(
+            .failedPrecondition, reason: "LEASE_NOT_HELD",
+            message: isCurrent
+                ? "another holds this lease: only its holder may do this"
+                : "this lease is over: claim the case again and use the new fencing token",
+            metadata: ["current": isCurrent ? "true" : "false"])
+    }
+
+    private static func field(
+        _ reason: String, _ field: String, _ description: String, _ message: String
+    ) -> RPCError {
+        RPCError(
+            .invalidArgument, reason: reason, message: message,
+            fieldViolations: [FieldViolation(field: field, description: description)])
     }
 
     /// A failure of the engine.

@@ -1,5 +1,5 @@
-// The standard health service, and the state that it answers with. The daemon sets the state: serving,
-// draining, failed; load balancers and probes read it without an identity.
+// The standard health service, and the state that it answers with. The daemon sets the state:
+// serving, draining, failed; load balancers and probes read it without an identity.
 
 internal import Synchronization
 internal import TriageBase

@@ -109,6 +109,7 @@ package struct Policy: Sendable {
 /// The policy in force, replaced as a whole; connections notice by its generation.
 package final class PolicyStore: Sendable {
     private let policy: Mutex<Policy>
+    private let mailboxes = Mutex<[any ReactorMailbox]>([])
     private let current = Atomic<Int>(0)
 
     /// Puts a first policy in force.
@@ -116,11 +117,18 @@ package final class PolicyStore: Sendable {
         self.policy = Mutex(policy)
     }
 
-    /// Puts another policy in force: calls that begin from now on follow it.
+    /// Puts another policy in force, from any thread.
+    ///
+    /// Calls that begin from now on follow it; watches and waiting claims of those who lost the
+    /// right to them are ended.
     package func replace(_ policy: Policy) {
         self.policy.withLock { $0 = policy }
         current.add(1, ordering: .releasing)
+        for mailbox in mailboxes.withLock({ $0 }) { mailbox.post(PolicyJob()) }
     }
+
+    /// Tells a reactor's services of every replacement.
+    func subscribe(_ mailbox: any ReactorMailbox) { mailboxes.withLock { $0.append(mailbox) } }
 
     /// Rises with every replacement.
     package var generation: Int { current.load(ordering: .acquiring) }
@@ -131,8 +139,16 @@ package final class PolicyStore: Sendable {
     }
 }
 
-/// What a connection's peer is under the policy in force; kept in ``PeerContext/attachment`` so that no
-/// call looks a name up.
+/// Another policy is in force.
+private final class PolicyJob: ReactorJob {
+    func run(_ handler: any CallHandler) {
+        guard let services = handler as? ServiceHandler else { return }
+        services.policyChanged()
+    }
+}
+
+/// What a connection's peer is under the policy in force; kept in ``PeerContext/attachment`` so
+/// that no call looks a name up.
 final class PeerPolicy {
     let principal: Principal
     /// nil for a stranger.

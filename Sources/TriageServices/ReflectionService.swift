@@ -1,5 +1,5 @@
-// Server reflection, v1 and v1alpha: one stream of questions, answered in turn from the descriptor set
-// that is built in. Their messages are the same on the wire.
+// Server reflection, v1 and v1alpha: one stream of questions, answered in turn from the descriptor
+// set that is built in. Their messages are the same on the wire.
 
 internal import TriageBase
 internal import TriageCodec

@@ -1,5 +1,5 @@
-// SubmitReports: a stream of reports, each with its own result, a bounded number in flight, so that a
-// fast client is held back by the disk and by nothing else.
+// SubmitReports: a stream of reports, each with its own result, a bounded number in flight, so that
+// a fast client is held back by the disk and by nothing else.
 
 internal import TriageBase
 internal import TriageCodec

@@ -1,5 +1,5 @@
-// Puts the services together: the method table from the descriptor set, one handler a reactor, and the
-// way back from the engine's thread. The daemon's only door into this module.
+// Puts the services together: the method table from the descriptor set, one handler a reactor, and
+// the way back from the engine's thread. The daemon's only door into this module.
 
 internal import TriageBase
 internal import TriageCodec
@@ -65,6 +65,7 @@ package final class ServiceFactory: CallHandlerFactory {
         let handler = ServiceHandler(shared: shared, reactor: reactor, responder: responder)
         connect(reactor, EngineSink(mailbox))
         shared.health.subscribe(mailbox)
+        shared.policy.subscribe(mailbox)
         return handler
     }
 }

@@ -1,6 +1,6 @@
-// Answers the calls of one reactor: authorises, decodes, gathers what the engine is asked in a turn and
-// hands it over once, and turns the engine's completions into replies. Everything here runs on that
-// reactor's thread. Knows nothing of sockets, nor of how state is kept.
+// Answers the calls of one reactor: authorises, decodes, gathers what the engine is asked in a turn
+// and hands it over once, and turns the engine's completions into replies. Everything here runs on
+// that reactor's thread. Knows nothing of sockets, nor of how state is kept.
 
 internal import TriageBase
 internal import TriageCodec
@@ -21,7 +21,7 @@ package final class ServiceHandler: CallHandler {
     /// A call that is more than one request and one reply.
     enum LongCall {
         /// A claim that may wait in the engine.
-        case claim
+        case claim(Holder)
         /// A list, whose next page's token is bound to its request.
         case list(PageBinding)
         /// SubmitReports.
@@ -34,8 +34,15 @@ package final class ServiceHandler: CallHandler {
         case reflection(paused: Bool)
     }
 
+    /// Who has a call that outlives its turn, and one of which roles that takes.
+    struct Holder {
+        let principal: Principal
+        let roles: RoleSet
+    }
+
     /// What a watch has had and not given credit for.
     struct WatchCall {
+        let holder: Holder
         var partsTaken = 0
         var isFull = false
     }
@@ -62,9 +69,9 @@ package final class ServiceHandler: CallHandler {
     package func requestReceived(
         _ call: CallID, _ head: borrowing CallHead, _ message: Span<UInt8>
     ) {
-        let route = shared.routes[head.method]
+        let (route, roles) = shared.routes[head.method]
         do {
-            guard let roles = route.roles else {
+            guard let roles else {
                 try health(route, call, message)
                 return
             }
@@ -72,7 +79,8 @@ package final class ServiceHandler: CallHandler {
             let entry = try Authorization.check(roles, peer)
             guard let peer else { throw Authorization.unauthenticated }
             let caller = Caller(
-                call: call, principal: peer.principal, entry: entry, deadline: head.deadline)
+                call: call, principal: peer.principal, entry: entry, roles: roles,
+                deadline: head.deadline)
             try dispatch(route, caller, message)
         } catch let error as RPCError {
             responder.finish(call, error)
@@ -86,7 +94,12 @@ package final class ServiceHandler: CallHandler {
         let call: CallID
         let principal: Principal
         let entry: PolicyEntry
+        /// Those of which the method takes one.
+        let roles: RoleSet
         let deadline: MonotonicTime
+
+        /// What a call that outlives its turn remembers of its caller.
+        var holder: Holder { Holder(principal: principal, roles: roles) }
 
         /// Whether the caller sees only its own disclosure requests.
         var isExternal: Bool { entry.roles.isDisjoint(with: Route.allDisclosuresRoles) }
@@ -115,10 +128,10 @@ package final class ServiceHandler: CallHandler {
     }
 
     package func streamOpened(_ call: CallID, _ head: borrowing CallHead) {
-        let route = shared.routes[head.method]
+        let (route, roles) = shared.routes[head.method]
         do {
             let peer = PeerPolicy.resolve(head.peer, shared.policy)
-            _ = try Authorization.check(route.roles ?? .all, peer)
+            _ = try Authorization.check(roles ?? .all, peer)
             guard let peer else { throw Authorization.unauthenticated }
             switch route {
             case .submitReports: longCalls[call.raw] = .reports(ReportStream(peer.principal))
@@ -172,6 +185,27 @@ package final class ServiceHandler: CallHandler {
             longCalls[call.raw] = .reflection(paused: false)
             responder.requestMore(call)
         case .reflection, .reports, .claim, .list, .health, nil: break
+        }
+    }
+
+    /// Ends what those have open who may not have it any more.
+    func policyChanged() {
+        for (raw, known) in longCalls {
+            let holder: Holder
+            switch known {
+            case .claim(let claimant): holder = claimant
+            case .watch(let watch): holder = watch.holder
+            case .list, .reports, .health, .reflection: continue
+            }
+            let peer = PeerPolicy(
+                principal: holder.principal, entry: shared.policy.entry(of: holder.principal),
+                generation: 0)
+            do { _ = try Authorization.check(holder.roles, peer) } catch {
+                longCalls[raw] = nil
+                let call = CallID(raw: raw)
+                responder.finish(call, error)
+                ask(call, echo: 0, .system, .cancel)
+            }
         }
     }
 
@@ -323,8 +357,8 @@ final class SharedServices: Sendable {
     let engine: any EngineDoor
     let policy: PolicyStore
     let health: HealthState
-    /// By method index.
-    let routes: [Route]
+    /// By method index: the route, and who may take it; nil for anyone.
+    let routes: [(route: Route, roles: RoleSet?)]
     let descriptors: DescriptorSet
     let pageTokenKey: PageTokenKey
     let version: String
@@ -336,7 +370,7 @@ final class SharedServices: Sendable {
         self.engine = engine
         self.policy = policy
         self.health = health
-        self.routes = routes
+        self.routes = routes.map { ($0, $0.roles) }
         self.descriptors = descriptors
         self.pageTokenKey = pageTokenKey
         self.version = version

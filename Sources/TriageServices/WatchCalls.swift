@@ -1,5 +1,5 @@
-// Watches of the board, of assignments and of a disclosure request: parts come from the engine, go out
-// as messages, and give credit back once the call's buffer has room.
+// Watches of the board, of assignments and of a disclosure request: parts come from the engine, go
+// out as messages, and give credit back once the call's buffer has room.
 
 internal import TriageBase
 internal import TriageCodec
@@ -13,7 +13,7 @@ extension ServiceHandler {
     /// Opens a watch.
     func watch(_ caller: Caller, echo: UInt64, _ operation: EngineOperation) {
         responder.markLongLived(caller.call)
-        longCalls[caller.call.raw] = .watch(WatchCall())
+        longCalls[caller.call.raw] = .watch(WatchCall(holder: caller.holder))
         ask(caller.call, echo: echo, caller.principal, operation)
     }
 
@@ -62,13 +62,13 @@ extension ServiceHandler {
         longCalls[call.raw] = .watch(watch)
     }
 
-    /// The messages of a part: only with the last one does the caller know the new revision.
+    /// The messages of a part; each says what the caller knows once it has it.
     private func board(_ part: BoardChanges) -> [[UInt8]] {
         var messages: [[UInt8]] = []
         messages.reserveCapacity(part.changes.count + 1)
         let last = part.bookmark == nil ? part.changes.count - 1 : part.changes.count
         for (index, change) in part.changes.enumerated() {
-            let revision = index == last ? part.revision : part.previousRevision
+            let revision = index == last ? part.revision : part.revisions[index]
             switch change {
             case .changed(let view):
                 messages.append(encoder.watchBoard(changed: view, revision: revision))

@@ -1,5 +1,5 @@
-// A first-in first-out buffer of bytes that gives its memory back when it is empty: an idle connection
-// holds none.
+// A first-in first-out buffer of bytes that gives its memory back when it is empty: an idle
+// connection holds none.
 
 /// Bytes waiting to be taken from the front.
 struct ByteQueue {

@@ -1,4 +1,5 @@
-// One SSL_CTX while it is being configured: owned here until the context takes it, freed if loading fails.
+// One SSL_CTX while it is being configured: owned here until the context takes it, freed if loading
+// fails.
 
 internal import COpenSSL
 internal import CTriageShims
@@ -51,7 +52,8 @@ internal import TriageBase
             && SSL_CTX_set_recv_max_early_data(pointer, 0) == 1
             && SSL_CTX_set_num_tickets(pointer, 1) == 1
         guard isSet else { throw .unavailable(OpenSSLErrorQueue.drainText()) }
-        // Sessions are kept in the server: resuming from a ticket decodes the certificate again (2x the CPU).
+        // Sessions are kept in the server: resuming from a ticket decodes the certificate again (2x
+        // the CPU).
         _ = unsafe SSL_CTX_set_options(
             pointer, CTriageShims_SSL_OP_NO_TICKET() | CTriageShims_SSL_OP_NO_RENEGOTIATION())
         _ = unsafe CTriageShims_SSL_CTX_set_mode(pointer, Int(SSL_MODE_RELEASE_BUFFERS))
@@ -108,7 +110,8 @@ internal import TriageBase
             throw .fileInvalid(path: path, reason: OpenSSLErrorQueue.drainText())
         }
         guard case .server = role else { return }
-        // Named in the certificate request, so that a client with several certificates picks the right one.
+        // Named in the certificate request, so that a client with several certificates picks the
+        // right one.
         guard let names = unsafe SSL_load_client_CA_file(path) else {
             throw .fileInvalid(path: path, reason: OpenSSLErrorQueue.drainText())
         }

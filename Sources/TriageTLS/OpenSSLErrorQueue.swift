@@ -1,5 +1,5 @@
-// OpenSSL's per-thread error queue: cleared before every SSL call, drained after a failed one, so that
-// no call is ever blamed for an earlier one's failure.
+// OpenSSL's per-thread error queue: cleared before every SSL call, drained after a failed one, so
+// that no call is ever blamed for an earlier one's failure.
 
 internal import COpenSSL
 

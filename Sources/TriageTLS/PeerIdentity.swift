@@ -42,8 +42,9 @@ enum PeerIdentity: Equatable {
 
     /// True for `spiffe://trust-domain/path` as the specification allows it for a workload.
     ///
-    /// Source: SPIFFE-ID §2.1 to §2.4: at most 2048 bytes; trust domain of a-z 0-9 . - _; path segments
-    /// of letters, digits, . - _, none empty, `.` or `..`; nothing else, no percent-encoding.
+    /// Source: SPIFFE-ID §2.1 to §2.4: at most 2048 bytes; trust domain of a-z 0-9 . - _; path
+    /// segments of letters, digits, . - _, none empty, `.` or `..`; nothing else, no
+    /// percent-encoding.
     static func isWorkloadID(_ uri: [UInt8]) -> Bool {
         let scheme = Array("spiffe://".utf8)
         guard uri.count <= 2_048, uri.starts(with: scheme) else { return false }

@@ -1,5 +1,5 @@
-// Until when a session may be resumed. A resumed session skips the verification of certificates, so it
-// carries the time at which the first of them, or of the revocation lists, ceases to hold.
+// Until when a session may be resumed. A resumed session skips the verification of certificates, so
+// it carries the time at which the first of them, or of the revocation lists, ceases to hold.
 
 internal import COpenSSL
 internal import CTriageShims
@@ -13,7 +13,8 @@ enum Resumption {
     private static let index = CRYPTO_get_ex_new_index(
         CRYPTO_EX_INDEX_SSL_SESSION, 0, nil, nil, nil, nil)
 
-    /// Attaches the deadline of the chain that `ssl` has just verified; does nothing when it verified none.
+    /// Attaches the deadline of the chain that `ssl` has just verified; does nothing when it
+    /// verified none.
     static func setDeadline(_ ssl: OpaquePointer, _ session: OpaquePointer, _ shared: SharedState) {
         guard let chain = unsafe SSL_get0_verified_chain(ssl) else { return }
         var deadline = shared.revocationNextUpdate ?? .distantFuture

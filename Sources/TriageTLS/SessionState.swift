@@ -1,10 +1,11 @@
-// What OpenSSL's callbacks write to, and the BIO that joins OpenSSL to our buffers instead of a socket.
-// Thunks only translate; none throws, locks or calls OpenSSL's read or write.
+// What OpenSSL's callbacks write to, and the BIO that joins OpenSSL to our buffers instead of a
+// socket. Thunks only translate; none throws, locks or calls OpenSSL's read or write.
 
 internal import COpenSSL
 internal import CTriageShims
 
-/// The context of one session's callbacks, retained once by the session and released after `SSL_free`.
+/// The context of one session's callbacks, retained once by the session and released after
+/// `SSL_free`.
 @safe final class SessionState {
     /// Ciphertext from the peer.
     var input = ByteQueue()
@@ -147,7 +148,8 @@ func onSelectProtocol(
     return SSL_TLSEXT_ERR_ALERT_FATAL
 }
 
-/// Ends the handshake of a client that offers no protocol at all: ``onSelectProtocol`` is not asked then.
+/// Ends the handshake of a client that offers no protocol at all: ``onSelectProtocol`` is not asked
+/// then.
 func onClientHello(
     _ ssl: OpaquePointer?, _ alert: UnsafeMutablePointer<Int32>?,
     _ argument: UnsafeMutableRawPointer?

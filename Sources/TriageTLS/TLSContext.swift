@@ -1,5 +1,5 @@
-// What all sessions of a listener (or of a client) share: certificate, key, trust, revocation, rules.
-// Loading checks everything that can be checked before the first connection. Knows no peer.
+// What all sessions of a listener (or of a client) share: certificate, key, trust, revocation,
+// rules. Loading checks everything that can be checked before the first connection. Knows no peer.
 
 internal import COpenSSL
 internal import CTriageShims
@@ -72,7 +72,8 @@ package import TriageBase
     private let saved = Mutex(SavedSession())
 
     /// The latest session that a server gave us to resume.
-    // @unchecked Sendable: only ever touched inside the Mutex; SSL_SESSION counts references atomically.
+    // @unchecked Sendable: only ever touched inside the Mutex; SSL_SESSION counts references
+    // atomically.
     @safe private struct SavedSession: @unchecked Sendable {
         var pointer: OpaquePointer?
     }

@@ -84,7 +84,8 @@ extension TLSError: CustomStringConvertible {
         case .certificateNotYetValid(let path, let notBefore):
             "certificate \(path) is not valid before \(dateText(notBefore)): check the clock"
         case .revocationListExpired(let path, let nextUpdate):
-            "revocation list \(path) was due for an update on \(dateText(nextUpdate)): install a new one"
+            "revocation list \(path) was due for an update on \(dateText(nextUpdate)): "
+                + "install a new one"
         case .peerRefused(let refusal): "the peer's certificate was refused: \(refusal)"
         case .alertReceived(let reason): "the peer ended TLS: \(reason)"
         case .handshakeFailed(let reason): "TLS handshake failed: \(reason)"
@@ -137,5 +138,6 @@ private func dateText(_ time: WallTime) -> String {
     let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
     func two(_ value: Int64) -> String { value < 10 ? "0\(value)" : "\(value)" }
     return
-        "\(year)-\(two(month))-\(two(day))T\(two(rest / 3_600)):\(two(rest / 60 % 60)):\(two(rest % 60))Z"
+        "\(year)-\(two(month))-\(two(day))"
+        + "T\(two(rest / 3_600)):\(two(rest / 60 % 60)):\(two(rest % 60))Z"
 }

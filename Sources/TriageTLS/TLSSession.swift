@@ -40,14 +40,16 @@ package enum ReadStep: Equatable, Sendable {
     /// KeyUpdates that a peer may send on one connection; each costs us key derivations.
     private static let keyUpdatesMax = 32
 
-    /// The verified identity of a client; nil before the handshake, without a certificate, and for servers.
+    /// The verified identity of a client; nil before the handshake, without a certificate, and for
+    /// servers.
     package private(set) var peerPrincipal: Principal?
     /// When the peer's certificate expires; nil without one.
     package private(set) var peerNotAfter: WallTime?
 
     /// Starts a session in the role of its context.
     ///
-    /// - Throws: ``TLSError``: `.unavailable` when memory runs out or the server name is not usable.
+    /// - Throws: ``TLSError``: `.unavailable` when memory runs out or the server name is not
+    ///   usable.
     package init(_ context: TLSContext) throws(TLSError) {
         OpenSSLErrorQueue.clear()
         guard let ssl = unsafe SSL_new(context.pointer) else {
@@ -94,7 +96,8 @@ package enum ReadStep: Equatable, Sendable {
     private func setServer(_ name: String) throws(TLSError) {
         unsafe SSL_set_connect_state(ssl)
         let parameters = unsafe SSL_get0_param(ssl)
-        // An address is looked for among the IP names, and is never sent as a server name (RFC 6066 §3).
+        // An address is looked for among the IP names, and is never sent as a server name (RFC 6066
+        // §3).
         if unsafe X509_VERIFY_PARAM_set1_ip_asc(parameters, name) != 1 {
             OpenSSLErrorQueue.clear()
             let flags = UInt32(

@@ -1,5 +1,5 @@
-// Judges what a peer has done on one connection: floods of frames that are cheap to send and dear to
-// answer. Pure: counters and time are handed in. Knows nothing of streams' contents.
+// Judges what a peer has done on one connection: floods of frames that are cheap to send and dear
+// to answer. Pure: counters and time are handed in. Knows nothing of streams' contents.
 
 import TriageBase
 import TriageHTTP2
@@ -90,7 +90,8 @@ struct TokenBucket {
 
 /// The flood limits of one connection.
 ///
-/// Source: shared design `wire.md` "Attacks"; the formulas for PRIORITY and WINDOW_UPDATE are Envoy's.
+/// Source: shared design `wire.md` "Attacks"; the formulas for PRIORITY and WINDOW_UPDATE are
+/// Envoy's.
 struct AbuseLimits {
     private var seen = HTTP2Counters()
     private var resets: TokenBucket
@@ -112,8 +113,8 @@ struct AbuseLimits {
 
     /// Compares what the peer has done with what it may.
     ///
-    /// Pings are forgiven by DATA frames sent since: clients measure the path with one for each burst
-    /// of data, as gRPC's own servers allow.
+    /// Pings are forgiven by DATA frames sent since: clients measure the path with one for each
+    /// burst of data, as gRPC's own servers allow.
     ///
     /// - Returns: The first limit that is broken, or nil.
     mutating func judge(_ now: HTTP2Counters, at time: MonotonicTime) -> LimitKind? {

@@ -1,5 +1,6 @@
-// The plaintext port for probes and metrics: three paths, loopback by default, one thread. Small enough to
-// stay right when the rest is not. Knows nothing of what ready means or of what is measured.
+// The plaintext port for probes and metrics: three paths, loopback by default, one thread. Small
+// enough to stay right when the rest is not. Knows nothing of what ready means or of what is
+// measured.
 
 import Synchronization
 import TriageBase

@@ -1,5 +1,5 @@
-// How many connections the server has, and whose they are: the only state that reactors share. Touched
-// when a connection opens, is identified, and closes; never by a call.
+// How many connections the server has, and whose they are: the only state that reactors share.
+// Touched when a connection opens, is identified, and closes; never by a call.
 
 import Synchronization
 import TriageBase

@@ -8,7 +8,8 @@ import TriageHTTP2
 /// One call, or a free place for one.
 ///
 /// An object of plain fields, because single loads and stores of such fields need no run-time
-/// exclusivity check; the same fields in an array of structs cost a check and a uniqueness test each.
+/// exclusivity check; the same fields in an array of structs cost a check and a uniqueness test
+/// each.
 final class Call {
     /// Place in the table.
     let slot: Int

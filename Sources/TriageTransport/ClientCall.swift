@@ -1,5 +1,5 @@
-// The vocabulary of the client side: what may be called, how a call is named, who hears of it. Knows
-// nothing of sockets or threads.
+// The vocabulary of the client side: what may be called, how a call is named, who hears of it.
+// Knows nothing of sockets or threads.
 
 import TriageBase
 package import TriageGRPC

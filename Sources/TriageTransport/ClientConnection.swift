@@ -1,5 +1,5 @@
-// The client's side of one connection, as a byte machine like the server's: calls in, ciphertext out;
-// ciphertext in, messages and statuses out. No socket and no clock: ClientLoop has them.
+// The client's side of one connection, as a byte machine like the server's: calls in, ciphertext
+// out; ciphertext in, messages and statuses out. No socket and no clock: ClientLoop has them.
 //
 //     connecting ──handshake──▶ ready ──GOAWAY──▶ draining ──last call──▶ closed
 //          └──────────────────────┴── broken, close() ───────────────────▶ closed
@@ -66,7 +66,8 @@ package final class ClientConnection {
     /// - Parameters:
     ///   - method: What to call.
     ///   - message: The serialised request.
-    ///   - deadline: Sent to the server and enforced here; ``TriageBase/MonotonicTime/never`` for none.
+    ///   - deadline: Sent to the server and enforced here; ``TriageBase/MonotonicTime/never`` for
+    ///     none.
     ///   - tag: Handed to the receiver.
     ///   - receiver: Hears of the call.
     /// - Returns: nil when the connection takes no calls: it is draining or closed.

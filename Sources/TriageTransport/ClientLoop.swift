@@ -1,5 +1,5 @@
-// The thread on which client connections live: sockets, time, and the order of a turn. Everything that
-// concerns calls is on that thread; other threads post work to it.
+// The thread on which client connections live: sockets, time, and the order of a turn. Everything
+// that concerns calls is on that thread; other threads post work to it.
 
 import Synchronization
 package import TriageBase
@@ -138,8 +138,8 @@ package final class ClientLoopContext {
     /// The clock as it stands now; ``now`` is cheaper and good enough for most.
     package var preciseNow: MonotonicTime { clock.monotonicTime() }
 
-    /// Calls `hook` once a turn, before anything is sent; it returns when it wants to be called next at the
-    /// latest.
+    /// Calls `hook` once a turn, before anything is sent; it returns when it wants to be called
+    /// next at the latest.
     ///
     /// For load generators: what they start in one turn leaves in one write a connection.
     package func setTurnHook(_ hook: (() -> MonotonicTime)?) {

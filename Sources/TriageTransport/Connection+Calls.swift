@@ -1,5 +1,5 @@
-// From stream events to calls: headers are judged, bodies assembled, the handler called. The rules are
-// TriageGRPC's; here they meet streams and slots.
+// From stream events to calls: headers are judged, bodies assembled, the handler called. The rules
+// are TriageGRPC's; here they meet streams and slots.
 
 import TriageBase
 import TriageGRPC
@@ -89,7 +89,8 @@ extension Connection {
         let slot = http2.userData(stream) - 1
         guard slot >= 0 else { return http2.consume(stream, bytes.count) }
         let call = core.calls[slot]
-        // A copy in and out: an access that lasts for a call into another module is checked at run time.
+        // A copy in and out: an access that lasts for a call into another module is checked at run
+        // time.
         var machine = call.machine
         guard machine.isOpen else { return http2.consume(stream, bytes.count) }
         if machine.isClientStreaming {

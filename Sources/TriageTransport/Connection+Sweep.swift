@@ -1,5 +1,6 @@
-// What time does to a connection: once a second each is looked at for what it failed to do. And drain,
-// which ends a connection without losing a call. Time is handed in, as everywhere in this machine.
+// What time does to a connection: once a second each is looked at for what it failed to do. And
+// drain, which ends a connection without losing a call. Time is handed in, as everywhere in this
+// machine.
 
 import TriageBase
 import TriageGRPC

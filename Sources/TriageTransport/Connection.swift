@@ -1,8 +1,9 @@
-// One client's connection as a byte machine: ciphertext in, calls to the handler, ciphertext out. Joins
-// TLS, HTTP/2 and gRPC. No socket, no clock: the reactor moves the bytes and sets the time, so that the
-// machine can be tested and fuzzed without either.
+// One client's connection as a byte machine: ciphertext in, calls to the handler, ciphertext out.
+// Joins TLS, HTTP/2 and gRPC. No socket, no clock: the reactor moves the bytes and sets the time,
+// so that the machine can be tested and fuzzed without either.
 //
-//     handshaking ──complete──▶ open ──end(…)──▶ ending (output leaves, nothing is read) ──▶ removed
+//     handshaking ──complete──▶ open ──end(…)──▶ ending (output leaves, nothing is read) ──▶
+//     removed
 //          └────────────────end(…)────────────────┘
 
 import TriageBase
@@ -214,8 +215,9 @@ final class Connection {
             case .settingsReceived: hasSettings = true
             case .pingAcknowledged: drainAcknowledged()
             case .trailers, .informational, .goAwayReceived, .settingsAcknowledged:
-                // Request trailers carry nothing that gRPC knows; endStream follows. A client's GOAWAY
-                // announces that it opens no more streams: idle time and wantsRead see to the rest.
+                // Request trailers carry nothing that gRPC knows; endStream follows. A client's
+                // GOAWAY announces that it opens no more streams: idle time and wantsRead see to
+                // the rest.
                 break
             }
             position += 1

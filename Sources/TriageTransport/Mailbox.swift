@@ -1,5 +1,5 @@
-// The door through which other threads reach a loop: jobs in batches, and a wake-up only when the loop
-// sleeps. Knows nothing of what the jobs do.
+// The door through which other threads reach a loop: jobs in batches, and a wake-up only when the
+// loop sleeps. Knows nothing of what the jobs do.
 
 import Synchronization
 package import TriageGRPC

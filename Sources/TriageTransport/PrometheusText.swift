@@ -1,11 +1,12 @@
-// Writes metrics in the Prometheus text format, version 0.0.4. Knows nothing of where they come from but
-// the shape of ServerMetrics.
+// Writes metrics in the Prometheus text format, version 0.0.4. Knows nothing of where they come
+// from but the shape of ServerMetrics.
 
 package import TriageGRPC
 
 /// A page of metrics that grows line by line.
 ///
-/// Source: Prometheus "Exposition formats"; names of calls as in go-grpc-middleware/providers/prometheus.
+/// Source: Prometheus "Exposition formats"; names of calls as in
+/// go-grpc-middleware/providers/prometheus.
 package struct PrometheusText {
     /// The page so far.
     package private(set) var text = ""
@@ -147,7 +148,8 @@ extension PrometheusText {
         ]
     }
 
-    /// Calls of methods that do not exist share one label: a peer must not be able to make new ones.
+    /// Calls of methods that do not exist share one label: a peer must not be able to make new
+    /// ones.
     private static let unknownLabels = [
         ("grpc_type", "unknown"), ("grpc_service", "unknown"), ("grpc_method", "unknown"),
     ]

@@ -1,5 +1,6 @@
-// One thread that serves: waits for sockets, moves bytes between them and the connections, runs jobs, and
-// flushes each connection once a turn. All system calls of the server's hot path start here.
+// One thread that serves: waits for sockets, moves bytes between them and the connections, runs
+// jobs, and flushes each connection once a turn. All system calls of the server's hot path start
+// here.
 
 import TriageBase
 import TriageGRPC

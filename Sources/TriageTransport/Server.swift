@@ -1,5 +1,5 @@
-// A server: reactors on threads of their own, one port, one set of certificates that can be exchanged.
-// Knows nothing of what the methods do.
+// A server: reactors on threads of their own, one port, one set of certificates that can be
+// exchanged. Knows nothing of what the methods do.
 
 import Synchronization
 package import TriageBase
@@ -58,10 +58,11 @@ package final class Server: Sendable {
         }
         var seeds: [Seed] = []
         var port = configuration.port
-        for _ in 0..<max(1, configuration.reactorCount) {
+        for index in 0..<max(1, configuration.reactorCount) {
             do throws(SocketError) {
+                if index == 0, port != 0 { try Socket.checkFree(host: address, port: port) }
                 let listener = try Socket.listen(
-                    host: address, port: port, backlog: Self.backlog)
+                    host: address, port: port, backlog: Self.backlog, shared: true)
                 if port == 0 { port = try listener.localPort() }
                 seeds.append(try Seed(listener))
             } catch {
@@ -80,8 +81,8 @@ package final class Server: Sendable {
 
     /// Starts the reactors; returns when all of them serve.
     ///
-    /// - Throws: ``TransportError/socket(_:)`` when the system has no threads or descriptors left; the
-    ///   server is then useless, and the process should end.
+    /// - Throws: ``TransportError/socket(_:)`` when the system has no threads or descriptors left;
+    ///   the server is then useless, and the process should end.
     package func start() throws(TransportError) {
         do throws(SocketError) {
             let ready = try Latch()

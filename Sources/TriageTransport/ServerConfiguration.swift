@@ -36,7 +36,8 @@ package struct ServerLimits: Sendable {
     package var idleMillisecondsMax = Limits.idleMillisecondsMax
     /// A call of a method that takes and gives one message, milliseconds.
     package var unaryMillisecondsMax = Limits.unaryMillisecondsMax
-    /// A stream that has bytes to send and moves none, milliseconds; a full socket gets twice as long.
+    /// A stream that has bytes to send and moves none, milliseconds; a full socket gets twice as
+    /// long.
     package var stalledStreamMillisecondsMax = Limits.stalledStreamMillisecondsMax
     /// Calls open when a drain began, milliseconds.
     package var drainMillisecondsMax = Limits.drainMillisecondsMax

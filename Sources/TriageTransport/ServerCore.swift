@@ -1,5 +1,5 @@
-// The calls of one reactor: who answers them, until when, and what they cost. Implements the handler's
-// side of the seam. Knows connections, but no sockets and no epoll; time is handed in.
+// The calls of one reactor: who answers them, until when, and what they cost. Implements the
+// handler's side of the seam. Knows connections, but no sockets and no epoll; time is handed in.
 
 import TriageBase
 import TriageGRPC

@@ -1,12 +1,12 @@
-// What a reactor counts: plain numbers, kept by one thread and added up when somebody asks. Knows nothing
-// of how they are shown.
+// What a reactor counts: plain numbers, kept by one thread and added up when somebody asks. Knows
+// nothing of how they are shown.
 
 import TriageGRPC
 
 /// What one method counts on one reactor.
 ///
-/// An object, so that a call can hold on to its method's counters; the histogram's arrays are touched
-/// once a call, when it has ended.
+/// An object, so that a call can hold on to its method's counters; the histogram's arrays are
+/// touched once a call, when it has ended.
 final class MethodCounters {
     var started: UInt64 = 0
     var received: UInt64 = 0

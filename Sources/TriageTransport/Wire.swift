@@ -1,5 +1,5 @@
-// TLS and HTTP/2 of one connection, joined into one byte machine of either role: ciphertext in, events
-// out; frames in, ciphertext out. Knows no socket, no clock, no gRPC.
+// TLS and HTTP/2 of one connection, joined into one byte machine of either role: ciphertext in,
+// events out; frames in, ciphertext out. Knows no socket, no clock, no gRPC.
 
 import TriageHTTP2
 import TriageTLS
@@ -13,7 +13,8 @@ final class Wire {
     /// True until the TLS handshake is complete.
     private(set) var isHandshaking = true
 
-    /// Most plaintext of one TLS record that is filled from whole frames; leaves room for the last one.
+    /// Most plaintext of one TLS record that is filled from whole frames; leaves room for the last
+    /// one.
     private static let recordBytes = 16_384 - 1_500
 
     init(_ tls: TLSSession, _ http2: HTTP2Session) {

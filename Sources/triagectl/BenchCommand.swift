@@ -7,7 +7,6 @@ internal import Histogram
 internal import TriageBase
 internal import TriageClient
 internal import TriageGRPC
-internal import TriageIO
 internal import TriageTransport
 
 /// What a measurement sends.
@@ -75,9 +74,7 @@ struct BenchCommand: AsyncParsableCommand {
 
     mutating func run() async throws {
         var command = self
-        if command.global.identity == nil, command.global.cert == nil {
-            command.global.identity = Environment.value("TRIAGED_IDENTITY") ?? workload.identity
-        }
+        command.global.actByDefault(as: workload.identity)
         let fixed = command
         try await reportingFailures {
             switch fixed.workload {

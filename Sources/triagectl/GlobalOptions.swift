@@ -49,6 +49,14 @@ struct GlobalOptions: ParsableArguments {
             certificateChain: certificate, privateKey: privateKey, serverName: serverName)
     }
 
+    /// Acts as a development identity when neither flag nor environment says who.
+    mutating func actByDefault(as name: String) {
+        guard identity == nil, cert == nil, Environment.value("TRIAGED_IDENTITY") == nil else {
+            return
+        }
+        identity = name
+    }
+
     /// The timeout as a whole number of milliseconds, at least 1.
     var timeoutMilliseconds: Int64 { Int64(max(1, timeout * 1_000)) }
 

@@ -46,8 +46,10 @@ struct ReplayCommand: AsyncParsableCommand {
     var noProgress = false
 
     mutating func run() async throws {
-        let command = self
-        try await reportingFailures { try await command.replay() }
+        var command = self
+        command.global.actByDefault(as: "classifier")
+        let fixed = command
+        try await reportingFailures { try await fixed.replay() }
     }
 
     private func replay() async throws {

@@ -21,6 +21,8 @@ struct ReplaySpecialist: Sendable {
             do {
                 try await takeOne()
             } catch let failure as CallFailure {
+                // What the end of the replay cuts off was not refused.
+                if Task.isCancelled { return }
                 await report.refused(reason: failure.error.reason)
                 if failure.error.code == .unavailable { return }
             } catch {

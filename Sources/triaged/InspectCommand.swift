@@ -14,7 +14,7 @@ struct InspectCommand: ParsableCommand {
         abstract: "Look into a data directory, offline: what it holds, whether it verifies.",
         discussion:
             "Exit codes: 0 all is well; 65 something does not verify; 74 it cannot be read.",
-        subcommands: [Stat.self, Verify.self, Dump.self])
+        subcommands: [Stat.self, Verify.self, Dump.self], defaultSubcommand: Stat.self)
 
     /// Runs `body` on a directory; a directory that cannot be read is one line and an exit code.
     fileprivate static func inspecting(
@@ -32,7 +32,7 @@ struct InspectCommand: ParsableCommand {
     struct Stat: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show segments, snapshots and the journal's end.")
-        @Argument(help: "The data directory.")
+        @Option(name: .customLong("data"), help: "The data directory.")
         var directory: String
 
         mutating func run() throws {
@@ -47,7 +47,7 @@ struct InspectCommand: ParsableCommand {
     struct Verify: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Check every checksum, sequence, the chain, and every snapshot.")
-        @Argument(help: "The data directory.")
+        @Option(name: .customLong("data"), help: "The data directory.")
         var directory: String
 
         mutating func run() throws {
@@ -68,7 +68,7 @@ struct InspectCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print journal records as JSON lines.",
             discussion: "Without --content, what people wrote and whom it is about is left out.")
-        @Argument(help: "The data directory.")
+        @Option(name: .customLong("data"), help: "The data directory.")
         var directory: String
         @Option(help: "First sequence.")
         var from: UInt64 = 1

@@ -11,9 +11,9 @@ struct ServeCommand: ParsableCommand {
         abstract: "Serve until SIGTERM or SIGINT; then drain and exit.",
         discussion: """
             The first line on standard output, once it serves, is `listening HOST:PORT`. Logs are \
-            JSON lines on standard error. SIGHUP reads the policy and the certificates again. Every \
-            option can also come from the environment (TRIAGED_DATA, TRIAGED_CLIENT_CA, ...) or from \
-            the --config file; a flag wins over the environment, the environment over the file.
+            JSON lines on standard error. SIGHUP reads the policy and the certificates again. \
+            Every option can also come from the environment (TRIAGED_DATA, TRIAGED_CLIENT_CA, ...) \
+            or from the --config file; a flag wins over the environment, that over the file.
 
             Exit codes: 0 drained; 70 the journal failed while serving; 71 a port or thread could \
             not be had; 74 the data directory cannot be used; 78 the configuration is wrong.

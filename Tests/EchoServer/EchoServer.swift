@@ -1,5 +1,6 @@
-// A server on the real transport with methods that tests and benchmarks need: the peers' Submit, and echoes
-// of every shape. Never shipped. Usage: triage-echo PORT CERT_DIR [optional] [reactors=N] [cpu=N]
+// A server on the real transport with methods that tests and benchmarks need: the peers' Submit,
+// and echoes of every shape. Never shipped. Usage: triage-echo PORT CERT_DIR [optional]
+// [reactors=N] [cpu=N]
 
 import Glibc
 import TriageBase

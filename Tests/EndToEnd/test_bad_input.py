@@ -7,7 +7,7 @@ import struct
 import grpc
 import pytest
 import stubs
-from builders import (C, D, R, answers, data_request, decision, emergency_request, filing, scope,
+from builders import (C, D, L, R, answers, data_request, decision, emergency_request, filing, scope,
                       stamp, submission, verification)
 from harness import refused, request_id
 
@@ -200,8 +200,17 @@ def held(fresh):
 
     of("classifier").triage.SubmitReport(submission(
         harm_family=R.HARM_FAMILY_VIOLENT_THREAT, imminence=R.IMMINENCE_NOW))
-    offer = of("chloe").assignments.ClaimNext(
-        A.ClaimNextRequest(request_id=request_id())).assignment
+    def claim(identity):
+        return of(identity).assignments.ClaimNext(
+            A.ClaimNextRequest(request_id=request_id())).assignment
+
+    # Ana declines it first, so that there is a token before Chloe's.
+    declined = claim("ana")
+    of("ana").assignments.ReleaseLease(A.ReleaseLeaseRequest(
+        request_id=request_id(), name=declined.name, fencing_token=declined.fencing_token,
+        reason=L.RELEASE_REASON_CONFLICT))
+    offer = claim("chloe")
+    assert offer.case == declined.case
     yield of, of("chloe").assignments.AcceptCase(A.AcceptCaseRequest(
         request_id=request_id(), name=offer.name, fencing_token=offer.fencing_token))
     for each in clients.values():
@@ -401,7 +410,8 @@ def test_a_broken_frame_ends_the_connection_with_goaway(tls, wrong):
 
 def test_a_preface_that_is_none_ends_the_connection(tls):
     tls.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    assert all(kind in (0x4, 0x7) for kind, *_ in frames(tls))
+    # SETTINGS, WINDOW_UPDATE and GOAWAY at most: it was already on its way, or says goodbye.
+    assert all(kind in (0x4, 0x7, 0x8) for kind, *_ in frames(tls))
 
 
 def literal(name, value):
@@ -409,15 +419,40 @@ def literal(name, value):
     return b"\x00" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
 
 
-@pytest.mark.parametrize("content_type", ["text/html", "application/grpcx"])
-def test_a_wrong_content_type_is_415(tls, content_type):
+def answer(connection, *extra, content_type="application/grpc"):
+    """The header block that answers a request without a body, with these further fields."""
     block = b"".join(literal(name, value) for name, value in [
         (":method", "POST"), (":scheme", "https"), (":path", SUBMIT), (":authority", "localhost"),
-        ("content-type", content_type), ("te", "trailers")])
-    tls.sendall(PREFACE + frame(0x4) + frame(0x1, 0x5, 1, block))
-    for kind, _, stream, payload in frames(tls):
+        ("content-type", content_type), ("te", "trailers"), *extra])
+    connection.sendall(PREFACE + frame(0x4) + frame(0x1, 0x5, 1, block))
+    for kind, _, stream, payload in frames(connection):
         if kind == 0x1 and stream == 1:
-            # 415 is not in HPACK's static table: it is there as text, plain or in Huffman code.
-            assert b"415" in payload or b"\x68\x2d\xff" in payload
-            return
+            return payload
     raise AssertionError("no answer")
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "application/grpcx"])
+def test_a_wrong_content_type_is_415(tls, content_type):
+    payload = answer(tls, content_type=content_type)
+    # 415 is not in HPACK's static table: it is there as text, plain or in Huffman code.
+    assert b"415" in payload or b"\x68\x2d\xff" in payload
+
+
+@pytest.mark.parametrize("value", ["1", "123456789S", "1x", "-1S", "S", "1 S"])
+def test_a_malformed_timeout_is_refused(tls, value):
+    payload = answer(tls, ("grpc-timeout", value))
+    assert huffman_or_plain("grpc-timeout must be", payload), payload
+
+
+# RFC 7541, appendix B: what the words looked for consist of.
+HUFFMAN = {"g": (0x26, 6), "r": (0x2c, 6), "p": (0x2b, 6), "c": (0x4, 5), "-": (0x16, 6),
+           "t": (0x9, 5), "i": (0x6, 5), "m": (0x29, 6), "e": (0x5, 5), "o": (0x7, 5),
+           "u": (0x2d, 6), " ": (0x14, 6), "s": (0x8, 5), "b": (0x23, 6), "%": (0x15, 6)}
+
+
+def huffman_or_plain(text, payload):
+    """Whether a text is in a header block at the beginning of a value."""
+    bits = "".join(format(code, f"0{size}b") for code, size in (HUFFMAN[each] for each in text))
+    whole = bits[:len(bits) // 8 * 8]
+    coded = int(whole, 2).to_bytes(len(whole) // 8, "big")
+    return text.encode() in payload or coded in payload

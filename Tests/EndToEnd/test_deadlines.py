@@ -7,10 +7,9 @@ import pytest
 import stubs
 from builders import submission
 from google.protobuf import duration_pb2
-from harness import await_true, refused, request_id
+from harness import await_true, request_id
 
 T, A, O = stubs.triage, stubs.assignment, stubs.operations
-GET_STATUS = "/triaged.v1.OperationsService/GetStatus"
 
 
 def waiting_claim(client, seconds, **options):
@@ -101,15 +100,6 @@ def test_many_cancellations_do_not_hurt_the_connection(empty):
             for each in calls:
                 each.cancel()
         assert chloe.health.Check(stubs.health.HealthCheckRequest()).status == 1
-
-
-@pytest.mark.parametrize("value", ["1", "123456789S", "1x", "-1S", "S"])
-def test_a_malformed_timeout_is_refused(empty, value):
-    with empty.client("sre") as sre:
-        # grpcio sends its own grpc-timeout only when it has a deadline; this call has none.
-        call = sre.raw.unary_unary(GET_STATUS)
-        refusal = refused(call, b"", metadata=[("grpc-timeout", value)])
-        assert refusal.code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL)
 
 
 def test_gzip_from_a_stock_client(empty):

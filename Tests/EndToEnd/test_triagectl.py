@@ -55,9 +55,10 @@ def test_help_names_every_command():
 
 @pytest.mark.timeout(120)
 def test_a_replay_of_the_bundled_trace(own):
-    done = triagectl(own, "replay", "--trace", str(ROOT / "Deploy" / "sample"), "--surge",
-                     "west-texas:x5", "--speed", "600", "--duration", "600", "--seed", "7",
-                     "--json")
+    done = triagectl(own, "replay", "--sample", str(ROOT / "Deploy" / "sample"), "--surge",
+                     "west-texas:x1", "--speed", "600x", "--hours", "2", "--surge-at", "20",
+                     "--specialists", "ana,ben,chloe", "--seed", "7", "--json",
+                     identity="classifier")
     report = done.stdout
     assert "P1" in report and "p99" in report.lower()
     status = triagectl(own, "status", "--json", identity="sre").stdout

@@ -1,5 +1,5 @@
-// Certificates for tests, good and bad, made by the openssl command in a temporary directory. Nothing
-// here knows what the service makes of them.
+// Certificates for tests, good and bad, made by the openssl command in a temporary directory.
+// Nothing here knows what the service makes of them.
 
 internal import Foundation
 

@@ -1,5 +1,5 @@
-// An engine without thread, disk or clock of its own: a test drives its turns, sees every delivery and
-// decides when the journal fails.
+// An engine without thread, disk or clock of its own: a test drives its turns, sees every delivery
+// and decides when the journal fails.
 
 import TestSupport
 import TriageBase
@@ -75,7 +75,7 @@ final class EngineBench {
         reload: @escaping (FakeJournal) -> World? = { _ in nil }
     ) {
         var configuration = EngineConfiguration()
-        configuration.random = { 0x1234_5678_9ABC_DEF0 }
+        configuration.unguessableBits = { 0x1234_5678_9ABC_DEF0 }
         configuration.snapshotRecords = 0
         configuration.snapshotMilliseconds = 0
         configure(&configuration)

@@ -96,6 +96,15 @@ import TriageJournal
         #expect(second.receivedAt >= first.receivedAt)
     }
 
+    @Test func aStatusInTheMiddleOfATurn_isOfOneMoment() throws {
+        let bench = EngineBench()
+        let replies = bench.turn(
+            bench.request(.write(bench.report(about: 1), bench.freshKey())),
+            bench.request(.status))
+        guard case .status(let status) = replies[1].reply else { throw Unexpected() }
+        #expect(status.counts.reports == 1 && status.durableSequence == 1)
+    }
+
     // MARK: Back-pressure and failure
 
     @Test(arguments: [
@@ -150,7 +159,10 @@ import TriageJournal
                     "failed(journalFailed)", "failed(journalFailed)", "failed(journalFailed)",
                     "board", "status",
                 ])
-        guard case .board(let page, _, _) = replies[3].reply else { throw Unexpected() }
+        guard case .board(let page, _, let revision) = replies[3].reply,
+            case .status(let status) = replies[4].reply
+        else { throw Unexpected() }
+        #expect(revision == 1 && status.durableSequence == 1)
         #expect(page.cases.map(\.value.number) == [CaseNumber(1)])
         #expect(bench.journalFailures.count == 1)
         #expect(bench.core.currentStatus().state == .journalFailed)

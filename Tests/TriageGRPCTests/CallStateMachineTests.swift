@@ -97,7 +97,8 @@ private final class Driver {
         #expect(machine.inputEnded(atBoundary: true) == .ignore)
     }
 
-    /// Every sequence of six inputs, in all four shapes: after the end nothing is sent or delivered.
+    /// Every sequence of six inputs, in all four shapes: after the end nothing is sent or
+    /// delivered.
     @Test func everySequence_isSilentAfterTheEnd() {
         for shape in 0..<4 {
             for sequence in 0..<(6 * 6 * 6 * 6 * 6 * 6) {

@@ -1,4 +1,5 @@
-// Errors survive the way through trailers, within bounds; statuses of foreign servers are understood.
+// Errors survive the way through trailers, within bounds; statuses of foreign servers are
+// understood.
 
 import Testing
 import TriageBase

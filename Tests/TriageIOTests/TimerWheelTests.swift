@@ -1,4 +1,5 @@
-// The wheel against a sorted list: nothing fires early, nothing late by more than a tick, nothing is lost.
+// The wheel against a sorted list: nothing fires early, nothing late by more than a tick, nothing
+// is lost.
 
 import Testing
 import TriageBase

@@ -7,6 +7,7 @@ import TriageCodec
 import TriageDomain
 import TriageGRPC
 
+@testable import TriageEngine
 @testable import TriageServices
 
 @Suite struct AuthorizationTests {
@@ -104,6 +105,28 @@ import TriageGRPC
         #expect(try bench.refusal(.listCases, by: "operator").reason == "PRINCIPAL_UNKNOWN")
         bench.policy.replace(ServiceBench.policy())
         _ = try bench.reply(.listCases, by: "operator")
+    }
+
+    @Test func whoLosesARole_losesWhatThatRoleHadOpen_othersDoNot() throws {
+        let bench = ServiceBench()
+        let lead = bench.begin(.watchBoard, by: "lead", [])
+        let auditor = bench.begin(.watchBoard, by: "auditor", [])
+        let claim = bench.begin(
+            .claimNext, by: "ben",
+            try bench.schema(.claimNext).request.encode(
+                message([
+                    "request_id": bench.uuid(), "wait_duration": .duration(milliseconds: 50_000),
+                ])))
+        bench.settle()
+        var policy = ServiceBench.policy()
+        policy.entries[ServiceBench.principal("lead")]?.roles = RoleSet(.intake)
+        policy.entries[ServiceBench.principal("ben")] = nil
+        bench.policy.replace(policy)
+        bench.settle()
+        #expect(bench.answer(lead).error?.reason == "ROLE_REQUIRED")
+        #expect(bench.answer(claim).error?.reason == "PRINCIPAL_UNKNOWN")
+        #expect(!bench.answer(auditor).isOver)
+        #expect(bench.engine.core.watches.count == 1 && bench.engine.core.claims.count == 0)
     }
 
     @Test func anOperator_seesNoFullView() throws {

@@ -1,5 +1,5 @@
-// The services of one reactor in front of a real engine core, without threads, sockets or disk: a test
-// makes calls with API messages and reads what came back.
+// The services of one reactor in front of a real engine core, without threads, sockets or disk: a
+// test makes calls with API messages and reads what came back.
 
 import TestSupport
 import TriageBase

@@ -136,7 +136,7 @@ import TriageJournal
         try bench.submit(about: "a")
         try bench.submit(about: "b")
         let call = try watch(bench, ["resume_revision": .int(1)])
-        #expect(try script(bench, call) == ["1 cases/2", "2 bookmark 2"])
+        #expect(try script(bench, call) == ["2 cases/2", "2 bookmark 2"])
         let bad = try watch(bench, ["resume_revision": .int(99)])
         #expect(bench.answer(bad).error?.code == .outOfRange)
         #expect(bench.answer(bad).error?.reason == "REVISION_COMPACTED")

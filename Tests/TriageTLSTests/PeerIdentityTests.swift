@@ -48,7 +48,8 @@ struct BadLeaf: Sendable, CustomTestStringConvertible {
         BadLeaf(
             "a NUL in the URI",
             names:
-                "DER:30:18:86:16:73:70:69:66:66:65:3a:2f:2f:61:2e:65:78:61:6d:70:6c:65:2f:78:00:79"),
+                "DER:30:18:86:16:73:70:69:66:66:65:3a:2f:2f:61:2e:65:"
+                + "78:61:6d:70:6c:65:2f:78:00:79"),
         // SEQUENCE { [2] "good.example\0.evil" }
         BadLeaf(
             "a NUL in the DNS name",

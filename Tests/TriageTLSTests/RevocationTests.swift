@@ -20,7 +20,8 @@ import TriageTLS
         return pair
     }
 
-    /// A client whose own clock stands still, so that it offers sessions that it should have dropped.
+    /// A client whose own clock stands still, so that it offers sessions that it should have
+    /// dropped.
     private func forgetfulClient(_ identity: CertificateFixture.Identity) throws -> TLSContext {
         try fixture.clientContext(identity, time: TestClock.start)
     }

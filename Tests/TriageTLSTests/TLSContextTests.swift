@@ -56,7 +56,8 @@ import TriageTLS
         }
         #expect(
             error?.description
-                == "certificate \(old.certificate) expired on 2024-02-29T23:59:59Z: install a new one"
+                == "certificate \(old.certificate) expired on 2024-02-29T23:59:59Z: "
+                + "install a new one"
         )
     }
 

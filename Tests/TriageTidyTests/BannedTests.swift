@@ -1,5 +1,5 @@
-// Words and calls that this code base does without, each with what to write instead. A rule is a row
-// of the table; where it does not hold is part of the row.
+// Words and calls that this code base does without, each with what to write instead. A rule is a
+// row of the table; where it does not hold is part of the row.
 
 import Foundation
 import Testing
@@ -66,7 +66,7 @@ struct BannedTests {
             instead: "name the error: throws(JournalError)"),
         Rule(
             name: "unseeded randomness",
-            pattern: #"\.(random\((in: [^,]*)?\)|shuffled\(\)|randomElement\(\))|\bUUID\(\)"#,
+            pattern: #"\.(random\(in: [^,]*\)|shuffled\(\)|randomElement\(\))|\bUUID\(\)"#,
             instead: "take a generator of TriageBase, so that a run can be repeated from its seed",
             // Names of temporary directories.
             exempt: ["Tests/TestSupport/"], only: ["Sources/", "Tests/"]),

@@ -28,6 +28,8 @@ struct ImportTests {
         ],
         "TriageClient": [
             "TriageBase", "TriageTransport", "TriageGRPC", "TriageCodec", "TriageDomain",
+            // Whom to trust and where to connect to are values of these two.
+            "TriageTLS", "TriageIO",
         ],
         // The daemon wires everything below it, but never speaks HTTP/2 or touches C itself.
         "triaged": [
@@ -40,7 +42,8 @@ struct ImportTests {
         "triagectl": [
             "TriageBase", "TriageIO", "TriageClient", "TriageGRPC", "TriageTransport",
             "TriageCodec",
-            "TriageDomain", "ArgumentParser", "Histogram", "Yams", "Foundation",
+            "TriageDomain", "TriageTLS", "ArgumentParser", "Histogram", "Yams",
+            "Foundation",
         ],
         // Measuring commands of the project, run by Deploy/bench; no product.
         "triage-index-bench": ["TriageBase", "TriageDomain", "Histogram"],

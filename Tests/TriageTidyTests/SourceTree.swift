@@ -29,8 +29,8 @@ struct SourceFile {
             ? String(parts[1]) : nil
     }
 
-    /// Written by `Protos/generate`: rules about writing do not apply.
-    var isGenerated: Bool { path.hasPrefix("Sources/CTriageProtos/") }
+    /// Written by `Protos/generate` or protoc-c: rules about writing do not apply.
+    var isGenerated: Bool { path.hasPrefix("Sources/CTriageProtos/") || path.contains(".pb-c.") }
 
     /// A finding at a line, counted from 1, that says what to do instead.
     func finding(_ line: Int, _ message: String) -> String { "\(path):\(line): \(message)" }

@@ -1,5 +1,5 @@
-// Floods and what is counted of them (shared design, "Attacks"). The limits that need a clock are the
-// owner's; here the counters that they rest on, and the limits that hold without one.
+// Floods and what is counted of them (shared design, "Attacks"). The limits that need a clock are
+// the owner's; here the counters that they rest on, and the limits that hold without one.
 
 import TestSupport
 import Testing

@@ -31,7 +31,8 @@ struct Frame: Equatable, CustomStringConvertible {
         ]
         let name = Int(type) < names.count ? names[Int(type)] : "type \(type)"
         return
-            "\(name) stream \(stream) flags \(flags) \(payload.count <= 16 ? "\(payload)" : "\(payload.count) bytes")"
+            "\(name) stream \(stream) flags \(flags) "
+            + (payload.count <= 16 ? "\(payload)" : "\(payload.count) bytes")
     }
 
     static func big(_ value: UInt32) -> [UInt8] {
@@ -134,7 +135,8 @@ enum HPACK {
         fields.flatMap { encode(Array($0.0.utf8), Array($0.1.utf8)) }
     }
 
-    /// One literal field; `kind` 0 is without indexing, 0x10 never indexed, 0x40 into the dynamic table.
+    /// One literal field; `kind` 0 is without indexing, 0x10 never indexed, 0x40 into the dynamic
+    /// table.
     static func encode(_ name: [UInt8], _ value: [UInt8], kind: UInt8 = 0) -> [UInt8] {
         [kind] + text(name) + text(value)
     }

@@ -559,7 +559,7 @@ struct  Triaged__V1__Decision
    */
   char *policy_version;
   /*
-   * Optional. The keys of the policy rules applied, at most 16.
+   * Optional. The keys of the policy rules applied, at most 16 of 1 to 128 bytes.
    */
   size_t n_policy_keys;
   char **policy_keys;

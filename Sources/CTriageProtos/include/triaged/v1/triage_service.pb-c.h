@@ -205,6 +205,7 @@ struct  Triaged__V1__GetCaseRequest
 
 /*
  * Which cases a list or watch returns. A case must match every field given; repeated fields match any.
+ * At most 100 languages, 100 regions and 100 assignees.
  */
 struct  Triaged__V1__CaseFilter
 {

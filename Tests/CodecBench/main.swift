@@ -1,0 +1,1 @@
+runBenchmarks(arguments: CommandLine.arguments)

@@ -1,0 +1,290 @@
+// Everything that is stored comes back as it was; what is on disk from earlier versions is still
+// read; damage is an error with a name and never a trap.
+
+import Foundation
+import Testing
+import TriageBase
+
+@testable import TriageCodec
+@testable import TriageDomain
+
+@Suite("Event codec") struct EventCodecTests {
+    let codec = EventCodec()
+
+    @Test("every kind of event comes back", arguments: 0..<Arbitrary.eventKinds)
+    func roundTrips(_ kind: Int) throws {
+        var arbitrary = Arbitrary(seed: UInt64(kind) + 1)
+        for _ in 0..<60 {
+            let header = arbitrary.header()
+            let events = (0...arbitrary.below(2)).map { _ in arbitrary.event(kind) }
+            let payload = codec.encode(header, events)
+            let (readHeader, readEvents) = try codec.decode(
+                payload.span, sequence: header.sequence, time: header.time)
+            // Reflection prints every stored part, so that a part that neither side writes is
+            // missed.
+            #expect("\(readHeader)" == "\(header)")
+            #expect("\(readEvents)" == "\(events)")
+            var appended: [UInt8] = [1, 2]
+            codec.encode(header, events, into: &appended)
+            #expect(appended == [1, 2] + payload)
+        }
+    }
+
+    @Test("every enum of the domain comes up in the random events")
+    func enumsAreExhausted() {
+        var arbitrary = Arbitrary(seed: 5)
+        var seen = Set<RejectionReason>()
+        for _ in 0..<1_000 { seen.insert(arbitrary.rejection().reason) }
+        #expect(seen.count == RejectionReason.allCases.count)
+    }
+
+    @Test func aRecordWithoutEventsComesBack() throws {
+        var arbitrary = Arbitrary(seed: 9)
+        let header = arbitrary.header()
+        let payload = codec.encode(header, [])
+        let read = try codec.decode(payload.span, sequence: header.sequence, time: header.time)
+        #expect(read.1.isEmpty)
+        #expect("\(read.0)" == "\(header)")
+    }
+
+    @Test("a number that is not known is refused by name")
+    func refusesUnknownNumbers() throws {
+        // events (6) { assignment_ended (9) { state (2) = 77 } }
+        let unknownState = Wire.text(6, Wire.text(9, [0x10, 77]))
+        #expect(throws: CodecError.outOfRange("AssignmentEnded.state")) {
+            try codec.decode(unknownState.span, sequence: 1, time: .epoch)
+        }
+        let noKind = Wire.text(6, [])
+        #expect(throws: CodecError.missing("Event.kind")) {
+            try codec.decode(noKind.span, sequence: 1, time: .epoch)
+        }
+        let noFacts = Wire.text(6, Wire.text(1, [0x08, 1]))
+        #expect(throws: CodecError.missing("ReportReceived.facts")) {
+            try codec.decode(noFacts.span, sequence: 1, time: .epoch)
+        }
+        let far = Wire.text(6, Wire.text(7, [0x10] + Wire.varint(1 << 60)))
+        #expect(throws: CodecError.outOfRange("time")) {
+            try codec.decode(far.span, sequence: 1, time: .epoch)
+        }
+        #expect(throws: CodecError.wire(MessageFault(kind: .truncated, offset: 0))) {
+            try codec.decode([0x0A, 4, 1].span, sequence: 1, time: .epoch)
+        }
+    }
+
+    @Test func refusesDamagedReportContent() throws {
+        var arbitrary = Arbitrary(seed: 3)
+        let event = Event.reportReceived(
+            case: CaseNumber(1), report: ReportNumber(1), opened: true, facts: arbitrary.facts(),
+            assessment: arbitrary.assessment(), content: [0x0A, 9])
+        let payload = codec.encode(arbitrary.header(), [event])
+        #expect(throws: CodecError.wire(MessageFault(kind: .truncated, offset: 0))) {
+            try codec.decode(payload.span, sequence: 1, time: .epoch)
+        }
+    }
+
+    @Test("damaged bytes never trap") func damageNeverTraps() {
+        var arbitrary = Arbitrary(seed: 17)
+        var refused = 0
+        for round in 0..<4_000 {
+            let event = arbitrary.event(round % Arbitrary.eventKinds)
+            var payload = codec.encode(arbitrary.header(), [event])
+            mutate(&payload, &arbitrary)
+            do {
+                _ = try codec.decode(payload.span, sequence: 1, time: .epoch)
+            } catch { refused += 1 }
+        }
+        #expect(refused > 500)
+    }
+}
+
+/// Damages bytes in one of the ways in which a fuzzer does.
+func mutate(_ bytes: inout [UInt8], _ arbitrary: inout Arbitrary) {
+    for _ in 0...arbitrary.below(3) {
+        guard !bytes.isEmpty else { return }
+        let at = Int(arbitrary.below(UInt64(bytes.count)))
+        switch arbitrary.below(6) {
+        case 0: bytes[at] = UInt8(truncatingIfNeeded: arbitrary.bits())
+        case 1: bytes[at] ^= 1 << UInt8(arbitrary.below(8))
+        case 2: bytes.removeSubrange(at..<min(bytes.count, at + Int(arbitrary.below(8)) + 1))
+        case 3: bytes.insert(UInt8(truncatingIfNeeded: arbitrary.bits()), at: at)
+        case 4: bytes.removeLast(bytes.count - at)
+        default: bytes += bytes[at..<min(bytes.count, at + 32)]
+        }
+    }
+}
+
+@Suite("Snapshot codec") struct SnapshotCodecTests {
+    /// A state with every kind of record.
+    static func state(_ seed: UInt64) throws -> WorldState {
+        var arbitrary = Arbitrary(seed: seed)
+        var builder = WorldBuilder()
+        let cases = arbitrary.below(20) + 1
+        let assignments = arbitrary.below(20) + 1
+        builder.set(
+            WorldCounters(
+                sequence: arbitrary.below(1 << 62), time: arbitrary.time(),
+                lastCase: CaseNumber(cases), lastReport: ReportNumber(arbitrary.number()),
+                lastAssignment: AssignmentNumber(assignments)))
+        for index in 1...2 as ClosedRange<UInt32> {
+            try builder.add(
+                PrincipalRecord(
+                    index: PrincipalIndex(index),
+                    principal: Principal(journaled: "spiffe://t.test/\(index)")))
+        }
+        for number in 1...cases { try builder.add(arbitrary.closedCase(number)) }
+        for number in 1...assignments { try builder.add(arbitrary.endedAssignment(number)) }
+        for _ in 0..<8 { try builder.add(arbitrary.disclosure()) }
+        for index in 0..<20 {
+            try builder.add(arbitrary.ledgerEntry(WallTime(milliseconds: Int64(index))))
+        }
+        return try builder.finish().snapshotState
+    }
+
+    static func records(_ state: WorldState) -> [(section: UInt16, bytes: [UInt8])] {
+        var records: [(section: UInt16, bytes: [UInt8])] = []
+        SnapshotCodec.encode(state) { section, record in
+            records.append((section, [UInt8](copying: record)))
+        }
+        return records
+    }
+
+    static func read(_ records: [(section: UInt16, bytes: [UInt8])]) throws -> WorldState {
+        var builder = WorldBuilder()
+        let decoder = SnapshotDecoder()
+        for (section, bytes) in records {
+            try decoder.decode(section: section, bytes.span, into: &builder)
+        }
+        try decoder.finish()
+        return try builder.finish().snapshotState
+    }
+
+    static func describe(_ state: WorldState) -> [String] {
+        ["\(state.counters)"] + state.principals.indices.map { "\(state.principals[$0])" }
+            + state.cases.indices.map { "\(state.cases[$0])" }
+            + state.assignments.indices.map { "\(state.assignments[$0])" }
+            + state.disclosures.indices.map { "\(state.disclosures[$0])" }
+            + state.ledger.indices.map { "\(state.ledger[$0])" }
+    }
+
+    @Test("a state comes back", arguments: 1...20 as ClosedRange<UInt64>)
+    func roundTrips(_ seed: UInt64) throws {
+        let state = try Self.state(seed)
+        let records = Self.records(state)
+        #expect(try Self.describe(Self.read(records)) == Self.describe(state))
+        // Sections come in their order, each in one piece.
+        #expect(records.map(\.section) == records.map(\.section).sorted())
+        #expect(Set(records.map(\.section)) == Set(SnapshotSections.allCases.map(\.rawValue)))
+    }
+
+    @Test func aCaseIsARecordForEachOfItsParts() throws {
+        let state = try Self.state(4)
+        let parts = state.cases.indices.reduce(0) {
+            let value = state.cases[$1]
+            return $0 + value.reportCount + value.rounds.count + value.decisions.count
+        }
+        #expect(Self.records(state).count { $0.section == 3 } == parts)
+    }
+
+    @Test func refusesRecordsThatAreMissingOrOutOfPlace() throws {
+        let records = Self.records(try Self.state(7))
+        for index in records.indices {
+            var fewer = records
+            fewer.remove(at: index)
+            // The ledger and the requests may be any number, and old assignments are forgotten.
+            let isOldest = records[index].section == 4 && records[index - 1].section == 3
+            if records[index].section < 5, !isOldest {
+                #expect(throws: (any Error).self, "\(index)") { try Self.read(fewer) }
+            }
+        }
+        var wrong = records
+        wrong[0].section = 2
+        #expect(throws: CodecError.outOfOrder("record 1 in section 2")) { try Self.read(wrong) }
+        let parts = records.filter { $0.section == 3 }
+        let orphan = try #require(parts.first { $0.bytes[0] != 0x1A })
+        #expect(throws: CodecError.outOfOrder("a part without a case")) {
+            try Self.read([orphan])
+        }
+    }
+
+    @Test("damaged records never trap") func damageNeverTraps() throws {
+        var arbitrary = Arbitrary(seed: 23)
+        let records = Self.records(try Self.state(2))
+        var refused = 0
+        for _ in 0..<1_500 {
+            var damaged = records
+            let at = Int(arbitrary.below(UInt64(records.count)))
+            mutate(&damaged[at].bytes, &arbitrary)
+            do { _ = try Self.read(damaged) } catch { refused += 1 }
+        }
+        #expect(refused > 300)
+    }
+}
+
+/// Bytes that version 1 wrote, kept for ever.
+@Suite("Stored bytes of version 1") struct StorageFixtureTests {
+    static let folder = URL(filePath: #filePath).deletingLastPathComponent()
+        .appending(path: "../Fixtures/storage-v1").standardized
+
+    /// What the fixture of a name holds.
+    static let makers: [(name: String, make: @Sendable () throws -> [[UInt8]])] = [
+        (
+            "journal-records",
+            {
+                var arbitrary = Arbitrary(seed: 2_026)
+                let codec = EventCodec()
+                return (0..<Arbitrary.eventKinds * 2).map {
+                    let header = arbitrary.header()
+                    return codec.encode(header, [arbitrary.event($0 % Arbitrary.eventKinds)])
+                }
+            }
+        ),
+        (
+            "snapshot-records",
+            { SnapshotCodecTests.records(try SnapshotCodecTests.state(2_026)).map(\.bytes) }
+        ),
+        ("report-content", { [try CaseSamples.content()] }),
+    ]
+
+    static func hex(_ records: [[UInt8]]) -> String {
+        records.map { record in
+            record.map { byte in
+                let digits = String(byte, radix: 16)
+                return digits.count == 1 ? "0" + digits : digits
+            }.joined() + "\n"
+        }.joined()
+    }
+
+    @Test("they are what is written today", arguments: 0..<makers.count)
+    func areWrittenToday(_ row: Int) throws {
+        let (name, make) = Self.makers[row]
+        let file = Self.folder.appending(path: name + ".hex")
+        let written = Self.hex(try make())
+        // A fixture is made once, with its format, and never again.
+        if ProcessInfo.processInfo.environment["TRIAGED_MAKE_FIXTURES"] != nil,
+            !FileManager.default.fileExists(atPath: file.path)
+        {
+            try written.write(to: file, atomically: true, encoding: .utf8)
+        }
+        #expect(try String(contentsOf: file, encoding: .utf8) == written)
+    }
+
+    @Test func areReadToday() throws {
+        let lines = try String(
+            contentsOf: Self.folder.appending(path: "journal-records.hex"), encoding: .utf8
+        ).split(separator: "\n")
+        #expect(lines.count == Arbitrary.eventKinds * 2)
+        let codec = EventCodec()
+        var arbitrary = Arbitrary(seed: 2_026)
+        for (index, line) in lines.enumerated() {
+            let digits = Array(line.utf8)
+            let bytes = stride(from: 0, to: digits.count, by: 2).map {
+                (hexDigitValue(digits[$0]) ?? 0) << 4 | (hexDigitValue(digits[$0 + 1]) ?? 0)
+            }
+            let header = arbitrary.header()
+            let event = arbitrary.event(index % Arbitrary.eventKinds)
+            let read = try codec.decode(bytes.span, sequence: header.sequence, time: header.time)
+            #expect("\(read.0)" == "\(header)")
+            #expect("\(read.1)" == "\([event])")
+        }
+    }
+}

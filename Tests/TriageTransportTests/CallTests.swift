@@ -1,5 +1,5 @@
-// Calls from their first header to their last trailer, over real TLS and HTTP/2 in memory. Names of tests
-// that quote a rule of gRPC say so.
+// Calls from their first header to their last trailer, over real TLS and HTTP/2 in memory. Names of
+// tests that quote a rule of gRPC say so.
 
 import Testing
 import TriageBase

@@ -1,5 +1,5 @@
-// A server's connection and a client's protocol stack joined in memory: no sockets, and the time is the
-// test's. The client speaks HTTP/2 freely, so that it can break every rule of gRPC.
+// A server's connection and a client's protocol stack joined in memory: no sockets, and the time is
+// the test's. The client speaks HTTP/2 freely, so that it can break every rule of gRPC.
 
 import TestSupport
 import TriageBase
@@ -41,7 +41,8 @@ struct Seen {
     }
 }
 
-/// Certificates, issued once for all tests of the process; contexts are made anew, so that nothing resumes.
+/// Certificates, issued once for all tests of the process; contexts are made anew, so that nothing
+/// resumes.
 enum Credentials {
     private struct Issued {
         let fixture: CertificateFixture

@@ -1,5 +1,5 @@
-// The real server and the real client over loopback: threads, epoll and all. Waiting is for events, with a
-// generous limit that only a hang reaches.
+// The real server and the real client over loopback: threads, epoll and all. Waiting is for events,
+// with a generous limit that only a hang reaches.
 
 import Synchronization
 import Testing

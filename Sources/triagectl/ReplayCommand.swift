@@ -111,12 +111,14 @@ struct ReplayCommand: AsyncParsableCommand {
     ) async throws {
         let specialists = try specialistClients()
         defer { for client in specialists { client.close() } }
+        let holdings = ReplayHoldings()
         try await global.withClient { intake in
             await withThrowingTaskGroup(of: Void.self) { background in
                 for (index, client) in specialists.enumerated() {
                     for copy in 0..<each {
                         let worker = ReplaySpecialist(
-                            client: client, data: data, report: report, speed: speed,
+                            client: client, data: data, report: report, holdings: holdings,
+                            speed: speed,
                             random: SeededRandom(seed: seed &+ UInt64(1 + index * each + copy)))
                         background.addTask {
                             var worker = worker
@@ -131,6 +133,7 @@ struct ReplayCommand: AsyncParsableCommand {
                 background.cancelAll()
                 try? await background.waitForAll()
             }
+            await holdings.releaseAll()
         }
         if !noProgress {
             StandardStream.error.write("\r\(await report.progress(planned: plan.count))\n")

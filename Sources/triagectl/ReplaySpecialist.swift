@@ -6,11 +6,40 @@ internal import TriageCodec
 internal import TriageGRPC
 internal import TriageIO
 
+/// What simulated specialists hold, so that the end of a replay can give it back.
+actor ReplayHoldings {
+    private var offers: [String: (client: CommandClient, offer: DynamicMessage)] = [:]
+
+    /// A specialist has an offer, or the lease that came of it.
+    func add(_ offer: DynamicMessage, of client: CommandClient) {
+        offers[offer.text("name")] = (client, offer)
+    }
+
+    /// The case is closed.
+    func remove(_ offer: DynamicMessage) {
+        offers[offer.text("name")] = nil
+    }
+
+    /// Gives everything back, as people do at the end of a shift: a person may hold few cases, and
+    /// the next replay has the same people.
+    func releaseAll() async {
+        for (client, offer) in offers.values {
+            var request = Lease.request(offer)
+            request["request_id"] = .string(RequestIDText.fresh())
+            request["reason"] = .enumeration("RELEASE_REASON_SHIFT_END")
+            // One that has ended meanwhile needs no release.
+            _ = try? await client.call("ReleaseLease", request, timeoutMilliseconds: 10_000)
+        }
+        offers = [:]
+    }
+}
+
 /// One simulated specialist.
 struct ReplaySpecialist: Sendable {
     let client: CommandClient
     let data: ReplayData
     let report: ReplayReport
+    let holdings: ReplayHoldings
     /// Virtual seconds in a real one.
     let speed: Double
     var random: SeededRandom
@@ -23,6 +52,11 @@ struct ReplaySpecialist: Sendable {
             } catch let failure as CallFailure {
                 // What the end of the replay cuts off was not refused.
                 if Task.isCancelled { return }
+                // Has hands full: cases that an earlier replay left, or that take long.
+                if failure.error.reason == "TOO_MANY_ASSIGNMENTS" {
+                    try? await Task.sleep(nanoseconds: 200_000_000)
+                    continue
+                }
                 await report.refused(reason: failure.error.reason)
                 if failure.error.code == .unavailable { return }
             } catch {
@@ -39,6 +73,7 @@ struct ReplaySpecialist: Sendable {
         guard let offer = reply.message("assignment"), let value = reply.message("case") else {
             return
         }
+        await holdings.add(offer, of: client)
         let level = Shown.level(value)
         if let received = value.time("create_time") {
             let waited = SystemClock().wallTime().milliseconds - received.milliseconds
@@ -73,6 +108,7 @@ struct ReplaySpecialist: Sendable {
         var close = request
         close["live_risk_ended"] = .bool(true)
         try await write("CloseCase", close)
+        await holdings.remove(offer)
         await report.closedCase()
     }
 

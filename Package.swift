@@ -169,6 +169,12 @@ let package = Package(
             ]),
         testTarget("TriageGRPCTests", ["TriageBase", "TriageGRPC"]),
         testTarget(
+            "TriageTransportTests",
+            [
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageHTTP2",
+                "TriageTransport", "TestSupport",
+            ]),
+        testTarget(
             "TriageServicesTests",
             [
                 "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal",

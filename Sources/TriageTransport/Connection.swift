@@ -39,6 +39,9 @@ final class Connection {
     private var heldOutput = 0
     private var turn: UInt64 = 0
     private var newCalls = 0
+    /// A batch that brought more new calls than a turn may: its bytes, and the event that is next.
+    private var deferred: [UInt8]?
+    private var nextEvent = 0
 
     // What the sweep compares, see Connection+Sweep.swift.
     let acceptedAt: MonotonicTime
@@ -129,18 +132,15 @@ final class Connection {
         swap(&buffer, &core.plaintext)
         defer { swap(&buffer, &core.plaintext) }
         while !isEnding {
-            if newCalls >= core.limits.newCallsPerTurnMax {
-                core.metrics.count(.newCallsPerTurn)
-                return .more
+            if let rest = deferred {
+                if newCalls >= core.limits.newCallsPerTurnMax { return .more }
+                deferred = nil
+                batchReceived(rest.span)
+                continue
             }
             switch wire.read(into: &buffer) {
             case .events(let count):
-                handleEvents(buffer.span.extracting(first: count))
-                core.startTimers()
-                if let kind = abuse.judge(http2.counters, at: core.now) { endForAbuse(kind) }
-                // Windows that opened, answers to PING and SETTINGS: there may be something to
-                // send.
-                markDirty()
+                batchReceived(buffer.span.extracting(first: count))
             case .needsInput:
                 return .idle
             case .closed:
@@ -150,6 +150,14 @@ final class Connection {
             }
         }
         return .idle
+    }
+
+    private func batchReceived(_ plaintext: Span<UInt8>) {
+        handleEvents(plaintext)
+        core.startTimers()
+        if let kind = abuse.judge(http2.counters, at: core.now) { endForAbuse(kind) }
+        // Windows that opened, answers to PING and SETTINGS: there may be something to send.
+        markDirty()
     }
 
     private func endForAbuse(_ kind: LimitKind) {
@@ -171,10 +179,17 @@ final class Connection {
         let events = http2.events
         guard !events.isEmpty else { return }
         let headers = http2.headers
-        var position = 0
+        var position = nextEvent
+        nextEvent = 0
         while position < events.count, !isEnding {
             switch events[position] {
             case .headers(let stream, let block):
+                if newCalls >= core.limits.newCallsPerTurnMax {
+                    core.metrics.count(.newCallsPerTurn)
+                    nextEvent = position
+                    deferred = [UInt8](copying: plaintext)
+                    return
+                }
                 newCalls += 1
                 callBegan(stream, block, headers)
             case .data(let stream, let offset, let count):
@@ -226,7 +241,8 @@ final class Connection {
         if !isEnding, let reason = wire.seal(&core.staging, limit: core.limits.outputBytesMax) {
             end(reason)
         }
-        handleEvents(Span())
+        // Behind a batch that waits, the new events wait as well: they are in order.
+        if deferred == nil { handleEvents(Span()) }
         let held = http2.bufferedBytes
         core.outputBytesHeld += held - heldOutput
         heldOutput = held
@@ -299,6 +315,7 @@ final class Connection {
         }
         isEnding = true
         endReason = reason
+        deferred = nil
         wire.tls.close()
         if openCallCount > 0 {
             for call in core.calls.all where call.connection === self {

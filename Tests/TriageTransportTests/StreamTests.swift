@@ -1,0 +1,199 @@
+// Streams of messages either way: order, back-pressure, and what ends them.
+
+import Testing
+import TriageBase
+import TriageGRPC
+import TriageHTTP2
+
+@testable import TriageTransport
+
+@Suite struct ServerStreamTests {
+    private func pull(_ machine: Machine) throws -> (HTTP2Stream, CallID) {
+        let stream = try machine.open("Pull")
+        machine.send(stream, MessageFramer.frame([1].span), end: true)
+        try machine.turn()
+        return (stream, try #require(machine.handler.pulls.last))
+    }
+
+    @Test func messages_arriveInOrderAndThenOK() throws {
+        let machine = try Machine()
+        let (stream, call) = try pull(machine)
+        for number in 0..<200 { #expect(machine.core.send(call, [UInt8(number)]) == .queued) }
+        machine.core.finish(call, nil)
+        try machine.turn()
+        #expect(machine.seen[stream.id]?.messages == (0..<200).map { [UInt8($0)] })
+        #expect(machine.seen[stream.id]?.trailers["grpc-status"] == "0")
+    }
+
+    @Test func noMessages_isOKWithTrailers() throws {
+        let machine = try Machine()
+        let (stream, call) = try pull(machine)
+        machine.core.finish(call, nil)
+        try machine.turn()
+        #expect(machine.seen[stream.id]?.fields[":status"] == "200")
+        #expect(machine.seen[stream.id]?.trailers["grpc-status"] == "0")
+        #expect(machine.seen[stream.id]?.messages == [])
+    }
+
+    @Test func errorAfterMessages_isInTheTrailers() throws {
+        let machine = try Machine()
+        let (stream, call) = try pull(machine)
+        _ = machine.core.send(call, [1])
+        machine.core.finish(call, RecordingHandler.failure)
+        try machine.turn()
+        #expect(machine.seen[stream.id]?.messages == [[1]])
+        #expect(machine.seen[stream.id]?.error == RecordingHandler.failure)
+    }
+
+    @Test func slowClient_fillsTheBufferAndThenDrainsIt() throws {
+        let machine = try Machine(windowBytes: 70_000)
+        machine.consumes = false
+        let (stream, call) = try pull(machine)
+        let message = [UInt8](repeating: 3, count: 10_000)
+        var sent = 0
+        var outcome = SendOutcome.queued
+        while case .queued = outcome, sent < 1_000 {
+            outcome = machine.core.send(call, message)
+            sent += 1
+            try machine.turn()
+        }
+        #expect(outcome == .full)
+        #expect(sent < 20, "about the window and the high-water mark")
+        #expect(machine.handler.writable == 0)
+        machine.consumes = true
+        machine.http2.consume(stream, machine.http2.unconsumedBytes(stream))
+        try machine.turn()
+        #expect(machine.handler.writable == 1)
+        machine.core.finish(call, nil)
+        try machine.turn()
+        #expect(machine.seen[stream.id]?.messages.count == sent)
+        #expect(machine.core.outputBytesHeld == 0)
+    }
+
+    @Test func stalledStream_isResetAndTheOthersGoOn() throws {
+        let machine = try Machine(windowBytes: 70_000)
+        machine.consumes = false
+        let (stream, call) = try pull(machine)
+        _ = machine.core.send(call, [UInt8](repeating: 3, count: 200_000))
+        try machine.turn()
+        #expect(machine.core.outputBytesHeld > 100_000)
+        try machine.advance(milliseconds: 1_000)
+        try machine.advance(milliseconds: 29_000)
+        #expect(machine.seen[stream.id]?.closed == nil)
+        try machine.advance(milliseconds: 2_000)
+        #expect(machine.seen[stream.id]?.closed == .cancel)
+        #expect(machine.handler.cancelled.map(\.0) == [call])
+        #expect(machine.hits(.stalledStream) == 1)
+        #expect(machine.core.outputBytesHeld == 0)
+        #expect(try machine.call("Echo").status == "0")
+    }
+
+    @Test func longLived_aboveTheLimit_isRefused() throws {
+        var limits = ServerLimits()
+        limits.longLivedStreamsMax = 2
+        let machine = try Machine(limits: limits)
+        var streams: [HTTP2Stream] = []
+        for _ in 0..<3 {
+            let (stream, call) = try pull(machine)
+            machine.core.markLongLived(call)
+            machine.core.markLongLived(call)
+            streams.append(stream)
+        }
+        try machine.turn()
+        #expect(machine.seen[streams[1].id]?.isEnded == false)
+        #expect(machine.seen[streams[2].id]?.error?.reason == "LONG_LIVED_STREAMS_EXHAUSTED")
+        #expect(machine.hits(.longLivedStreams) == 1)
+        // One that ends makes room for another.
+        machine.core.finish(machine.handler.pulls[0], nil)
+        try machine.turn()
+        let (next, call) = try pull(machine)
+        machine.core.markLongLived(call)
+        try machine.turn()
+        #expect(machine.seen[next.id]?.isEnded == false)
+    }
+}
+
+@Suite struct ClientStreamTests {
+    @Test func messages_areDeliveredAndTheReplySent() throws {
+        let machine = try Machine()
+        let stream = try machine.open("Push")
+        for number in 0..<50 {
+            machine.send(stream, MessageFramer.frame([UInt8(number)].span))
+            if number % 7 == 0 { try machine.turn() }
+        }
+        machine.http2.endStream(stream)
+        try machine.turn()
+        #expect(machine.handler.pushed == (0..<50).map { [UInt8($0)] })
+        #expect(machine.seen[stream.id]?.messages == [[50]])
+        #expect(machine.core.inputBytesHeld == 0)
+    }
+
+    @Test func withoutCredit_nothingMoreIsDeliveredAndTheWindowCloses() throws {
+        let machine = try Machine()
+        machine.handler.asksForMore = false
+        let stream = try machine.open("Push")
+        let message = [UInt8](repeating: 1, count: 100_000)
+        for _ in 0..<30 { machine.send(stream, MessageFramer.frame(message.span)) }
+        machine.http2.endStream(stream)
+        try machine.turn()
+        #expect(machine.handler.pushed.count == 1)
+        #expect(machine.handler.ended.isEmpty)
+        // A stream window of bytes, not the whole three megabytes.
+        #expect(machine.core.inputBytesHeld <= (1 << 20) + 16_384)
+        #expect(machine.core.inputBytesHeld > 500_000)
+        for _ in 0..<29 {
+            machine.core.requestMore(try #require(machine.handler.held.first))
+            try machine.turn()
+        }
+        #expect(machine.handler.pushed.count == 30)
+        #expect(machine.handler.ended.count == 1, "the end needs no credit")
+        #expect(machine.core.inputBytesHeld == 0)
+        #expect(machine.seen[stream.id]?.messages == [[30]])
+    }
+
+    @Test func resetInTheMiddle_cancelsAndGivesTheBytesBack() throws {
+        let machine = try Machine()
+        machine.handler.asksForMore = false
+        let stream = try machine.open("Push")
+        for _ in 0..<5 { machine.send(stream, MessageFramer.frame([1, 2, 3].span)) }
+        try machine.turn()
+        machine.http2.reset(stream, .cancel)
+        try machine.turn()
+        #expect(machine.handler.cancelled.count == 1)
+        #expect(machine.core.inputBytesHeld == 0)
+        #expect(machine.core.calls.count == 0)
+    }
+
+    @Test func brokenMessage_endsTheCallAndTellsTheHandler() throws {
+        let machine = try Machine()
+        let stream = try machine.open("Push")
+        machine.send(stream, MessageFramer.frame([1].span) + [7])
+        try machine.turn()
+        #expect(machine.handler.pushed == [[1]])
+        #expect(machine.seen[stream.id]?.error?.reason == "MESSAGE_PREFIX_INVALID")
+        #expect(machine.handler.cancelled.count == 1)
+    }
+
+    @Test func tooManyUnfinishedBytes_areResourceExhausted() throws {
+        var limits = ServerLimits()
+        limits.messageBytesInFlightMax = 100_000
+        let machine = try Machine(limits: limits)
+        var streams: [HTTP2Stream] = []
+        for _ in 0..<3 {
+            let stream = try machine.open("Echo")
+            // Half of a message of 80,000 bytes.
+            machine.send(stream, [0, 0, 1, 0x38, 0x80] + [UInt8](repeating: 1, count: 40_000))
+            streams.append(stream)
+            try machine.turn()
+        }
+        #expect(machine.seen[streams[2].id]?.error?.reason == "MESSAGE_MEMORY_EXHAUSTED")
+        #expect(machine.seen[streams[2].id]?.error?.retryAfterMilliseconds == 1_000)
+        #expect(machine.seen[streams[0].id]?.isEnded == false)
+        #expect(machine.hits(.messageBytesInFlight) > 0)
+        machine.http2.reset(streams[0], .cancel)
+        machine.http2.reset(streams[1], .cancel)
+        try machine.turn()
+        #expect(machine.core.inputBytesHeld == 0)
+        #expect(try machine.call("Echo").status == "0")
+    }
+}

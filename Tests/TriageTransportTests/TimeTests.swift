@@ -1,0 +1,200 @@
+// Deadlines, time limits of connections, and drain; the clock is turned by hand.
+
+import Testing
+import TriageBase
+import TriageGRPC
+import TriageHTTP2
+import TriageIO
+
+@testable import TriageTransport
+
+@Suite struct DeadlineTests {
+    private func hold(_ machine: Machine, timeout: String? = nil, method: String = "Hold") throws
+        -> HTTP2Stream
+    {
+        let stream = try machine.open(
+            method, changes: timeout.map { [("grpc-timeout", $0)] } ?? [])
+        machine.send(stream, MessageFramer.frame([1].span), end: true)
+        try machine.turn()
+        return stream
+    }
+
+    @Test func deadline_endsTheCallAndTellsTheHandler() throws {
+        let machine = try Machine()
+        let stream = try hold(machine, timeout: "500m")
+        try machine.advance(milliseconds: 490)
+        #expect(machine.seen[stream.id]?.isEnded == false)
+        try machine.advance(milliseconds: 20)
+        #expect(machine.seen[stream.id]?.error?.code == .deadlineExceeded)
+        #expect(machine.handler.cancelled.count == 1)
+        if case .deadlineExceeded = machine.handler.cancelled[0].1 {} else { Issue.record("wrong") }
+        #expect(machine.hits(.unaryTime) == 0)
+        #expect(machine.core.calls.count == 0)
+    }
+
+    @Test func answeredCall_hasNoDeadlineAnyMore() throws {
+        let machine = try Machine()
+        _ = try hold(machine, timeout: "500m")
+        machine.core.respond(machine.handler.held[0], [1])
+        try machine.advance(milliseconds: 5_000)
+        #expect(machine.handler.cancelled.isEmpty)
+        #expect(machine.core.timers.count == 0)
+    }
+
+    @Test func zeroTimeout_endsTheCall() throws {
+        let machine = try Machine()
+        let stream = try hold(machine, timeout: "0n")
+        try machine.advance(milliseconds: 5)
+        #expect(machine.seen[stream.id]?.error?.code == .deadlineExceeded)
+    }
+
+    @Test(arguments: [nil, "2H"]) func unary_isCapped(timeout: String?) throws {
+        let machine = try Machine()
+        let stream = try hold(machine, timeout: timeout)
+        try machine.advance(milliseconds: 59_900)
+        #expect(machine.seen[stream.id]?.isEnded == false)
+        try machine.advance(milliseconds: 200)
+        #expect(machine.seen[stream.id]?.error?.code == .deadlineExceeded)
+        #expect(machine.hits(.unaryTime) == 1)
+    }
+
+    @Test func longLived_isNotCapped() throws {
+        let machine = try Machine()
+        let stream = try hold(machine)
+        machine.core.markLongLived(machine.handler.held[0])
+        try machine.advance(milliseconds: 200_000)
+        #expect(machine.seen[stream.id]?.isEnded == false)
+    }
+
+    @Test func serverStream_hasOnlyItsOwnDeadline() throws {
+        let machine = try Machine()
+        let open = try hold(machine, method: "Pull")
+        let timed = try hold(machine, timeout: "90S", method: "Pull")
+        try machine.advance(milliseconds: 80_000)
+        #expect(machine.seen[timed.id]?.isEnded == false)
+        try machine.advance(milliseconds: 11_000)
+        #expect(machine.seen[timed.id]?.error?.code == .deadlineExceeded)
+        #expect(machine.seen[open.id]?.isEnded == false)
+    }
+
+    @Test func requestThatNeverComes_isCapped() throws {
+        for method in ["Echo", "Pull"] {
+            let machine = try Machine()
+            let stream = try machine.open(method)
+            try machine.turn()
+            try machine.advance(milliseconds: 60_100)
+            #expect(machine.seen[stream.id]?.error?.code == .deadlineExceeded)
+        }
+    }
+
+    @Test func clientStream_livesAsLongAsItMoves() throws {
+        let machine = try Machine()
+        let stream = try machine.open("Push")
+        for _ in 0..<5 {
+            machine.send(stream, MessageFramer.frame([1].span))
+            try machine.turn()
+            try machine.advance(milliseconds: 40_000)
+        }
+        #expect(machine.seen[stream.id]?.isEnded == false)
+        try machine.advance(milliseconds: 21_000)
+        #expect(machine.seen[stream.id]?.error?.code == .deadlineExceeded)
+    }
+}
+
+@Suite struct ConnectionTimeTests {
+    @Test func handshake_thatDoesNotEnd_isClosed() throws {
+        let machine = try Machine(handshake: false)
+        for (milliseconds, isEnding) in [(9_900, false), (200, true)] {
+            machine.core.now = machine.core.now.advanced(
+                byNanoseconds: UInt64(milliseconds) * 1_000_000)
+            machine.connection.sweep()
+            #expect(machine.connection.isEnding == isEnding)
+        }
+        #expect(machine.hits(.handshakeTime) == 1)
+    }
+
+    @Test func idleConnection_isToldAndClosed() throws {
+        let machine = try Machine()
+        _ = try machine.call("Echo")
+        try machine.advance(milliseconds: 1_000)
+        try machine.advance(milliseconds: 299_000)
+        #expect(!machine.connection.isEnding)
+        try machine.advance(milliseconds: 2_000)
+        #expect(machine.connection.isEnding)
+        #expect(machine.goAways.map(\.code) == [.noError])
+        #expect(machine.isClosed)
+        #expect(machine.hits(.idleTime) == 1)
+    }
+
+    @Test func openStream_keepsAConnection() throws {
+        let machine = try Machine()
+        let stream = try machine.open("Pull")
+        machine.send(stream, MessageFramer.frame([1].span), end: true)
+        try machine.turn()
+        for _ in 0..<20 { try machine.advance(milliseconds: 60_000) }
+        #expect(!machine.connection.isEnding)
+    }
+
+    @Test func headerBlock_thatDoesNotEnd_isClosed() throws {
+        let machine = try Machine()
+        // HEADERS on stream 1 without END_HEADERS, and nothing after it.
+        try machine.sendRaw([0, 0, 1, 1, 0, 0, 0, 0, 1, 0x83])
+        try machine.advance(milliseconds: 1_000)
+        try machine.advance(milliseconds: 9_000)
+        #expect(!machine.connection.isEnding)
+        try machine.advance(milliseconds: 2_000)
+        #expect(machine.connection.isEnding)
+        #expect(machine.hits(.headerBlockTime) == 1)
+    }
+}
+
+@Suite struct DrainTests {
+    @Test func drain_saysSoTwiceAndFinishesCalls() throws {
+        let machine = try Machine()
+        let stream = try machine.open("Hold")
+        machine.send(stream, MessageFramer.frame([1].span), end: true)
+        try machine.turn()
+        machine.connection.beginDrain()
+        try machine.turn()
+        #expect(machine.goAways.map(\.last) == [Int32.max, stream.id])
+        #expect(machine.goAways.allSatisfy { $0.code == .noError })
+        #expect(!machine.connection.isEnding)
+        machine.core.respond(machine.handler.held[0], [4])
+        try machine.turn()
+        #expect(machine.seen[stream.id]?.messages == [[4]])
+        #expect(machine.connection.isEnding)
+        #expect(machine.isClosed)
+    }
+
+    @Test func streamOnItsWay_betweenTheTwo_isServed() throws {
+        let machine = try Machine()
+        let stream = try machine.open("Echo")
+        machine.send(stream, MessageFramer.frame([1].span), end: true)
+        machine.connection.beginDrain()
+        try machine.turn()
+        #expect(machine.seen[stream.id]?.messages == [[1]])
+        #expect(machine.connection.isEnding)
+    }
+
+    @Test func graceThatIsOver_endsCallsWithUnavailable() throws {
+        let machine = try Machine()
+        let stream = try machine.open("Hold")
+        machine.send(stream, MessageFramer.frame([1].span), end: true)
+        try machine.turn()
+        machine.connection.beginDrain()
+        try machine.turn()
+        machine.connection.finishDrain()
+        try machine.turn()
+        #expect(machine.seen[stream.id]?.error?.reason == "SERVER_DRAINING")
+        #expect(machine.handler.cancelled.count == 1)
+        #expect(machine.isClosed)
+        #expect(machine.hits(.drainTime) == 1)
+    }
+
+    @Test func idleConnection_endsAtOnce() throws {
+        let machine = try Machine()
+        machine.connection.beginDrain()
+        try machine.turn()
+        #expect(machine.connection.isEnding)
+    }
+}

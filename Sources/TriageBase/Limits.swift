@@ -131,6 +131,13 @@ package enum Limits {
     /// Reports of one SubmitReports call, so that its reply stays below what the smallest client
     /// accepts.
     package static let reportsPerStreamMax = 10_000
+    /// Verification steps of one disclosure request: there are six methods, and what so many steps
+    /// have not verified is to be rejected.
+    package static let verificationsPerDisclosureMax = 64
+    /// People who file, verify or scope one disclosure request.
+    ///
+    /// All of them are remembered, because none of them may approve it.
+    package static let participantsPerDisclosureMax = 64
     /// Page size of lists: default and cap (AIP-158).
     package static let pageSizeDefault = 50
     /// See ``pageSizeDefault``.

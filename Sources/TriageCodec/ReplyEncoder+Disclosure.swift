@@ -94,6 +94,10 @@ extension ReplyEncoder {
                 unsafe verification($0, view, shown)
             }
             unsafe message.pointee.case_ = arena.name(value.filing.caseNumber)
+            let participants = value.participants
+            unsafe message.pointee.n_participants = participants.count
+            unsafe message.pointee.participants = arena.texts(
+                participants.map { view.principals[$0]?.text ?? "" })
         }
         if let scope = value.scope, shown.isInternal || value.state == .approved {
             unsafe message.pointee.scope = self.scope(scope, view, shown)

@@ -77,12 +77,8 @@ extension StorageWriter {
             unsafe copy.pointee.propose_milliseconds = pending.proposedAt.milliseconds
             unsafe stored.pointee.pending_lowering = unsafe copy
         }
-        let declined = unsafe arena.take(value.declinedBy.count, of: Int32.self)
-        for (index, principal) in value.declinedBy.enumerated() {
-            unsafe declined[index] = Int32(principal.value)
-        }
         unsafe stored.pointee.n_declined_by = value.declinedBy.count
-        unsafe stored.pointee.declined_by = unsafe declined
+        unsafe stored.pointee.declined_by = principals(value.declinedBy)
         unsafe stored.pointee.more_report_count = Int32(value.more.count)
         unsafe stored.pointee.round_count = Int32(value.rounds.count)
         unsafe stored.pointee.decision_count = Int32(value.decisions.count)
@@ -145,7 +141,17 @@ extension StorageWriter {
             unsafe stored.pointee.rejection = write(rejection)
         }
         unsafe stored.pointee.revision = Int64(bitPattern: request.revision)
+        unsafe stored.pointee.n_former_scopers = request.formerScopers.count
+        unsafe stored.pointee.former_scopers = principals(request.formerScopers)
         return unsafe stored
+    }
+
+    private func principals(_ list: [PrincipalIndex]) -> UnsafeMutablePointer<Int32> {
+        let copy = unsafe arena.take(list.count, of: Int32.self)
+        for (index, principal) in list.enumerated() {
+            unsafe copy[index] = Int32(principal.value)
+        }
+        return unsafe copy
     }
 
     func write(_ entry: LedgerEntry) -> UnsafeMutablePointer<Triaged__Storage__V1__LedgerRecord> {
@@ -320,6 +326,11 @@ extension StorageReader {
             value.rejection = unsafe try read(rejection)
         }
         value.revision = unsafe try number(stored.revision, "DisclosureRecord.revision")
+        for index in unsafe 0..<stored.n_former_scopers {
+            value.formerScopers.append(
+                unsafe try principal(
+                    stored.former_scopers[index], "DisclosureRecord.former_scopers"))
+        }
         return value
     }
 

@@ -35,6 +35,60 @@ package enum DomainError: Error, Equatable, Sendable {
     case tooManyReports(limit: Int)
     /// A field of the command contradicts the state or another field.
     case invalidField(field: String, description: String)
+    /// So many people took part in a disclosure request that no further one may.
+    case tooManyParticipants(limit: Int)
+    /// A disclosure request has as many verification steps as it may.
+    case tooManyVerifications(limit: Int)
     /// The caller already holds as many cases as allowed.
     case tooManyAssignments(limit: Int)
+
+    /// Which refusal it is, without its details: for counting.
+    package enum Kind: Int, CaseIterable, Sendable {
+        case notFound, illegalTransition, leaseNotHeld, etagMismatch, requestIDReused
+        case lowerReasonRequired, dutiesUnanswered, liveRiskOpen, secondPersonRequired, notEligible
+        case tooManyReports, invalidField, tooManyParticipants, tooManyVerifications
+        case tooManyAssignments
+
+        /// As metrics name it, such as `second_person_required`.
+        package var name: String {
+            switch self {
+            case .notFound: "not_found"
+            case .illegalTransition: "illegal_transition"
+            case .leaseNotHeld: "lease_not_held"
+            case .etagMismatch: "etag_mismatch"
+            case .requestIDReused: "request_id_reused"
+            case .lowerReasonRequired: "lower_reason_required"
+            case .dutiesUnanswered: "duties_unanswered"
+            case .liveRiskOpen: "live_risk_open"
+            case .secondPersonRequired: "second_person_required"
+            case .notEligible: "not_eligible"
+            case .tooManyReports: "too_many_reports"
+            case .invalidField: "invalid_field"
+            case .tooManyParticipants: "too_many_participants"
+            case .tooManyVerifications: "too_many_verifications"
+            case .tooManyAssignments: "too_many_assignments"
+            }
+        }
+    }
+
+    /// Which refusal it is.
+    package var kind: Kind {
+        switch self {
+        case .notFound: .notFound
+        case .illegalTransition: .illegalTransition
+        case .leaseNotHeld: .leaseNotHeld
+        case .etagMismatch: .etagMismatch
+        case .requestIDReused: .requestIDReused
+        case .lowerReasonRequired: .lowerReasonRequired
+        case .dutiesUnanswered: .dutiesUnanswered
+        case .liveRiskOpen: .liveRiskOpen
+        case .secondPersonRequired: .secondPersonRequired
+        case .notEligible: .notEligible
+        case .tooManyReports: .tooManyReports
+        case .invalidField: .invalidField
+        case .tooManyParticipants: .tooManyParticipants
+        case .tooManyVerifications: .tooManyVerifications
+        case .tooManyAssignments: .tooManyAssignments
+        }
+    }
 }

@@ -263,6 +263,7 @@ package final class EngineCore: @unchecked Sendable {
         do {
             decision = try world.decide(command, context, into: &events)
         } catch {
+            status.counters.refusals[error.kind.rawValue] += 1
             return .failure(Refusal(reply: .refused(error)))
         }
         if events.isEmpty { return .success(decision) }

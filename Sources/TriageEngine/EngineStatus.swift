@@ -76,6 +76,8 @@ package struct EngineCounters: Sendable {
     package var commitRecords = Distribution()
     /// Snapshots that failed.
     package var snapshotFailures: UInt64 = 0
+    /// Commands that the rules refused, by ``DomainError/Kind``.
+    package var refusals = [UInt64](repeating: 0, count: DomainError.Kind.allCases.count)
 }
 
 /// Counts of a quantity by powers of two, with its sum: what a Prometheus histogram is made from.

@@ -24,8 +24,7 @@ extension RPCError {
         case .etagMismatch(let resource):
             self.init(
                 .aborted, reason: "ETAG_MISMATCH",
-                message: "the \(resource.rawValue) has changed: read it again and repeat with its "
-                    + "new etag",
+                message: "the \(resource.rawValue) has changed: read it again, use its new etag",
                 metadata: ["resource": resource.rawValue])
         case .requestIDReused:
             self = .field(
@@ -54,27 +53,38 @@ extension RPCError {
         case .notEligible(let reason):
             self.init(
                 .failedPrecondition, reason: "NOT_ELIGIBLE",
-                message: "the policy does not let that specialist take this case: "
-                    + reason.words,
+                message: "the policy does not let that specialist take this case: \(reason.words)",
                 metadata: ["missing": reason.words])
         case .tooManyReports(let limit):
-            self.init(
-                .resourceExhausted, reason: "TOO_MANY_REPORTS",
-                message:
-                    "the open case about this subject holds \(limit) reports already: the next "
-                    + "report after it closes opens a new one",
-                metadata: ["limit": String(limit)])
+            self = .limit(
+                limit, "TOO_MANY_REPORTS",
+                "the open case about this subject holds \(limit) reports already: the next "
+                    + "report after it closes opens a new one")
         case .invalidField(let field, let description):
             self.init(
                 .invalidArgument, reason: "INVALID_FIELD", message: "\(field) \(description)",
                 metadata: ["field": field],
                 fieldViolations: [FieldViolation(field: field, description: description)])
+        case .tooManyParticipants(let limit):
+            self = .limit(
+                limit, "TOO_MANY_PARTICIPANTS",
+                "\(limit) people took part in this request already: one of them must go on")
+        case .tooManyVerifications(let limit):
+            self = .limit(
+                limit, "TOO_MANY_VERIFICATIONS",
+                "this request has \(limit) verification steps already: reject it, or let the "
+                    + "requester file it anew")
         case .tooManyAssignments(let limit):
-            self.init(
-                .resourceExhausted, reason: "TOO_MANY_ASSIGNMENTS",
-                message: "you hold \(limit) cases already: complete or release one first",
-                metadata: ["limit": String(limit)])
+            self = .limit(
+                limit, "TOO_MANY_ASSIGNMENTS",
+                "you hold \(limit) cases already: complete or release one first")
         }
+    }
+
+    private static func limit(_ limit: Int, _ reason: String, _ message: String) -> RPCError {
+        RPCError(
+            .resourceExhausted, reason: reason, message: message,
+            metadata: ["limit": String(limit)])
     }
 
     private static func illegalTransition(

@@ -86,6 +86,9 @@ package struct PolicyEntry: Hashable, Sendable {
         self.eligibility = eligibility
     }
 
+    /// Whether it sees only its own disclosure requests, and of them what a requester may know.
+    var isExternal: Bool { roles.isDisjoint(with: Route.allDisclosuresRoles) }
+
     /// Whether it may see what lies behind the child-safety wall.
     ///
     /// An auditor reads all; others need the clearance, person by person.

@@ -12,14 +12,14 @@ final class ReportStream {
     /// Reports of one stream that may wait for the disk at once.
     static let inFlightMax = 64
 
-    let principal: Principal
+    let holder: ServiceHandler.Holder
     var results: [StreamedReportResult] = []
     var inFlight = 0
     /// The next message waits for room.
     var isPaused = false
     var inputEnded = false
 
-    init(_ principal: Principal) { self.principal = principal }
+    init(_ holder: ServiceHandler.Holder) { self.holder = holder }
 }
 
 extension ServiceHandler {
@@ -49,7 +49,7 @@ extension ServiceHandler {
                 Self.refused(report.requestID, RPCError(EngineFailure.stopping)))
             stream.inFlight += 1
             ask(
-                call, echo: Echo.streamItem | UInt64(index), stream.principal,
+                call, echo: Echo.streamItem | UInt64(index), stream.holder.principal,
                 .write(write.command, write.key))
         case .failure(let error):
             stream.results.append(Self.refused(report.requestID, RPCError(error)))

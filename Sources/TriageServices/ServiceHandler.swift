@@ -34,9 +34,11 @@ package final class ServiceHandler: CallHandler {
         case reflection(paused: Bool)
     }
 
-    /// Who has a call that outlives its turn, and one of which roles that takes.
+    /// Who has a call that outlives its turn, under which entry of the policy it began, and one of
+    /// which roles it takes.
     struct Holder {
         let principal: Principal
+        let entry: PolicyEntry
         let roles: RoleSet
     }
 
@@ -99,10 +101,10 @@ package final class ServiceHandler: CallHandler {
         let deadline: MonotonicTime
 
         /// What a call that outlives its turn remembers of its caller.
-        var holder: Holder { Holder(principal: principal, roles: roles) }
+        var holder: Holder { Holder(principal: principal, entry: entry, roles: roles) }
 
         /// Whether the caller sees only its own disclosure requests.
-        var isExternal: Bool { entry.roles.isDisjoint(with: Route.allDisclosuresRoles) }
+        var isExternal: Bool { entry.isExternal }
     }
 
     private func dispatch(
@@ -131,10 +133,13 @@ package final class ServiceHandler: CallHandler {
         let (route, roles) = shared.routes[head.method]
         do {
             let peer = PeerPolicy.resolve(head.peer, shared.policy)
-            _ = try Authorization.check(roles ?? .all, peer)
+            let entry = try Authorization.check(roles ?? .all, peer)
             guard let peer else { throw Authorization.unauthenticated }
             switch route {
-            case .submitReports: longCalls[call.raw] = .reports(ReportStream(peer.principal))
+            case .submitReports:
+                let holder = Holder(
+                    principal: peer.principal, entry: entry, roles: roles ?? .all)
+                longCalls[call.raw] = .reports(ReportStream(holder))
             case .reflection, .reflectionAlpha:
                 longCalls[call.raw] = .reflection(paused: false)
             default: throw Self.internalError
@@ -188,19 +193,10 @@ package final class ServiceHandler: CallHandler {
         }
     }
 
-    /// Ends what those have open who may not have it any more.
+    /// Ends what those have open who may not have it any more, or may only have it otherwise.
     func policyChanged() {
         for (raw, known) in longCalls {
-            let holder: Holder
-            switch known {
-            case .claim(let claimant): holder = claimant
-            case .watch(let watch): holder = watch.holder
-            case .list, .reports, .health, .reflection: continue
-            }
-            let peer = PeerPolicy(
-                principal: holder.principal, entry: shared.policy.entry(of: holder.principal),
-                generation: 0)
-            do { _ = try Authorization.check(holder.roles, peer) } catch {
+            do { try check(known) } catch {
                 longCalls[raw] = nil
                 let call = CallID(raw: raw)
                 responder.finish(call, error)
@@ -208,6 +204,36 @@ package final class ServiceHandler: CallHandler {
             }
         }
     }
+
+    /// Judges an open call by the policy in force.
+    ///
+    /// - Throws: Why it must end.
+    private func check(_ known: LongCall) throws(RPCError) {
+        let holder: Holder
+        switch known {
+        case .claim(let claimant): holder = claimant
+        case .watch(let watch): holder = watch.holder
+        case .reports(let stream): holder = stream.holder
+        case .list, .health, .reflection: return
+        }
+        let peer = PeerPolicy(
+            principal: holder.principal, entry: shared.policy.entry(of: holder.principal),
+            generation: 0)
+        let entry = try Authorization.check(holder.roles, peer)
+        switch known {
+        case .claim:
+            // What it may take was fixed when it began to wait.
+            if entry.eligibility != holder.entry.eligibility { throw Self.policyChange }
+        case .watch:
+            // So was how much of a disclosure request it is shown.
+            if entry.isExternal != holder.entry.isExternal { throw Self.policyChange }
+        case .reports, .list, .health, .reflection: break
+        }
+    }
+
+    private static let policyChange = RPCError(
+        .aborted, reason: "POLICY_CHANGED",
+        message: "what the policy says of you has changed: call again")
 
     // MARK: To the engine
 

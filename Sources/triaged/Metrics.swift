@@ -100,6 +100,13 @@ enum Metrics {
         page.single(
             "triaged_snapshot_failures_total", "counter", "Snapshots that failed.",
             status.counters.snapshotFailures)
+        page.describe(
+            "triaged_refusals_total", "counter", "Commands that the rules refused, by reason.")
+        for kind in DomainError.Kind.allCases {
+            page.sample(
+                "triaged_refusals_total", [("reason", kind.name)],
+                String(status.counters.refusals[kind.rawValue]))
+        }
         histogram(
             "triaged_journal_commit_seconds", "How long a journal commit takes.",
             status.counters.commitNanoseconds, scale: 1e-9, &page)

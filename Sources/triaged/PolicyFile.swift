@@ -60,6 +60,10 @@ enum PolicyFile {
         guard !roles.isEmpty else {
             throw YAMLFile.problem(path, node, "roles is missing or empty")
         }
+        // An agency with a role of ours would see, verify and approve its own requests.
+        guard !roles.contains(.externalPartner) || roles == RoleSet(.externalPartner) else {
+            throw YAMLFile.problem(path, node, "external_partner goes with no other role")
+        }
         return (principal, PolicyEntry(roles: roles, eligibility: try eligibility(fields, path)))
     }
 

@@ -12,6 +12,7 @@ from harness import Client, refused, request_id
 T, A, S, O = stubs.triage, stubs.assignment, stubs.disclosures, stubs.operations
 ANA, BEN = "spiffe://triaged.example/specialist/ana", "spiffe://triaged.example/specialist/ben"
 CHLOE = "spiffe://triaged.example/specialist/chloe"
+DANA = "spiffe://triaged.example/lead/dana"
 ERIN = "spiffe://triaged.example/legal/erin"
 FARID = "spiffe://triaged.example/legal/farid"
 
@@ -278,13 +279,17 @@ def test_an_emergency_request_from_filing_to_approval(own):
     assert one.state == D.DISCLOSURE_STATE_VERIFYING and len(one.verifications) == 1
     two = verify(erin, D.VERIFICATION_METHOD_CALL_BACK)
     assert two.state >= D.DISCLOSURE_STATE_VERIFIED
-    scoped = erin.disclosures.SetScope(S.SetScopeRequest(
+    first = dana.disclosures.SetScope(S.SetScopeRequest(
         request_id=request_id(), name=filed.name, scope=scope(), etag=two.etag))
+    scoped = erin.disclosures.SetScope(S.SetScopeRequest(
+        request_id=request_id(), name=filed.name, scope=scope(), etag=first.etag))
     assert scoped.state == D.DISCLOSURE_STATE_AWAITING_APPROVAL and scoped.scope.principal == ERIN
+    assert set(scoped.participants) == {filed.requester, DANA, ERIN}
 
-    alone = refused(erin.disclosures.ApproveDisclosure, S.ApproveDisclosureRequest(
-        request_id=request_id(), name=filed.name, etag=scoped.etag))
-    assert alone.code in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.PERMISSION_DENIED)
+    for client, why in [(erin, "verified and scoped"), (dana, "set the scope that was replaced")]:
+        alone = refused(client.disclosures.ApproveDisclosure, S.ApproveDisclosureRequest(
+            request_id=request_id(), name=filed.name, etag=scoped.etag))
+        assert alone.reason == "SECOND_PERSON_REQUIRED", why
     approved = farid.disclosures.ApproveDisclosure(S.ApproveDisclosureRequest(
         request_id=request_id(), name=filed.name, etag=scoped.etag))
     assert approved.state == D.DISCLOSURE_STATE_APPROVED

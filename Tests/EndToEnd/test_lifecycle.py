@@ -156,6 +156,7 @@ principals:
 @pytest.mark.parametrize("text, line, why", [
     (POLICY + "  - id: [\n", 6, "broken YAML"),
     (POLICY + "  - id: spiffe://triaged.example/x\n    roles: [emperor]\n", 6, "unknown role"),
+    (POLICY + "  - id: dns:x.example\n    roles: [external_partner, legal]\n", 5, "an agency"),
     (POLICY + "  - id: spiffe://triaged.example/x\n", 5, "no roles"),
     (POLICY + "  - id: spiffe://triaged.example/operator/sre\n    roles: [lead]\n", 5, "twice"),
     (POLICY + "  - id: spiffe://triaged.example/x\n    roles: [specialist]\n"

@@ -11,8 +11,10 @@ enum CaseSamples {
     static let intake = Principal(spiffeID: "spiffe://triaged.test/intake")
     static let alice = Principal(spiffeID: "spiffe://triaged.test/alice")
     static let bob = Principal(spiffeID: "spiffe://triaged.test/bob")
+    static let carol = Principal(spiffeID: "spiffe://triaged.test/carol")
     static let principals: [PrincipalIndex: Principal] = [
         PrincipalIndex(1): intake, PrincipalIndex(2): alice, PrincipalIndex(3): bob,
+        PrincipalIndex(4): carol,
     ]
 
     /// Packed content of a valid report.
@@ -121,6 +123,7 @@ enum CaseSamples {
             ],
             legalBasis: .us2702Emergency, goodFaithFinding: "finding",
             principal: PrincipalIndex(3), setAt: received)
+        value.formerScopers = [PrincipalIndex(4)]
         if state == .approved {
             value.approval = Approval(
                 principal: PrincipalIndex(2), approvedAt: received, scopeRevision: 76)

@@ -268,6 +268,10 @@ import TriageBase
         #expect(shown["verifications"] == nil && ours.messages("verifications").count == 1)
         #expect(shown["case"] == nil && ours.text("case") == "cases/12")
         #expect((shown["scope"] != nil) == (state == .approved))
+        #expect(shown["participants"] == nil)
+        // Who filed, verified, set the scope that was replaced, and set this one.
+        let people = [CaseSamples.intake, CaseSamples.alice, CaseSamples.carol, CaseSamples.bob]
+        #expect(ours["participants"] == .list(people.map { .string($0.text) }))
         #expect(ours["scope"] != nil)
         for part in ["scope", "approval", "rejection"] {
             #expect(shown.message(part)?["principal"] == nil)

@@ -176,6 +176,36 @@ func mutate(_ bytes: inout [UInt8], _ arbitrary: inout Arbitrary) {
         #expect(Set(records.map(\.section)) == Set(SnapshotSections.allCases.map(\.rawValue)))
     }
 
+    @Test("who set a replaced scope comes back; records of before have nobody")
+    func formerScopersComeBack() throws {
+        var builder = WorldBuilder()
+        var arbitrary = Arbitrary(seed: 31)
+        for index in 1...9 as ClosedRange<UInt32> {
+            try builder.add(
+                PrincipalRecord(
+                    index: PrincipalIndex(index),
+                    principal: Principal(spiffeID: "spiffe://triaged.test/\(index)")))
+        }
+        var request = arbitrary.disclosure()
+        request.verifications = []
+        request.scope = nil
+        #expect(request.formerScopers.isEmpty)
+        try builder.add(request)
+        request.id = DisclosureID(request.id.value &+ 2)
+        request.formerScopers = [PrincipalIndex(9), PrincipalIndex(2)]
+        try builder.add(request)
+        let read = try Self.read(Self.records(try builder.finish().snapshotState))
+        #expect(read.disclosures[0].formerScopers.isEmpty)
+        #expect(read.disclosures[1].formerScopers.map(\.value) == [9, 2])
+        let named = request
+        #expect(throws: WorldImportError.self, "it names somebody whom nobody knows") {
+            var stranger = WorldBuilder()
+            try stranger.add(PrincipalRecord(index: PrincipalIndex(1), principal: CaseSamples.bob))
+            try stranger.add(named)
+            _ = try stranger.finish()
+        }
+    }
+
     @Test func aCaseIsARecordForEachOfItsParts() throws {
         let state = try Self.state(4)
         let parts = state.cases.indices.reduce(0) {

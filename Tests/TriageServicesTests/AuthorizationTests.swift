@@ -129,6 +129,36 @@ import TriageGRPC
         #expect(bench.engine.core.watches.count == 1 && bench.engine.core.claims.count == 0)
     }
 
+    @Test func whoseRightsChange_losesWhatRestedOnTheOldOnes() throws {
+        let bench = ServiceBench()
+        let file = try bench.file()
+        let claim = bench.begin(
+            .claimNext, by: "ben",
+            try bench.schema(.claimNext).request.encode(
+                message([
+                    "request_id": bench.uuid(), "wait_duration": .duration(milliseconds: 50_000),
+                ])))
+        let watch = bench.begin(
+            .watchDisclosureRequest, by: "legal",
+            try bench.schema(.watchDisclosureRequest).request.encode(
+                message(["name": .string(file.text("name"))])))
+        let board = bench.begin(.watchBoard, by: "lead", [])
+        let reports = bench.open(.submitReports, by: "intake")
+        bench.settle()
+        var policy = ServiceBench.policy()
+        policy.entries[ServiceBench.principal("ben")]?.eligibility = ServiceBench.nothing
+        policy.entries[ServiceBench.principal("legal")]?.roles = RoleSet(.externalPartner)
+        policy.entries[ServiceBench.principal("lead")]?.roles.insert(.auditor)
+        policy.entries[ServiceBench.principal("intake")]?.roles = RoleSet(.operator)
+        bench.policy.replace(policy)
+        bench.settle()
+        #expect(bench.answer(claim).error?.reason == "POLICY_CHANGED")
+        #expect(bench.answer(watch).error?.reason == "POLICY_CHANGED")
+        #expect(bench.answer(reports).error?.reason == "ROLE_REQUIRED")
+        #expect(!bench.answer(board).isOver)
+        #expect(bench.engine.core.watches.count == 1 && bench.engine.core.claims.count == 0)
+    }
+
     @Test func anOperator_seesNoFullView() throws {
         let bench = ServiceBench()
         let name = try bench.submit()

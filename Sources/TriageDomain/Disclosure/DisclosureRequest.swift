@@ -363,6 +363,8 @@ package struct DisclosureRequest: Sendable {
     package var scope: Scope?
     package var approval: Approval?
     package var rejection: Rejection?
+    /// Who set a scope that was replaced, each once: they may not approve either.
+    package var formerScopers: [PrincipalIndex]
     /// Journal sequence of the last change; also the etag.
     package var revision: UInt64
 
@@ -382,6 +384,24 @@ package struct DisclosureRequest: Sendable {
         scope = nil
         approval = nil
         rejection = nil
+        formerScopers = []
         revision = 0
+    }
+
+    /// Everybody who ever filed, verified or scoped it, each once; none of them may approve it.
+    package var participants: [PrincipalIndex] {
+        var found = [requester]
+        let others =
+            verifications.map(\.principal) + formerScopers + (scope.map { [$0.principal] } ?? [])
+        for principal in others where !found.contains(principal) { found.append(principal) }
+        return found
+    }
+
+    /// Sets the scope, and remembers who set the one that it replaces.
+    mutating func replaceScope(by next: Scope) {
+        if let former = scope?.principal, !formerScopers.contains(former) {
+            formerScopers.append(former)
+        }
+        scope = next
     }
 }

@@ -206,15 +206,26 @@ package enum DisclosureRules {
 
     // MARK: Approval
 
-    /// Refuses an approval by somebody who filed, verified or scoped the request.
+    /// Refuses a further person once as many took part as are remembered.
+    ///
+    /// Whoever took part before may go on.
+    static func checkParticipant(
+        _ caller: PrincipalIndex, of request: DisclosureRequest
+    ) throws(DomainError) {
+        let limit = Limits.participantsPerDisclosureMax
+        let participants = request.participants
+        if participants.count >= limit, !participants.contains(caller) {
+            throw .tooManyParticipants(limit: limit)
+        }
+    }
+
+    /// Refuses an approval by somebody who ever filed, verified or scoped the request.
     static func checkApprover(
         _ caller: PrincipalIndex, of request: DisclosureRequest
     ) throws(DomainError) {
-        guard caller != .none else { return }
-        let involved =
-            [request.requester, request.scope?.principal ?? .none]
-            + request.verifications.map(\.principal)
-        if involved.contains(caller) { throw .secondPersonRequired(action: "approve") }
+        if request.participants.contains(caller) {
+            throw .secondPersonRequired(action: "approve")
+        }
     }
 }
 

@@ -24,6 +24,11 @@ extension World {
         return place
     }
 
+    /// A caller in the World's table; `.none` when it was never seen.
+    private func number(of principal: Principal) -> PrincipalIndex {
+        indexes.principals.number(principal, in: state.principals)
+    }
+
     /// An id that nothing has, from random bits.
     private func freshID(_ random: UInt64) -> DisclosureID {
         var value = random
@@ -55,23 +60,31 @@ extension World {
     }
 
     func addVerification(
-        _ id: DisclosureID, _ verification: Verification, etag: UInt64?, _ events: inout [Event]
+        _ id: DisclosureID, _ verification: Verification, etag: UInt64?,
+        _ context: CommandContext, _ events: inout [Event]
     ) throws(DomainError) -> Decision {
         let place = try place(of: id, etag: etag)
-        try DisclosureRules.check(.verify, from: state.disclosures[place].state)
+        let request = state.disclosures[place]
+        try DisclosureRules.check(.verify, from: request.state)
+        try DisclosureRules.checkParticipant(number(of: context.principal), of: request)
+        guard request.verifications.count < Limits.verificationsPerDisclosureMax else {
+            throw .tooManyVerifications(limit: Limits.verificationsPerDisclosureMax)
+        }
         let resulting = DisclosureRules.resulting(
-            from: state.disclosures[place].verifications, adding: verification)
+            from: request.verifications, adding: verification)
         events.append(
             .verificationAdded(request: id, verification: verification, resulting: resulting))
         return .disclosureChanged(id)
     }
 
     func setScope(
-        _ id: DisclosureID, _ scope: Scope, etag: UInt64?, _ events: inout [Event]
+        _ id: DisclosureID, _ scope: Scope, etag: UInt64?, _ context: CommandContext,
+        _ events: inout [Event]
     ) throws(DomainError) -> Decision {
         let place = try place(of: id, etag: etag)
         let request = state.disclosures[place]
         try DisclosureRules.check(.scope, from: request.state)
+        try DisclosureRules.checkParticipant(number(of: context.principal), of: request)
         // The rules of the day of receipt.
         let rule = InstrumentRules.rule(request.instrument, at: request.receivedAt)
         try DisclosureRules.check(scope, of: request.filing, under: rule)
@@ -85,8 +98,7 @@ extension World {
         let place = try place(of: id, etag: etag)
         let request = state.disclosures[place]
         try DisclosureRules.check(.approve, from: request.state)
-        try DisclosureRules.checkApprover(
-            indexes.principals.number(context.principal, in: state.principals), of: request)
+        try DisclosureRules.checkApprover(number(of: context.principal), of: request)
         events.append(.disclosureApproved(request: id, scopeRevision: request.revision))
         return .disclosureChanged(id)
     }
@@ -168,7 +180,7 @@ extension World {
         scope.principal = indexes.principals.intern(header.principal, in: &state.principals)
         scope.setAt = header.time
         changeDisclosure(id, header) {
-            $0.scope = scope
+            $0.replaceScope(by: scope)
             // Scoped, and at once waiting for approval: nobody has to act between.
             $0.state = .awaitingApproval
         }

@@ -107,14 +107,28 @@ extension World {
                 "request \(place): rejection and state differ")
             if let approval = request.approval {
                 try require(request.scope != nil, "request \(place) was approved without a scope")
-                let others = request.verifications.map(\.principal) + [request.requester]
                 try require(
-                    !others.contains(approval.principal)
-                        && approval.principal != request.scope?.principal,
+                    !request.participants.contains(approval.principal),
                     "request \(place) was approved by one person")
             }
+            try checkParticipants(request, place)
         }
         try require(indexes.openDisclosures == open, "count of open requests is off")
+    }
+
+    private func checkParticipants(
+        _ request: DisclosureRequest, _ place: Int
+    ) throws(BrokenInvariant) {
+        try require(
+            Set(request.formerScopers).count == request.formerScopers.count,
+            "request \(place) names a former scoper twice")
+        try require(
+            request.formerScopers.isEmpty || request.scope != nil,
+            "request \(place) had a scope and has none")
+        try require(
+            request.participants.count <= Limits.participantsPerDisclosureMax
+                && request.verifications.count <= Limits.verificationsPerDisclosureMax,
+            "request \(place) is beyond its bounds")
     }
 
     private func checkLedger() throws(BrokenInvariant) {

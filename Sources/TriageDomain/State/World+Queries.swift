@@ -196,11 +196,8 @@ extension World {
     func disclosureView(_ place: Int) -> DisclosureView {
         let value = state.disclosures[place]
         var view = DisclosureView(value: value, principals: [:])
-        name(value.requester, &view.principals)
-        for verification in value.verifications { name(verification.principal, &view.principals) }
-        for principal in [
-            value.scope?.principal, value.approval?.principal, value.rejection?.principal,
-        ] {
+        for principal in value.participants { name(principal, &view.principals) }
+        for principal in [value.approval?.principal, value.rejection?.principal] {
             name(principal ?? .none, &view.principals)
         }
         return view

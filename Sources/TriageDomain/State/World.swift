@@ -94,9 +94,9 @@ package struct World: ~Copyable, Sendable {
         case .submitDisclosureRequest(let filing):
             return try submitDisclosure(filing, context, &events)
         case .addVerification(let id, let verification, let etag):
-            return try addVerification(id, verification, etag: etag, &events)
+            return try addVerification(id, verification, etag: etag, context, &events)
         case .setScope(let id, let scope, let etag):
-            return try setScope(id, scope, etag: etag, &events)
+            return try setScope(id, scope, etag: etag, context, &events)
         case .approveDisclosure(let id, let etag):
             return try approveDisclosure(id, etag: etag, context, &events)
         case .rejectDisclosure(let id, let rejection, let etag):

@@ -136,6 +136,9 @@ package struct WorldBuilder: ~Copyable, Sendable {
             guard request.requester != .none, Int(request.requester.value) < principals,
                 Int(clamping: request.filing.caseNumber.value) < state.cases.endIndex
             else { throw WorldImportError("a disclosure request refers to nothing") }
+            guard
+                request.formerScopers.allSatisfy({ $0 != .none && Int($0.value) < principals })
+            else { throw WorldImportError("a disclosure request names nobody") }
         }
     }
 }

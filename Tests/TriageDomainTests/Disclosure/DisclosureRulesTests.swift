@@ -239,6 +239,75 @@ import TriageBase
         #expect(throws: DomainError.self) { try driver.reject(id) }
     }
 
+    @Test func whoSetAScopeThatWasReplaced_mayNotApprove() throws {
+        let driver = Driver()
+        let id = try driver.verified(.emergency())
+        try driver.setScope(id, .example(.us2702Emergency, .content), as: .lars)
+        try driver.setScope(id, .example(.us2702Emergency), as: .bob)
+        try driver.setScope(id, .example(.us2702Emergency), as: .bob)
+        try driver.setScope(id, .example(.us2702Emergency), as: .luis)
+        func names(_ world: borrowing World) throws -> [String] {
+            let view = try world.disclosure(id, visibleTo: nil)
+            return view.value.participants.compactMap { view.principals[$0]?.text }
+        }
+        let expected = [Principal.agency, .lena, .lars, .bob, .luis].map(\.text)
+        #expect(try names(driver.world) == expected)
+        #expect(try names(driver.replayed()) == expected)
+        #expect(try names(rebuilt(from: driver.world.snapshotState)) == expected)
+        for principal in [Principal.lars, .bob, .luis, .lena, .agency] {
+            #expect(throws: DomainError.secondPersonRequired(action: "approve")) {
+                try driver.approve(id, as: principal)
+            }
+        }
+        try driver.approve(id, as: .alice)
+        #expect(try driver.request(id).state == .approved)
+    }
+
+    @Test func moreThanCanBeRememberedMayNotTakePart() throws {
+        let driver = Driver()
+        let id = try driver.verified(.emergency())
+        // The agency and Lena took part already.
+        let others = (2..<Limits.participantsPerDisclosureMax).map {
+            Principal(spiffeID: "spiffe://example.org/legal/\($0)")
+        }
+        for other in others { try driver.setScope(id, .example(.us2702Emergency), as: other) }
+        #expect(
+            throws: DomainError.tooManyParticipants(limit: Limits.participantsPerDisclosureMax)
+        ) { try driver.setScope(id, .example(.us2702Emergency), as: .luis) }
+        // Who is remembered may go on, and somebody new may approve.
+        try driver.setScope(id, .example(.us2702Emergency), as: others[0])
+        #expect(throws: DomainError.secondPersonRequired(action: "approve")) {
+            try driver.approve(id, as: others[1])
+        }
+        try driver.approve(id, as: .luis)
+    }
+
+    @Test func verificationIsBounded() throws {
+        let driver = Driver()
+        let id = try driver.file(.emergency()).id
+        for _ in 0..<Limits.verificationsPerDisclosureMax { try driver.verify(id, .email) }
+        #expect(
+            throws: DomainError.tooManyVerifications(
+                limit: Limits.verificationsPerDisclosureMax)
+        ) { try driver.verify(id, .callBack) }
+        try driver.reject(id)
+    }
+
+    @Test func nothingIsChangedOnceItIsApproved() throws {
+        let driver = Driver()
+        let id = try driver.verified(.emergency())
+        try driver.setScope(id, .example(.us2702Emergency))
+        try driver.approve(id, as: .lars)
+        let approved = try driver.request(id)
+        #expect(throws: DomainError.self) {
+            try driver.setScope(id, .example(.us2702Emergency, .content))
+        }
+        #expect(throws: DomainError.self) { try driver.verify(id, .forged) }
+        #expect(throws: DomainError.self) { try driver.approve(id, as: .alice) }
+        #expect(throws: DomainError.self) { try driver.reject(id) }
+        #expect(try driver.request(id).revision == approved.revision)
+    }
+
     @Test func onlyWhatWasReadIsApproved() throws {
         let driver = Driver()
         let id = try driver.verified(.emergency())

@@ -682,7 +682,7 @@ void   triaged__v1__rejection__free_unpacked
   assert(message->base.descriptor == &triaged__v1__rejection__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor triaged__v1__disclosure_request__field_descriptors[26] =
+static const ProtobufCFieldDescriptor triaged__v1__disclosure_request__field_descriptors[27] =
 {
   {
     "name",
@@ -996,6 +996,18 @@ static const ProtobufCFieldDescriptor triaged__v1__disclosure_request__field_des
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "participants",
+    27,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Triaged__V1__DisclosureRequest, n_participants),
+    offsetof(Triaged__V1__DisclosureRequest, participants),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__v1__disclosure_request__field_indices_by_name[] = {
   10,   /* field[10] = addressee */
@@ -1014,6 +1026,7 @@ static const unsigned triaged__v1__disclosure_request__field_indices_by_name[] =
   9,   /* field[9] = legal_process */
   0,   /* field[0] = name */
   4,   /* field[4] = officer */
+  26,   /* field[26] = participants */
   19,   /* field[19] = preservation */
   23,   /* field[23] = rejection */
   14,   /* field[14] = requester */
@@ -1028,7 +1041,7 @@ static const unsigned triaged__v1__disclosure_request__field_indices_by_name[] =
 static const ProtobufCIntRange triaged__v1__disclosure_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 26 }
+  { 0, 27 }
 };
 const ProtobufCMessageDescriptor triaged__v1__disclosure_request__descriptor =
 {
@@ -1038,7 +1051,7 @@ const ProtobufCMessageDescriptor triaged__v1__disclosure_request__descriptor =
   "Triaged__V1__DisclosureRequest",
   "triaged.v1",
   sizeof(Triaged__V1__DisclosureRequest),
-  26,
+  27,
   triaged__v1__disclosure_request__field_descriptors,
   triaged__v1__disclosure_request__field_indices_by_name,
   1,  triaged__v1__disclosure_request__number_ranges,

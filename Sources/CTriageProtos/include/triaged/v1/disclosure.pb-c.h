@@ -624,10 +624,16 @@ struct  Triaged__V1__DisclosureRequest
    * Output only. Changes whenever the request does.
    */
   char *etag;
+  /*
+   * Output only. Everybody who ever filed, verified or scoped it, also a scope that was replaced: none of
+   * them may approve. Hidden from the requester.
+   */
+  size_t n_participants;
+  char **participants;
 };
 #define TRIAGED__V1__DISCLOSURE_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__disclosure_request__descriptor) \
-    , (char *)protobuf_c_empty_string, TRIAGED__V1__DISCLOSURE_STATE__DISCLOSURE_STATE_UNSPECIFIED, TRIAGED__V1__DISCLOSURE_KIND__DISCLOSURE_KIND_UNSPECIFIED, NULL, NULL, NULL, 0,NULL, 0,NULL, 0,NULL, NULL, TRIAGED__V1__ADDRESSEE__ADDRESSEE_UNSPECIFIED, TRIAGED__V1__USER_NOTICE__USER_NOTICE_UNSPECIFIED, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, (char *)protobuf_c_empty_string, 0,NULL, NULL, 0,NULL, NULL, NULL, NULL, 0, (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, TRIAGED__V1__DISCLOSURE_STATE__DISCLOSURE_STATE_UNSPECIFIED, TRIAGED__V1__DISCLOSURE_KIND__DISCLOSURE_KIND_UNSPECIFIED, NULL, NULL, NULL, 0,NULL, 0,NULL, 0,NULL, NULL, TRIAGED__V1__ADDRESSEE__ADDRESSEE_UNSPECIFIED, TRIAGED__V1__USER_NOTICE__USER_NOTICE_UNSPECIFIED, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, (char *)protobuf_c_empty_string, 0,NULL, NULL, 0,NULL, NULL, NULL, NULL, 0, (char *)protobuf_c_empty_string, 0,NULL }
 
 
 /*
@@ -993,7 +999,7 @@ struct  Triaged__V1__ScopeItem
 
 
 /*
- * An approval by a person who neither verified nor scoped.
+ * An approval by a person who never filed, verified or scoped the request.
  */
 struct  Triaged__V1__Approval
 {

@@ -1560,7 +1560,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__assignment_record__descri
   (ProtobufCMessageInit) triaged__storage__v1__assignment_record__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor triaged__storage__v1__disclosure_record__field_descriptors[14] =
+static const ProtobufCFieldDescriptor triaged__storage__v1__disclosure_record__field_descriptors[15] =
 {
   {
     "disclosure_id",
@@ -1730,12 +1730,25 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__disclosure_record__f
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "former_scopers",
+    15,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_INT32,
+    offsetof(Triaged__Storage__V1__DisclosureRecord, n_former_scopers),
+    offsetof(Triaged__Storage__V1__DisclosureRecord, former_scopers),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__disclosure_record__field_indices_by_name[] = {
   11,   /* field[11] = approval */
   7,   /* field[7] = clocks */
   0,   /* field[0] = disclosure_id */
   2,   /* field[2] = filing */
+  14,   /* field[14] = former_scopers */
   6,   /* field[6] = instrument */
   8,   /* field[8] = preservation */
   4,   /* field[4] = receive_milliseconds */
@@ -1750,7 +1763,7 @@ static const unsigned triaged__storage__v1__disclosure_record__field_indices_by_
 static const ProtobufCIntRange triaged__storage__v1__disclosure_record__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 14 }
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_record__descriptor =
 {
@@ -1760,7 +1773,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_record__descri
   "Triaged__Storage__V1__DisclosureRecord",
   "triaged.storage.v1",
   sizeof(Triaged__Storage__V1__DisclosureRecord),
-  14,
+  15,
   triaged__storage__v1__disclosure_record__field_descriptors,
   triaged__storage__v1__disclosure_record__field_indices_by_name,
   1,  triaged__storage__v1__disclosure_record__number_ranges,

@@ -477,10 +477,15 @@ struct  Triaged__Storage__V1__DisclosureRecord
    * Journal sequence of its last change.
    */
   int64_t revision;
+  /*
+   * Who set a scope that was replaced, by the World's table.
+   */
+  size_t n_former_scopers;
+  int32_t *former_scopers;
 };
 #define TRIAGED__STORAGE__V1__DISCLOSURE_RECORD__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__disclosure_record__descriptor) \
-    , 0, 0, NULL, 0, 0, 0, (char *)protobuf_c_empty_string, 0,NULL, NULL, 0,NULL, NULL, NULL, NULL, 0 }
+    , 0, 0, NULL, 0, 0, 0, (char *)protobuf_c_empty_string, 0,NULL, NULL, 0,NULL, NULL, NULL, NULL, 0, 0,NULL }
 
 
 typedef enum {

@@ -20,6 +20,11 @@ package enum Limits {
     package static let messageDepthMax = 32
     /// Assembled request bodies of all connections together, in bytes; above it RESOURCE_EXHAUSTED.
     package static let messageBytesInFlightMax = 64 << 20
+    /// Of a reactor's part of them one identity may hold the fourth part, and two messages in any
+    /// case: whoever does not read its replies uses up its own room, not its neighbours'.
+    package static let identitiesThatFillMemory = 4
+    /// A reply up to this many bytes is never refused for want of room: receipts of writes are.
+    package static let smallReplyBytesMax = 4 << 10
 
     /// Bytes of one message in fields that this version does not know; they are skipped, never
     /// kept.
@@ -107,6 +112,14 @@ package enum Limits {
     package static let connectionWindowBytes = 4 << 20
     /// New calls of one connection in a loop turn; the rest wait for the next turn.
     package static let newCallsPerTurnMax = 32
+    /// Calls a second of one identity on one reactor: about half of what one can answer.
+    ///
+    /// Reports of emergencies cost nothing: they are never refused for their number.
+    package static let callsPerSecondPerIdentity = 100_000
+    /// Calls at once of an identity that was quiet.
+    package static let callBurstPerIdentity = 100_000
+    /// What a read of a whole page or board costs, in calls: a hundred of them a second.
+    package static let bulkReadCost = 1_000
     /// TLS handshake, from accept.
     package static let handshakeMillisecondsMax: Int64 = 10_000
     /// HTTP/2 preface and SETTINGS, after the handshake.
@@ -178,6 +191,7 @@ package enum Limits {
         invariant(
             statusDetailsBytesMax / 3 * 4 < trailerBytesMax, "details fit the trailers in base64")
         invariant(trailerBytesMax < headerListBytesMax, "our trailers pass our own limit")
+        invariant(bulkReadCost <= callBurstPerIdentity, "a bulk read can be paid for")
         invariant(longLivedStreamsMax < concurrentStreamsMax, "watches leave room for calls")
         invariant(
             claimWaitMillisecondsMax < unaryMillisecondsMax, "a long poll ends before its call")

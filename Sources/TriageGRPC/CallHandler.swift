@@ -125,7 +125,9 @@ package protocol CallResponder: AnyObject {
     func requestMore(_ call: CallID)
     /// Marks a call as long-lived (a watch): it counts against that limit and has no unary time
     /// cap.
-    func markLongLived(_ call: CallID)
+    ///
+    /// - Returns: False when the connection has too many already: the call is over, with an error.
+    @discardableResult func markLongLived(_ call: CallID) -> Bool
     /// The reactor's clock, read once a loop turn.
     var now: MonotonicTime { get }
 }

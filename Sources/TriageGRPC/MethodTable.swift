@@ -13,16 +13,19 @@ package struct Method: Sendable {
     package let serverStreaming: Bool
     /// May be called on a connection without a client certificate: health probes, and nothing else.
     package let allowedWithoutIdentity: Bool
+    /// What a call takes of its identity's calls a second; 0: never refused for their number.
+    package let cost: Int
 
     /// Describes a method.
     package init(
         path: String, clientStreaming: Bool, serverStreaming: Bool,
-        allowedWithoutIdentity: Bool = false
+        allowedWithoutIdentity: Bool = false, cost: Int = 1
     ) {
         self.path = path
         self.clientStreaming = clientStreaming
         self.serverStreaming = serverStreaming
         self.allowedWithoutIdentity = allowedWithoutIdentity
+        self.cost = cost
     }
 
     /// The service part of ``path``: `package.Service`.
@@ -43,6 +46,8 @@ package struct MethodTable: Sendable {
     package let methods: [Method]
     /// A fresh state machine for each method.
     package let shapes: [CallStateMachine]
+    /// Each method's ``Method/cost``.
+    package let costs: [Int]
     // All paths behind one another, and where each ends: a look-up then touches no other object.
     private let pathBytes: [UInt8]
     private let pathEnds: [Int32]
@@ -58,6 +63,7 @@ package struct MethodTable: Sendable {
             CallStateMachine(
                 clientStreaming: $0.clientStreaming, serverStreaming: $0.serverStreaming)
         }
+        costs = methods.map(\.cost)
         let paths = methods.map { Array($0.path.utf8) }
         pathBytes = paths.flatMap { $0 }
         var end: Int32 = 0

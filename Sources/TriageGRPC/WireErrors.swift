@@ -51,6 +51,18 @@ package enum WireError {
         .resourceExhausted, reason: "MESSAGE_MEMORY_EXHAUSTED",
         message: "Too many bytes of unfinished requests are held. Try again shortly.",
         retryAfterMilliseconds: 1_000)
+    /// The caller's own unfinished requests and unread replies use up its share of that memory.
+    package static let identityMemoryExhausted = RPCError(
+        .resourceExhausted, reason: "IDENTITY_MEMORY_EXHAUSTED",
+        message: "Too many bytes of your own requests and replies are held. Read replies first.",
+        retryAfterMilliseconds: 1_000)
+    /// More calls of one identity than it may begin.
+    package static let callRateExceeded = RPCError(
+        .resourceExhausted, reason: "CALL_RATE_EXCEEDED",
+        message: "Your identity begins too many calls. A page of a list costs as much as "
+            + "\(Limits.bulkReadCost) others; reports are never counted.",
+        metadata: ["calls_per_second_max": String(Limits.callsPerSecondPerIdentity)],
+        retryAfterMilliseconds: 100)
     /// Too many long-lived streams on one connection.
     package static let longLivedStreams = RPCError(
         .resourceExhausted, reason: "LONG_LIVED_STREAMS_EXHAUSTED",

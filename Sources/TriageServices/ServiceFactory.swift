@@ -42,7 +42,7 @@ package final class ServiceFactory: CallHandlerFactory {
                 Method(
                     path: method.path, clientStreaming: method.clientStreaming,
                     serverStreaming: method.serverStreaming,
-                    allowedWithoutIdentity: route.roles == nil))
+                    allowedWithoutIdentity: route.roles == nil, cost: route.cost))
             routes.append(route)
         }
         invariant(routes.count == Route.allCases.count, "the descriptor set has every method")

@@ -46,10 +46,12 @@ extension Connection {
     private func open(
         _ stream: HTTP2Stream, _ method: Int, _ timeout: UInt64?, _ traceparent: [UInt8]
     ) {
-        guard core.hasRoom(for: 0) else {
-            core.metrics.count(.messageBytesInFlight)
+        let refusal =
+            refusal(toHold: 0)
+            ?? (share.take(core.table.costs[method], at: core.now) ? nil : .callRate)
+        if let refusal {
             core.noteRefusal(.resourceExhausted, method: method)
-            return sendWhole(stream, core.fields.trailersOnly(WireError.memoryExhausted))
+            return sendWhole(stream, core.fields.trailersOnly(core.refuse(refusal)))
         }
         let call = core.calls.open(self, stream, core.counters[method])
         let client = timeout.map { core.now.advanced(byNanoseconds: $0) } ?? .never
@@ -126,16 +128,20 @@ extension Connection {
 
     /// Keeps bytes for a call, unless too many are kept already.
     private func hold(_ call: Call, _ bytes: Span<UInt8>) -> Bool {
-        guard core.hasRoom(for: bytes.count) else {
-            core.metrics.count(.messageBytesInFlight)
-            refuse(call, WireError.memoryExhausted)
+        if let refusal = refusal(toHold: bytes.count) {
+            refuse(call, core.refuse(refusal))
             return false
         }
         call.deframer.append(bytes)
-        core.inputBytesHeld += bytes.count
-        call.heldBytes += bytes.count
+        holdInput(call, bytes.count)
         call.hasHeldBytes = true
         return true
+    }
+
+    private func holdInput(_ call: Call, _ bytes: Int) {
+        core.inputBytesHeld += bytes
+        share.bytesHeld += bytes
+        call.heldBytes += bytes
     }
 
     private func refuse(_ call: Call, _ error: DeframeError) {
@@ -217,8 +223,7 @@ extension Connection {
                 return refuse(call, error)
             }
             guard let range else { break }
-            core.inputBytesHeld -= range.count + MessageDeframer.prefixBytes
-            call.heldBytes -= range.count + MessageDeframer.prefixBytes
+            holdInput(call, -(range.count + MessageDeframer.prefixBytes))
             call.hasCredit = false
             extendCap(call)
             guard case .deliver = call.machine.messageReceived() else { return }
@@ -263,7 +268,7 @@ extension Connection {
     /// Gives a call's place back.
     @inline(__always)
     func release(_ call: Call) {
-        core.inputBytesHeld -= call.heldBytes
+        if call.heldBytes > 0 { holdInput(call, -call.heldBytes) }
         if call.isLongLived { longLivedCount -= 1 }
         openCallCount -= 1
         core.calls.close(call)

@@ -25,6 +25,8 @@ final class Connection {
     private(set) var index = -1
     /// Without a principal until the handshake is complete, and after it if none was presented.
     private(set) var peer = PeerContext(principal: nil)
+    /// What the peer's identity has of this reactor.
+    private(set) var share: IdentityShare
     /// The peer counts against its identity's limit.
     private var isIdentified = false
     /// Calls whose streams have not closed.
@@ -68,6 +70,7 @@ final class Connection {
         self.core = core
         self.wire = wire
         self.admission = admission
+        share = core.shares.strangers
         abuse = AbuseLimits(now: core.now)
         acceptedAt = core.now
         openedAt = core.now
@@ -114,6 +117,8 @@ final class Connection {
         let principal = wire.tls.peerPrincipal
         peer = PeerContext(principal: principal)
         guard let principal else { return }
+        share = core.shares.share(of: principal, now: core.now)
+        share.connectionCount += 1
         isIdentified = admission.identify(principal)
         if !isIdentified {
             core.metrics.count(.connectionsPerIdentity)
@@ -238,12 +243,27 @@ final class Connection {
         }
         // Behind a batch that waits, the new events wait as well: they are in order.
         if deferred == nil { handleEvents(Span()) }
-        let held = http2.bufferedBytes
-        core.outputBytesHeld += held - heldOutput
-        heldOutput = held
+        accountOutput()
         if !isEnding, !wire.isHandshaking, !http2.wantsRead, !http2.wantsWrite {
             end("the streams are done")
         }
+    }
+
+    /// Books what the streams have queued.
+    @inline(__always)
+    func accountOutput() {
+        let held = http2.bufferedBytes
+        guard held != heldOutput else { return }
+        core.outputBytesHeld += held - heldOutput
+        share.bytesHeld += held - heldOutput
+        heldOutput = held
+    }
+
+    /// The limit that stands against holding so many more bytes for this peer; nil: none.
+    @inline(__always)
+    func refusal(toHold bytes: Int) -> LimitKind? {
+        if !core.hasRoom(for: bytes) { return .messageBytesInFlight }
+        return share.bytesHeld + bytes <= share.bytesMax ? nil : .identityBytes
     }
 
     /// True when more can be framed as soon as the socket has taken what waits.
@@ -329,7 +349,9 @@ final class Connection {
         end("the socket is gone")
         admission.close(isIdentified ? peer.principal : nil)
         core.outputBytesHeld -= heldOutput
+        share.bytesHeld -= heldOutput
         heldOutput = 0
+        if peer.principal != nil { share.connectionCount -= 1 }
         core.remove(index)
     }
 }

@@ -26,6 +26,10 @@ package struct ServerLimits: Sendable {
     package var messageBytesMax = Limits.messageBytesMax
     /// Unfinished requests and unsent replies of all connections, bytes.
     package var messageBytesInFlightMax = Limits.messageBytesInFlightMax
+    /// Calls a second of one identity, a reactor.
+    package var callsPerSecondPerIdentity = Limits.callsPerSecondPerIdentity
+    /// Calls at once of one identity, a reactor.
+    package var callBurstPerIdentity = Limits.callBurstPerIdentity
     /// TLS handshake, from accept, milliseconds.
     package var handshakeMillisecondsMax = Limits.handshakeMillisecondsMax
     /// HTTP/2 preface and SETTINGS after it, milliseconds.

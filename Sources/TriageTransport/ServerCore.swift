@@ -36,6 +36,7 @@ final class ServerCore: CallResponder {
     var outputBytesHeld = 0
     /// This reactor's share of the bytes that may be held.
     let bytesHeldMax: Int
+    let shares: IdentityShares
     /// Set by every call into the handler, so that `turnEnded` follows.
     var handlerWasCalled = false
     /// Calls whose handler asked for a message that waits.
@@ -64,6 +65,7 @@ final class ServerCore: CallResponder {
         metrics = ServerMetrics(methodCount: table.methods.count)
         counters = (0...table.methods.count).map { _ in MethodCounters() }
         bytesHeldMax = limits.messageBytesInFlightMax / reactorCount
+        shares = IdentityShares(limits: limits, reactorBytesMax: bytesHeldMax, now: now)
     }
 
     /// Sets who answers; once, before the first connection.
@@ -109,6 +111,10 @@ final class ServerCore: CallResponder {
 
     func respond(_ id: CallID, _ message: [UInt8]) {
         guard let (call, connection) = open(id) else { return }
+        let isLarge = message.count > Limits.smallReplyBytesMax
+        if isLarge, let refusal = connection.refusal(toHold: message.count) {
+            return end(call, connection, refuse(refusal))
+        }
         var machine = call.machine
         guard case .headersAndMessage = machine.messageSent() else {
             return finish(id, WireError.replyCardinality)
@@ -118,10 +124,15 @@ final class ServerCore: CallResponder {
         call.counters.sent += 1
         noteEnd(call, .ok)
         connection.reply(call.stream, fields.head, message, trailers: fields.ok)
+        if isLarge { connection.accountOutput() }
     }
 
     func send(_ id: CallID, _ message: [UInt8]) -> SendOutcome {
         guard let (call, connection) = open(id) else { return .gone }
+        if let refusal = connection.refusal(toHold: message.count) {
+            end(call, connection, refuse(refusal))
+            return .gone
+        }
         switch call.machine.messageSent() {
         case .drop: return .gone
         case .refuse:
@@ -132,6 +143,7 @@ final class ServerCore: CallResponder {
         }
         call.counters.sent += 1
         let buffered = connection.send(call.stream, message)
+        connection.accountOutput()
         return buffered > Connection.highWaterBytes ? .full : .queued
     }
 
@@ -165,15 +177,28 @@ final class ServerCore: CallResponder {
         if call.isHolding { deliveries.append(id) }
     }
 
-    func markLongLived(_ id: CallID) {
-        guard let (call, connection) = open(id), !call.isLongLived else { return }
+    @discardableResult func markLongLived(_ id: CallID) -> Bool {
+        guard let (call, connection) = open(id) else { return false }
+        if call.isLongLived { return true }
         guard connection.longLivedCount < limits.longLivedStreamsMax else {
             metrics.count(.longLivedStreams)
-            return end(call, connection, WireError.longLivedStreams)
+            end(call, connection, WireError.longLivedStreams)
+            return false
         }
         call.isLongLived = true
         connection.longLivedCount += 1
         setDeadline(call, call.clientDeadline)
+        return true
+    }
+
+    /// Counts a limit that refuses a call; what the call is told.
+    func refuse(_ kind: LimitKind) -> RPCError {
+        metrics.count(kind)
+        return switch kind {
+        case .identityBytes: WireError.identityMemoryExhausted
+        case .callRate: WireError.callRateExceeded
+        default: WireError.memoryExhausted
+        }
     }
 
     /// Books the end of a call: its latency is measured when the turn ends.

@@ -48,7 +48,11 @@ final class FakeResponder: CallResponder {
     }
 
     func requestMore(_ call: CallID) { answers[call.raw, default: Answer()].requestedMore += 1 }
-    func markLongLived(_ call: CallID) { answers[call.raw, default: Answer()].isLongLived = true }
+    func markLongLived(_ call: CallID) -> Bool {
+        answers[call.raw, default: Answer()].isLongLived = true
+        return !refusesLongLived
+    }
+    var refusesLongLived = false
 }
 
 /// An engine core behind the door, driven by the test.

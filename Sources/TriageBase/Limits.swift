@@ -54,6 +54,18 @@ package enum Limits {
     package static let connectionsMax = 2_048
     /// Connections of one identity.
     package static let connectionsPerIdentityMax = 64
+    /// Connections whose peer is not identified (yet): each costs a TLS session of about 40 KiB.
+    package static let unidentifiedConnectionsMax = 100
+    /// When there are that many: a handshake whose peer has been silent for so long loses its place
+    /// to the next connection.
+    package static let handshakePatienceMilliseconds: Int64 = 1_000
+    /// Connections that may wait for each reactor to accept them; beyond it the kernel drops
+    /// handshakes, and clients try again.
+    package static let acceptQueueMax: Int32 = 1_024
+    /// Connections accepted in a turn: about 3 ms of set-up.
+    package static let acceptsPerTurnMax = 32
+    /// TLS handshake steps (1 to 2 ms of CPU each) in a turn, so that calls keep their latency.
+    package static let handshakeStepsPerTurnMax = 2
     /// Plaintext that waits for the socket, a connection; above it the socket is not read.
     package static let outputBytesMax = 256 << 10
     /// Client resets: burst and refill a second, then GOAWAY ENHANCE_YOUR_CALM (CVE-2023-44487).
@@ -62,18 +74,53 @@ package enum Limits {
     package static let resetsPerSecond = 50
     /// Protocol errors or resets that a peer provokes in a minute (CVE-2025-8671).
     package static let provokedResetsPerMinute = 200
+    /// CONTINUATION frames of one header block (CVE-2024-27316); nghttp2 and Go take 8 as well.
+    package static let continuationsMax = 8
+    /// How many times over its limits a header block is still decoded, so that it can be answered
+    /// on its stream; further over, the connection ends.
+    package static let headerExcessMax = 4
+    /// Each side's dynamic table of header compression, bytes: the protocol's default.
+    package static let headerTableBytes = 4_096
+    /// SETTINGS frames a minute, first burst included (CVE-2019-9515); clients send one.
+    package static let settingsPerMinute = 100
+    /// Entries of one SETTINGS frame; the protocol knows nine.
+    package static let settingsEntriesMax = 32
+    /// Answers to PING and SETTINGS that wait in the session (CVE-2019-9512).
+    package static let queuedAnswersMax = 128
+    /// DATA frames in a row without content that end no stream (CVE-2019-9518); padding is none.
+    package static let emptyFramesMax = 10
+    /// PRIORITY frames for each stream and one more (CVE-2019-9513); Envoy's formula.
+    package static let prioritiesPerStream = 100
+    /// WINDOW_UPDATE frames: so many at first, so many a stream, and that many a stream for each
+    /// DATA frame that we sent; Envoy's formula `5 + 2 x (streams + 10 x DATA)`.
+    package static let windowUpdatesFree = 5
+    /// See ``windowUpdatesFree``.
+    package static let windowUpdatesPerStream = 2
+    /// See ``windowUpdatesFree``.
+    package static let windowUpdatesPerDataFrame = 20
+    /// KeyUpdate messages of one connection, each of which costs key derivations; BoringSSL's
+    /// limit.
+    package static let keyUpdatesMax = 32
+    /// Receive window of a stream, bytes: one message of the largest size needs no round trip.
+    package static let streamWindowBytes = 1 << 20
+    /// Receive window of a connection, bytes: what its streams may have on their way together.
+    package static let connectionWindowBytes = 4 << 20
     /// New calls of one connection in a loop turn; the rest wait for the next turn.
     package static let newCallsPerTurnMax = 32
     /// TLS handshake, from accept.
     package static let handshakeMillisecondsMax: Int64 = 10_000
     /// HTTP/2 preface and SETTINGS, after the handshake.
     package static let prefaceMillisecondsMax: Int64 = 5_000
+    /// A header block, from the first look at it to its end: nghttp2 never gives up on one.
+    package static let headerBlockMillisecondsMax: Int64 = 10_000
     /// A connection with no stream.
     package static let idleMillisecondsMax: Int64 = 300_000
-    /// A unary call without a deadline of its own.
+    /// A unary call, whatever its deadline; and the request of any other call until it is there.
     package static let unaryMillisecondsMax: Int64 = 60_000
     /// No progress of a stream that has bytes to send.
     package static let stalledStreamMillisecondsMax: Int64 = 30_000
+    /// A socket that takes nothing of what waits for it.
+    package static let stalledSocketMillisecondsMax: Int64 = 60_000
     /// Calls still open when a drain began: this long, then RST_STREAM.
     package static let drainMillisecondsMax: Int64 = 10_000
 

@@ -115,7 +115,7 @@ private func onInvalidFrame(
     _ user: UnsafeMutableRawPointer?
 ) -> Int32 {
     guard let frame = unsafe frame else { return 0 }
-    unsafe with(user) { unsafe $0.invalidFrameReceived(frame.pointee) }
+    unsafe with(user) { unsafe $0.invalidFrameReceived(frame.pointee, code) }
     return 0
 }
 

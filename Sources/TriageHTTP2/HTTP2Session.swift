@@ -10,6 +10,7 @@
 //        events, headers (this turn) ◀── callbacks ── drain(into:) = nghttp2_session_mem_send
 
 internal import CNghttp2
+internal import TriageBase
 
 /// One side of one HTTP/2 connection.
 ///
@@ -63,10 +64,10 @@ internal import CNghttp2
         unsafe nghttp2_option_set_no_closed_streams(option, 1)
         unsafe nghttp2_option_set_peer_max_concurrent_streams(
             option, UInt32(settings.concurrentStreamsMax))
-        unsafe nghttp2_option_set_max_deflate_dynamic_table_size(option, 4_096)
-        unsafe nghttp2_option_set_max_continuations(option, Self.continuationsMax)
-        unsafe nghttp2_option_set_max_settings(option, 32)
-        unsafe nghttp2_option_set_max_outbound_ack(option, Self.queuedAcknowledgementsMax)
+        unsafe nghttp2_option_set_max_deflate_dynamic_table_size(option, Limits.headerTableBytes)
+        unsafe nghttp2_option_set_max_continuations(option, Limits.continuationsMax)
+        unsafe nghttp2_option_set_max_settings(option, Limits.settingsEntriesMax)
+        unsafe nghttp2_option_set_max_outbound_ack(option, Limits.queuedAnswersMax)
         // The owner's own limit, which has the owner's clock, comes first; this is the last resort.
         unsafe nghttp2_option_set_stream_reset_rate_limit(option, 1_000, 100)
         var made: OpaquePointer?
@@ -77,11 +78,6 @@ internal import CNghttp2
             }
         return code == 0 ? unsafe made : nil
     }
-
-    /// CONTINUATION frames after one HEADERS frame (CVE-2024-28182).
-    private static let continuationsMax = 8
-    /// PING and SETTINGS answers that may wait in nghttp2's own queue.
-    private static let queuedAcknowledgementsMax = 128
 
     private func announce(_ settings: HTTP2Settings) throws(HTTP2Error) {
         func entry(_ id: nghttp2_settings_id, _ value: Int) -> nghttp2_settings_entry {
@@ -393,6 +389,7 @@ internal import CNghttp2
         switch code {
         case NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue: .badPreface
         case NGHTTP2_ERR_FLOODED.rawValue: .flooded
+        case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue: .continuationFlood
         case NGHTTP2_ERR_NOMEM.rawValue: .outOfMemory
         default: .library(code)
         }

@@ -29,8 +29,8 @@ package struct HTTP2Settings: Sendable {
     /// The server's settings, from ``TriageBase/Limits``; a client uses the same.
     package init() {
         concurrentStreamsMax = Limits.concurrentStreamsMax
-        streamWindowBytes = 1 << 20
-        connectionWindowBytes = 4 << 20
+        streamWindowBytes = Limits.streamWindowBytes
+        connectionWindowBytes = Limits.connectionWindowBytes
         headerListBytesMax = Limits.headerListBytesMax
         headerFieldsMax = Limits.headerFieldsMax
         lowWaterBytes = 16 << 10
@@ -88,6 +88,8 @@ package enum HTTP2Error: Error, Equatable, Sendable {
     case badPreface
     /// The peer makes us queue answers (PING or SETTINGS acknowledgements) that it does not read.
     case flooded
+    /// A header block in more CONTINUATION frames than ``TriageBase/Limits/continuationsMax``.
+    case continuationFlood
     /// Memory ran out.
     case outOfMemory
     /// The library refused a call in a way that its manual does not list; the code is nghttp2's.
@@ -109,6 +111,8 @@ package struct HTTP2Counters: Sendable {
     package var dataFrames = 0
     /// DATA frames in a row that carried nothing (padding is nothing) and ended no stream.
     package var emptyDataFramesInARow = 0
+    /// The longest such row so far.
+    package var emptyDataFramesLongestRow = 0
     /// PRIORITY frames received.
     package var priorities = 0
     /// RST_STREAM frames received.
@@ -123,8 +127,16 @@ package struct HTTP2Counters: Sendable {
     package var resetsProvoked = 0
     /// Frames refused as invalid, whatever came of it.
     package var invalidFrames = 0
-    /// Header blocks over the limit of size or count.
+    /// Header blocks over the limit of size or count that came to their end.
     package var oversizeHeaders = 0
+    /// Header blocks over the limit of size, those that ended the connection included.
+    package var headerBytesExceeded = 0
+    /// Header blocks over the limit of count, those that ended the connection included.
+    package var headerFieldsExceeded = 0
+    /// Requests above the limit of concurrent streams.
+    package var streamsRefused = 0
+    /// Grows with each of the last three, so that one comparison tells that none happened.
+    package var excesses = 0
     /// Streams opened, by either side.
     package var streamsOpened = 0
     /// DATA frames sent.

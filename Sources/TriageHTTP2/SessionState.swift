@@ -2,6 +2,7 @@
 // turns one callback into at most a few events; none sends, receives or runs anybody else's code.
 
 internal import CNghttp2
+internal import TriageBase
 
 /// The context of one session's callbacks, in memory that the session owns until
 /// `nghttp2_session_del`.
@@ -80,9 +81,9 @@ internal import CNghttp2
         guard blockBytes <= settings.headerListBytesMax,
             blockFields <= settings.headerFieldsMax
         else {
-            block.isOversize = true
-            if blockBytes <= settings.headerListBytesMax * Self.excessMax,
-                blockFields <= settings.headerFieldsMax * Self.excessMax
+            if !block.isOversize { noteExcess() }
+            if blockBytes <= settings.headerListBytesMax * Limits.headerExcessMax,
+                blockFields <= settings.headerFieldsMax * Limits.headerExcessMax
             {
                 return true
             }
@@ -99,8 +100,15 @@ internal import CNghttp2
         return true
     }
 
-    /// How many times over the limit a header block is still decoded, to be answered on its stream.
-    private static let excessMax = 4
+    private mutating func noteExcess() {
+        block.isOversize = true
+        counters.excesses += 1
+        if blockFields > settings.headerFieldsMax {
+            counters.headerFieldsExceeded += 1
+        } else {
+            counters.headerBytesExceeded += 1
+        }
+    }
 
     mutating func dataReceived(
         _ session: OpaquePointer, id: Int32, data: UnsafePointer<UInt8>, count: Int
@@ -119,6 +127,10 @@ internal import CNghttp2
             let isEmpty = header.length <= padding
             counters.emptyDataFramesInARow =
                 isEmpty && !ends ? counters.emptyDataFramesInARow + 1 : 0
+            if isEmpty {
+                counters.emptyDataFramesLongestRow = max(
+                    counters.emptyDataFramesLongestRow, counters.emptyDataFramesInARow)
+            }
             if ends { remoteEnded(unsafe stream(session, header.stream_id)) }
         case NGHTTP2_HEADERS.rawValue:
             headersEnded(
@@ -172,10 +184,17 @@ internal import CNghttp2
         events.append(.endStream(stream))
     }
 
-    mutating func invalidFrameReceived(_ frame: borrowing nghttp2_frame) {
+    mutating func invalidFrameReceived(_ frame: borrowing nghttp2_frame, _ code: Int32) {
         counters.invalidFrames += 1
-        if UInt32(unsafe frame.hd.type) == NGHTTP2_HEADERS.rawValue {
-            isReceivingHeaders = false
+        guard UInt32(unsafe frame.hd.type) == NGHTTP2_HEADERS.rawValue else { return }
+        isReceivingHeaders = false
+        // Before our limit is known to the peer its stream is refused; after, the connection ends.
+        if code == NGHTTP2_ERR_REFUSED_STREAM.rawValue
+            || code == NGHTTP2_ERR_PROTO.rawValue
+                && streams.openCount >= settings.concurrentStreamsMax
+        {
+            counters.streamsRefused += 1
+            counters.excesses += 1
         }
     }
 

@@ -37,9 +37,6 @@ package enum ReadStep: Equatable, Sendable {
     private var hasFailed = false
     private var isComplete = false
 
-    /// KeyUpdates that a peer may send on one connection; each costs us key derivations.
-    private static let keyUpdatesMax = 32
-
     /// The verified identity of a client; nil before the handshake, without a certificate, and for
     /// servers.
     package private(set) var peerPrincipal: Principal?
@@ -209,7 +206,7 @@ package enum ReadStep: Equatable, Sendable {
         let result = unsafe buffer.withUnsafeMutableBufferPointer {
             unsafe SSL_read_ex(ssl, $0.baseAddress, $0.count, &count)
         }
-        guard state.keyUpdates <= Self.keyUpdatesMax else { throw fail(.tooManyKeyUpdates) }
+        guard state.keyUpdates <= Limits.keyUpdatesMax else { throw fail(.tooManyKeyUpdates) }
         if result == 1 { return .bytes(count) }
         switch unsafe SSL_get_error(ssl, result) {
         case SSL_ERROR_WANT_READ: return .needsInput

@@ -4,64 +4,6 @@
 import TriageBase
 import TriageHTTP2
 
-/// Which bound a peer has broken; each is a counter in the metrics.
-package enum LimitKind: UInt8, CaseIterable, Sendable {
-    case connections
-    case unidentifiedConnections
-    case connectionsPerIdentity
-    case resets
-    case provokedResets
-    case pings
-    case settings
-    case emptyFrames
-    case priorities
-    case windowUpdates
-    case headerBytes
-    case handshakeTime
-    case prefaceTime
-    case headerBlockTime
-    case idleTime
-    case outputBytes
-    case stalledStream
-    case stalledSocket
-    case messageBytes
-    case messageBytesInFlight
-    case longLivedStreams
-    case newCallsPerTurn
-    case unaryTime
-    case drainTime
-
-    /// The metric label.
-    package var label: String {
-        switch self {
-        case .connections: "connections"
-        case .unidentifiedConnections: "unidentified_connections"
-        case .connectionsPerIdentity: "connections_per_identity"
-        case .resets: "resets"
-        case .provokedResets: "provoked_resets"
-        case .pings: "pings"
-        case .settings: "settings"
-        case .emptyFrames: "empty_frames"
-        case .priorities: "priorities"
-        case .windowUpdates: "window_updates"
-        case .headerBytes: "header_bytes"
-        case .handshakeTime: "handshake_time"
-        case .prefaceTime: "preface_time"
-        case .headerBlockTime: "header_block_time"
-        case .idleTime: "idle_time"
-        case .outputBytes: "output_bytes"
-        case .stalledStream: "stalled_stream"
-        case .stalledSocket: "stalled_socket"
-        case .messageBytes: "message_bytes"
-        case .messageBytesInFlight: "message_bytes_in_flight"
-        case .longLivedStreams: "long_lived_streams"
-        case .newCallsPerTurn: "new_calls_per_turn"
-        case .unaryTime: "unary_time"
-        case .drainTime: "drain_time"
-        }
-    }
-}
-
 /// So many at once, so many a second.
 struct TokenBucket {
     private let burst: Double
@@ -99,16 +41,14 @@ struct AbuseLimits {
     private var pings: TokenBucket
     private var settings: TokenBucket
 
-    /// Most DATA frames in a row without content.
-    static let emptyFramesMax = 10
-
     init(now: MonotonicTime) {
         resets = TokenBucket(
             burst: Limits.resetBurst, perSecond: Double(Limits.resetsPerSecond), now: now)
         let provokedMax = Limits.provokedResetsPerMinute
         provoked = TokenBucket(burst: provokedMax, perSecond: Double(provokedMax) / 60, now: now)
         pings = TokenBucket(burst: 10, perSecond: 0.1, now: now)
-        settings = TokenBucket(burst: 100, perSecond: 100.0 / 60, now: now)
+        let settingsMax = Limits.settingsPerMinute
+        settings = TokenBucket(burst: settingsMax, perSecond: Double(settingsMax) / 60, now: now)
     }
 
     /// Compares what the peer has done with what it may.
@@ -124,8 +64,8 @@ struct AbuseLimits {
             return .resets
         }
         let provokedCount =
-            now.resetsProvoked + now.invalidFrames + now.oversizeHeaders
-            - (before.resetsProvoked + before.invalidFrames + before.oversizeHeaders)
+            now.resetsProvoked + now.oversizeHeaders
+            - (before.resetsProvoked + before.oversizeHeaders)
         if provokedCount > 0, !provoked.take(provokedCount, now: time) { return .provokedResets }
         if now.pings != before.pings {
             pings.give(now.dataFramesSent - before.dataFramesSent)
@@ -138,11 +78,23 @@ struct AbuseLimits {
         {
             return .settings
         }
-        if now.emptyDataFramesInARow > Self.emptyFramesMax { return .emptyFrames }
-        if now.priorities > 100 * (1 + now.streamsOpened) { return .priorities }
-        if now.windowUpdates > 5 + 2 * (now.streamsOpened + 10 * now.dataFramesSent) {
-            return .windowUpdates
+        if now.emptyDataFramesLongestRow > Limits.emptyFramesMax { return .emptyFrames }
+        if now.priorities > Limits.prioritiesPerStream * (1 + now.streamsOpened) {
+            return .priorities
         }
+        let windowUpdatesMax =
+            Limits.windowUpdatesFree + Limits.windowUpdatesPerStream * now.streamsOpened
+            + Limits.windowUpdatesPerDataFrame * now.dataFramesSent
+        if now.windowUpdates > windowUpdatesMax { return .windowUpdates }
         return nil
+    }
+
+    /// Counts the limits that the session enforces by itself; called before ``judge(_:at:)``.
+    @inline(__always)
+    func countExcesses(_ now: HTTP2Counters, in metrics: inout ServerMetrics) {
+        guard now.excesses != seen.excesses else { return }
+        metrics.count(.headerBytes, now.headerBytesExceeded - seen.headerBytesExceeded)
+        metrics.count(.headerFields, now.headerFieldsExceeded - seen.headerFieldsExceeded)
+        metrics.count(.concurrentStreams, now.streamsRefused - seen.streamsRefused)
     }
 }

@@ -234,7 +234,7 @@ package final class ClientConnection {
                 markDirty()
             case .needsInput: return
             case .closed: end(.closed("the server closed TLS"))
-            case .failed(let reason): end(.closed(reason))
+            case .failed(let reason), .overLimit(_, let reason): end(.closed(reason))
             }
         }
     }

@@ -35,7 +35,6 @@ extension Connection {
             core.noteRefusal(.unknown, method: nil)
             sendWhole(stream, status == 405 ? core.fields.notPost : core.fields.notGRPC)
         case .refuse(let error):
-            if block.isOversize { core.metrics.count(.headerBytes) }
             core.noteRefusal(error.code, method: nil)
             sendWhole(stream, core.fields.trailersOnly(error))
         }
@@ -57,12 +56,12 @@ extension Connection {
         let cap = core.now.advanced(
             byNanoseconds: UInt64(core.limits.unaryMillisecondsMax) * 1_000_000)
         let machine = core.table.shapes[method]
-        let isUnary = !machine.isClientStreaming && !machine.isServerStreaming
         call.machine = machine
         call.method = method
         call.startedAt = core.now
         call.clientDeadline = client
-        call.deadline = isUnary || client == .never ? min(client, cap) : client
+        // Of a stream only the request is capped: see deliverRequest and extendCap.
+        call.deadline = min(client, cap)
         call.hasCredit = true
         if !traceparent.isEmpty { call.traceparent = traceparent }
         openCallCount += 1
@@ -237,9 +236,12 @@ extension Connection {
         markDirty()
     }
 
-    /// A stream of messages without a deadline lives as long as it moves.
+    /// A stream of messages has its client's deadline from the first one on; without a deadline it
+    /// lives as long as it moves.
     private func extendCap(_ call: Call) {
-        guard call.clientDeadline == .never, !call.isLongLived else {
+        guard !call.isLongLived else { return }
+        guard call.clientDeadline == .never else {
+            if call.deadline != call.clientDeadline { core.setDeadline(call, call.clientDeadline) }
             return
         }
         core.setDeadline(

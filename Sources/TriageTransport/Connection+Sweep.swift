@@ -35,7 +35,7 @@ extension Connection {
 
     private func time(_ kind: LimitKind) {
         core.metrics.count(kind)
-        end(kind.label, .noError, debug: "timeout")
+        end(kind.label, .noError, debug: kind.farewell)
     }
 
     private func sweepHeaders() {
@@ -43,8 +43,11 @@ extension Connection {
             headersSince = nil
             return
         }
-        let since = headersSince ?? core.now
+        // Another block than the one that the last look met begins its own time.
+        let block = http2.counters.headers
+        let since = block == headersSeen ? headersSince ?? core.now : core.now
         headersSince = since
+        headersSeen = block
         if has(core.limits.headerBlockMillisecondsMax, passedSince: since) {
             time(.headerBlockTime)
         }
@@ -52,7 +55,7 @@ extension Connection {
 
     private func sweepOutput() {
         if wire.tls.outputCount > 0,
-            has(core.limits.stalledStreamMillisecondsMax * 2, passedSince: sentAt)
+            has(core.limits.stalledSocketMillisecondsMax, passedSince: sentAt)
         {
             time(.stalledSocket)
         }
@@ -64,8 +67,7 @@ extension Connection {
             streamsSeen = opened
             activeAt = core.now
         } else if has(core.limits.idleMillisecondsMax, passedSince: activeAt) {
-            core.metrics.count(.idleTime)
-            end(LimitKind.idleTime.label, .noError, debug: "idle")
+            time(.idleTime)
         }
     }
 

@@ -48,6 +48,7 @@ final class Connection {
     var openedAt: MonotonicTime
     var activeAt: MonotonicTime
     var headersSince: MonotonicTime?
+    var headersSeen = 0
     var sentAt: MonotonicTime
     var hasSettings = false
     var streamsSeen = 0
@@ -118,7 +119,7 @@ final class Connection {
             core.metrics.count(.connectionsPerIdentity)
             end(
                 "too many connections of one identity", .enhanceYourCalm,
-                debug: "connections_per_identity")
+                debug: LimitKind.connectionsPerIdentity.farewell)
         }
     }
 
@@ -147,6 +148,9 @@ final class Connection {
                 end("the peer closed TLS")
             case .failed(let reason):
                 end(reason)
+            case .overLimit(let kind, let reason):
+                core.metrics.count(kind)
+                end(reason, kind == .keyUpdates ? nil : .enhanceYourCalm, debug: kind.farewell)
             }
         }
         return .idle
@@ -155,23 +159,14 @@ final class Connection {
     private func batchReceived(_ plaintext: Span<UInt8>) {
         handleEvents(plaintext)
         core.startTimers()
-        if let kind = abuse.judge(http2.counters, at: core.now) { endForAbuse(kind) }
+        let counters = http2.counters
+        abuse.countExcesses(counters, in: &core.metrics)
+        if let kind = abuse.judge(counters, at: core.now) {
+            core.metrics.count(kind)
+            end(kind.label, .enhanceYourCalm, debug: kind.farewell)
+        }
         // Windows that opened, answers to PING and SETTINGS: there may be something to send.
         markDirty()
-    }
-
-    private func endForAbuse(_ kind: LimitKind) {
-        core.metrics.count(kind)
-        let debug: StaticString =
-            switch kind {
-            case .pings: "too_many_pings"
-            case .resets: "too_many_resets"
-            case .provokedResets: "too_many_errors"
-            case .settings: "too_many_settings"
-            case .emptyFrames: "too_many_empty_frames"
-            default: "too_many_frames"
-            }
-        end(kind.label, .enhanceYourCalm, debug: debug)
     }
 
     /// Handles the events of one batch; DATA lies in `plaintext`.

@@ -162,10 +162,12 @@ final class Reactor {
     }
 
     private func add(_ socket: consuming Socket) {
-        if let kind = admission.accept() {
-            core.metrics.count(kind)
-            return
+        var refusal = admission.accept()
+        if refusal == .unidentifiedConnections, evictSilentHandshake() {
+            core.metrics.count(.unidentifiedConnections)
+            refusal = admission.accept()
         }
+        if let refusal { return core.metrics.count(refusal) }
         var settings = HTTP2Settings()
         settings.concurrentStreamsMax = core.limits.concurrentStreamsMax
         let wire: Wire
@@ -189,6 +191,23 @@ final class Reactor {
         }
     }
 
+    /// Makes room for a newcomer: whoever has said nothing for a while in its handshake goes.
+    ///
+    /// Without this, a hundred connections that say nothing would keep everybody out for as long as
+    /// a handshake may take. Those that wait for us are not touched.
+    private func evictSilentHandshake() -> Bool {
+        let patience = UInt64(Limits.handshakePatienceMilliseconds) * 1_000_000
+        let silent = channels.lazy.compactMap { $0 }.filter {
+            !$0.isQueuedForHandshake && $0.connection.wire.isHandshaking
+                && self.core.now.nanoseconds(since: $0.connection.acceptedAt) > patience
+        }
+        guard let oldest = silent.min(by: { $0.connection.acceptedAt < $1.connection.acceptedAt })
+        else { return false }
+        oldest.connection.end("another connection needs its place")
+        close(oldest)
+        return true
+    }
+
     // MARK: In
 
     /// Reads and handles what a channel has, up to what one turn may bring.
@@ -199,7 +218,8 @@ final class Reactor {
             channel.hasLeftover = false
             if process(channel) { return }
         }
-        guard channel.mayRead, !connection.isEnding else { return }
+        // While a step of the handshake waits for its turn the peer waits: bytes would pile up.
+        guard channel.mayRead, !connection.isEnding, !channel.isQueuedForHandshake else { return }
         if connection.wire.tls.outputCount >= core.limits.outputBytesMax {
             if !channel.isPaused { core.metrics.count(.outputBytes) }
             channel.isPaused = true
@@ -280,6 +300,7 @@ final class Reactor {
                 // The first requests may have come in the same segment.
                 _ = process(channel)
             }
+            if channel.mayRead { resume(channel) }
         }
         core.metrics.handshakeNanoseconds += clock.monotonicTime().nanoseconds(since: start)
     }

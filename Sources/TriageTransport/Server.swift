@@ -39,9 +39,6 @@ package final class Server: Sendable {
     /// The doors to the reactors, by reactor index.
     package let mailboxes: [any ReactorMailbox]
 
-    /// Connections that may wait for each reactor to accept them.
-    private static let backlog: Int32 = 1_024
-
     /// Binds the port; nothing is served until ``start()``.
     ///
     /// - Parameters:
@@ -62,7 +59,7 @@ package final class Server: Sendable {
             do throws(SocketError) {
                 if index == 0, port != 0 { try Socket.checkFree(host: address, port: port) }
                 let listener = try Socket.listen(
-                    host: address, port: port, backlog: Self.backlog, shared: true)
+                    host: address, port: port, backlog: Limits.acceptQueueMax, shared: true)
                 if port == 0 { port = try listener.localPort() }
                 seeds.append(try Seed(listener))
             } catch {

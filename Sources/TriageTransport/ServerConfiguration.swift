@@ -11,7 +11,7 @@ package struct ServerLimits: Sendable {
     /// Connections, all reactors together.
     package var connectionsMax = Limits.connectionsMax
     /// Connections whose peer is not identified (yet), all reactors together.
-    package var unidentifiedConnectionsMax = 100
+    package var unidentifiedConnectionsMax = Limits.unidentifiedConnectionsMax
     /// Connections of one identity, all reactors together.
     package var connectionsPerIdentityMax = Limits.connectionsPerIdentityMax
     /// Concurrent streams a connection.
@@ -31,20 +31,21 @@ package struct ServerLimits: Sendable {
     /// HTTP/2 preface and SETTINGS after it, milliseconds.
     package var prefaceMillisecondsMax = Limits.prefaceMillisecondsMax
     /// A header block that has begun, milliseconds.
-    package var headerBlockMillisecondsMax: Int64 = 10_000
+    package var headerBlockMillisecondsMax = Limits.headerBlockMillisecondsMax
     /// A connection without a stream, milliseconds.
     package var idleMillisecondsMax = Limits.idleMillisecondsMax
     /// A call of a method that takes and gives one message, milliseconds.
     package var unaryMillisecondsMax = Limits.unaryMillisecondsMax
-    /// A stream that has bytes to send and moves none, milliseconds; a full socket gets twice as
-    /// long.
+    /// A stream that has bytes to send and moves none, milliseconds.
     package var stalledStreamMillisecondsMax = Limits.stalledStreamMillisecondsMax
+    /// A socket that takes nothing of what waits for it, milliseconds.
+    package var stalledSocketMillisecondsMax = Limits.stalledSocketMillisecondsMax
     /// Calls open when a drain began, milliseconds.
     package var drainMillisecondsMax = Limits.drainMillisecondsMax
-    /// TLS handshake steps (1 to 2 ms of CPU each) in one turn, so that calls keep their latency.
-    package var handshakeStepsPerTurnMax = 2
+    /// TLS handshake steps in one turn.
+    package var handshakeStepsPerTurnMax = Limits.handshakeStepsPerTurnMax
     /// Connections accepted in one turn.
-    package var acceptsPerTurnMax = 32
+    package var acceptsPerTurnMax = Limits.acceptsPerTurnMax
 
     /// The defaults.
     package init() {}

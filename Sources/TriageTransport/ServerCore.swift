@@ -230,7 +230,9 @@ final class ServerCore: CallResponder {
             let call = calls[slot]
             call.hasTimer = false
             guard call.machine.isOpen, let connection = call.connection else { continue }
-            if call.deadline != call.clientDeadline { metrics.count(.unaryTime) }
+            if call.deadline != call.clientDeadline {
+                metrics.count(call.machine.isInputEnded ? .unaryTime : .bodyTime)
+            }
             end(call, connection, WireError.deadlineExceeded)
             notifyCancelled(call, .deadlineExceeded)
         }

@@ -101,7 +101,9 @@ package struct ServerMetrics: Sendable {
         methods = [PerMethod](repeating: PerMethod(), count: methodCount + 1)
     }
 
-    mutating func count(_ limit: LimitKind) { limits[Int(limit.rawValue)] += 1 }
+    mutating func count(_ limit: LimitKind, _ times: Int = 1) {
+        limits[Int(limit.rawValue)] += UInt64(times)
+    }
 
     /// The bucket of a latency: the first whose bound is not below it.
     static func bucket(_ nanoseconds: UInt64) -> Int {

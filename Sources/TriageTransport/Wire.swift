@@ -53,6 +53,8 @@ final class Wire {
         case closed
         /// The connection cannot go on; the text is public.
         case failed(String)
+        /// As ``failed(_:)``: the peer broke a limit that a library counts for us.
+        case overLimit(LimitKind, String)
     }
 
     /// Decrypts into `buffer` as much as fits and feeds it to HTTP/2.
@@ -66,6 +68,8 @@ final class Wire {
             case .needsInput: return .needsInput
             case .closed: return .closed
             }
+        } catch .tooManyKeyUpdates {
+            return .overLimit(.keyUpdates, TLSError.tooManyKeyUpdates.description)
         } catch {
             return .failed(error.description)
         }
@@ -73,7 +77,11 @@ final class Wire {
             try http2.receive(buffer.span.extracting(first: count))
             return .events(count)
         } catch {
-            return .failed(Self.text(error))
+            return switch error {
+            case .flooded: .overLimit(.queuedAnswers, Self.text(error))
+            case .continuationFlood: .overLimit(.continuations, Self.text(error))
+            case .badPreface, .outOfMemory, .library: .failed(Self.text(error))
+            }
         }
     }
 
@@ -110,6 +118,7 @@ final class Wire {
         switch error {
         case .badPreface: "the peer does not speak HTTP/2"
         case .flooded: "the peer does not read the answers that it asks for"
+        case .continuationFlood: "the peer sent a header block in too many frames"
         case .outOfMemory: "memory ran out"
         case .library(let code): "HTTP/2 failed with code \(code)"
         }

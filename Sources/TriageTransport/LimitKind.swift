@@ -1,0 +1,94 @@
+// Names the bounds of the wire, for the counters in the metrics and for what peers are told. The
+// figures are in TriageBase/Limits.swift; knows nothing of how they are judged.
+
+/// Which bound a peer has broken; each is a counter in the metrics.
+package enum LimitKind: UInt8, CaseIterable, Sendable {
+    case connections
+    case unidentifiedConnections
+    case connectionsPerIdentity
+    case resets
+    case provokedResets
+    case pings
+    case settings
+    case emptyFrames
+    case priorities
+    case windowUpdates
+    case queuedAnswers
+    case continuations
+    case headerBytes
+    case headerFields
+    case concurrentStreams
+    case keyUpdates
+    case handshakeTime
+    case prefaceTime
+    case headerBlockTime
+    case idleTime
+    case outputBytes
+    case stalledStream
+    case stalledSocket
+    case messageBytes
+    case messageBytesInFlight
+    case longLivedStreams
+    case newCallsPerTurn
+    case unaryTime
+    case bodyTime
+    case drainTime
+
+    /// The metric label.
+    package var label: String {
+        switch self {
+        case .connections: "connections"
+        case .unidentifiedConnections: "unidentified_connections"
+        case .connectionsPerIdentity: "connections_per_identity"
+        case .resets: "resets"
+        case .provokedResets: "provoked_resets"
+        case .pings: "pings"
+        case .settings: "settings"
+        case .emptyFrames: "empty_frames"
+        case .priorities: "priorities"
+        case .windowUpdates: "window_updates"
+        case .queuedAnswers: "queued_answers"
+        case .continuations: "continuations"
+        case .headerBytes: "header_bytes"
+        case .headerFields: "header_fields"
+        case .concurrentStreams: "concurrent_streams"
+        case .keyUpdates: "key_updates"
+        case .handshakeTime: "handshake_time"
+        case .prefaceTime: "preface_time"
+        case .headerBlockTime: "header_block_time"
+        case .idleTime: "idle_time"
+        case .outputBytes: "output_bytes"
+        case .stalledStream: "stalled_stream"
+        case .stalledSocket: "stalled_socket"
+        case .messageBytes: "message_bytes"
+        case .messageBytesInFlight: "message_bytes_in_flight"
+        case .longLivedStreams: "long_lived_streams"
+        case .newCallsPerTurn: "new_calls_per_turn"
+        case .unaryTime: "unary_time"
+        case .bodyTime: "body_time"
+        case .drainTime: "drain_time"
+        }
+    }
+    /// Why the connection ends, for the peer: the debug text of its GOAWAY.
+    var farewell: StaticString {
+        switch self {
+        case .pings: "too_many_pings"
+        case .resets: "too_many_resets"
+        case .provokedResets: "too_many_errors"
+        case .settings: "too_many_settings"
+        case .emptyFrames: "too_many_empty_frames"
+        case .priorities: "too_many_priorities"
+        case .windowUpdates: "too_many_window_updates"
+        case .queuedAnswers: "answers_not_read"
+        case .continuations: "too_many_continuations"
+        case .connectionsPerIdentity: "connections_per_identity"
+        case .idleTime: "idle"
+        case .handshakeTime, .prefaceTime, .headerBlockTime, .stalledSocket: "timeout"
+        case .connections, .unidentifiedConnections, .headerBytes, .headerFields,
+            .concurrentStreams, .keyUpdates, .outputBytes, .stalledStream, .messageBytes,
+            .messageBytesInFlight, .longLivedStreams, .newCallsPerTurn, .unaryTime, .bodyTime,
+            .drainTime:
+            "limit"
+        }
+    }
+}

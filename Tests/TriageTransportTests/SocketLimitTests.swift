@@ -1,0 +1,222 @@
+// Limits that need a socket: what is not read backs up, who says nothing loses its place. A real
+// server on loopback with the test's clock; a scrape of its counters is a round trip through its
+// loop, so that nothing here sleeps.
+
+import TestSupport
+import Testing
+import TriageBase
+import TriageGRPC
+import TriageIO
+import TriageTLS
+
+@testable import TriageTransport
+
+/// Streams without end, or answers at once.
+private final class EndlessHandler: CallHandler {
+    static let table = MethodTable([
+        Method(path: "/t.T/Pull", clientStreaming: false, serverStreaming: true),
+        Method(path: "/t.T/Echo", clientStreaming: false, serverStreaming: false),
+    ])
+
+    private unowned let responder: any CallResponder
+
+    init(_ responder: any CallResponder) { self.responder = responder }
+
+    func requestReceived(_ call: CallID, _ head: borrowing CallHead, _ message: Span<UInt8>) {
+        if head.method == 0 {
+            streamWritable(call)
+        } else {
+            responder.respond(call, [UInt8](copying: message))
+        }
+    }
+
+    func streamWritable(_ call: CallID) {
+        let message = [UInt8](repeating: 7, count: 16 << 10)
+        while case .queued = responder.send(call, message) {}
+    }
+
+    func streamOpened(_ call: CallID, _ head: borrowing CallHead) {}
+    func streamMessageReceived(_ call: CallID, _ message: Span<UInt8>) {}
+    func streamInputEnded(_ call: CallID) {}
+    func callCancelled(_ call: CallID, _ reason: CancelReason) {}
+    func turnEnded() {}
+}
+
+private struct EndlessFactory: CallHandlerFactory {
+    func makeHandler(
+        reactor: Int, responder: any CallResponder, mailbox: any ReactorMailbox
+    ) -> any CallHandler { EndlessHandler(responder) }
+}
+
+/// A raw client on a socket.
+private final class SocketPeer {
+    let socket: Socket
+    let tls: TLSSession
+    private(set) var isClosed = false
+
+    init(_ port: UInt16) throws {
+        socket = try Socket.connect(host: "127.0.0.1", port: port)
+        tls = try TLSSession(Credentials.client())
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    func flush() {
+        var isFull = false
+        while tls.outputCount > 0, !isFull, !isClosed {
+            tls.withOutput { bytes in
+                switch socket.write(bytes) {
+                case .bytes(let count): return count
+                case .wouldBlock: isFull = true
+                case .ended, .failed: isClosed = true
+                }
+                return 0
+            }
+        }
+    }
+
+    /// Reads once; true when something came.
+    func read() -> Bool {
+        var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        switch socket.read(into: &buffer) {
+        case .bytes(let count):
+            tls.receive(buffer.span.extracting(first: count))
+            return true
+        case .wouldBlock: return false
+        case .ended, .failed:
+            isClosed = true
+            return false
+        }
+    }
+}
+
+@Suite struct SocketLimitTests {
+    private let clock = FakeClock()
+
+    private func serve(_ limits: ServerLimits) throws -> Server {
+        var configuration = ServerConfiguration(
+            host: "127.0.0.1", port: 0, tls: try Credentials.server(),
+            methods: EndlessHandler.table)
+        configuration.limits = limits
+        let server = try Server(configuration, factory: EndlessFactory(), clock: clock)
+        try server.start()
+        return server
+    }
+
+    private func stop(_ server: Server) {
+        server.beginDrain()
+        // The grace and the linger are over at once, whatever is still open.
+        for _ in 0..<3 {
+            clock.advance(milliseconds: 20_000)
+            _ = server.scrape()
+        }
+        server.waitUntilStopped()
+    }
+
+    /// Repeats `step` until the counter has the value; each round is a turn of the server.
+    private func hits(
+        _ server: Server, _ kind: LimitKind, _ wanted: UInt64, _ step: () throws -> Void
+    ) throws -> Bool {
+        for _ in 0..<5_000 {
+            try step()
+            let metrics = try #require(server.scrape())
+            if metrics.limits[Int(kind.rawValue)] >= wanted { return true }
+        }
+        return false
+    }
+
+    private func handshake(_ server: Server, _ peer: SocketPeer) throws {
+        _ = try peer.tls.handshake()
+        for _ in 0..<5_000 {
+            peer.flush()
+            _ = server.scrape()
+            if peer.read(), try peer.tls.handshake() == .complete { break }
+        }
+        try #require(peer.tls.negotiatedH2)
+    }
+
+    @Test func outputThatIsNotRead_stopsTheReading_andThenTheConnection() throws {
+        let server = try serve(ServerLimits())
+        let peer = try SocketPeer(server.port)
+        try handshake(server, peer)
+        let window: [UInt8] = [0, 4, 0x7F, 0xFF, 0xFF, 0xFF]
+        var frames: [RawFrame] = [
+            RawFrame(type: 4, payload: window), .windowUpdate(0, 0x7FFF_0000),
+            .headers(1, RawFrame.request("Pull")), .data(1, [0, 0, 0, 0, 0], end: true),
+        ]
+        try peer.tls.write((RawFrame.preface + frames.flatMap(\.bytes)).span)
+        // Frames that need no answer and count against no limit, until nobody reads them.
+        frames = [RawFrame](repeating: RawFrame(type: 0xBA, payload: [0]), count: 100)
+        let noise = frames.flatMap(\.bytes)
+        #expect(
+            try hits(server, .outputBytes, 1) {
+                if peer.tls.outputCount == 0 { try peer.tls.write(noise.span) }
+                peer.flush()
+            })
+        let paused = try #require(server.scrape())
+        for _ in 0..<50 {
+            if peer.tls.outputCount == 0 { try peer.tls.write(noise.span) }
+            peer.flush()
+            _ = server.scrape()
+        }
+        let later = try #require(server.scrape())
+        #expect(later.bytesReceived == paused.bytesReceived, "nothing more is read")
+        #expect(later.bytesHeld <= UInt64(Limits.outputBytesMax + 128 << 10))
+        // Once the peer reads, the server goes on.
+        for _ in 0..<2_000 {
+            if !peer.read() { break }
+        }
+        for _ in 0..<50 {
+            while peer.read() {}
+            _ = server.scrape()
+        }
+        #expect(try #require(server.scrape()).bytesReceived > later.bytesReceived)
+        // And when it stops for good, it is closed.
+        #expect(try hits(server, .stalledSocket, 1) { clock.advance(milliseconds: 1_500) })
+        #expect(
+            try hits(server, .stalledSocket, 1) {} && (try #require(server.scrape())).callsOpen == 0
+        )
+        stop(server)
+    }
+
+    @Test func silentHandshakes_doNotKeepOthersOut() throws {
+        var limits = ServerLimits()
+        limits.unidentifiedConnectionsMax = 3
+        limits.handshakeMillisecondsMax = 1 << 40
+        let server = try serve(limits)
+        var silent: [SocketPeer] = []
+        for _ in 0..<3 { silent.append(try SocketPeer(server.port)) }
+        while try #require(server.scrape()).connectionsOpen < 3 {}
+        // They are young: a fourth is turned away.
+        let early = try SocketPeer(server.port)
+        #expect(try hits(server, .unidentifiedConnections, 1) {})
+        while !early.isClosed { _ = early.read() }
+        clock.advance(milliseconds: Limits.handshakePatienceMilliseconds + 1)
+        let late = try SocketPeer(server.port)
+        try handshake(server, late)
+        #expect(
+            try #require(server.scrape()).limits[Int(LimitKind.unidentifiedConnections.rawValue)]
+                == 2)
+        #expect(try #require(server.scrape()).connectionsOpen == 3)
+        while !silent[0].isClosed { _ = silent[0].read() }
+        #expect(!silent[1].read() && !silent[1].isClosed)
+        stop(server)
+    }
+
+    @Test func bytesBehindAHandshake_areNotReadBeforeItsTurn() throws {
+        var limits = ServerLimits()
+        limits.handshakeStepsPerTurnMax = 0
+        let server = try serve(limits)
+        let peer = try SocketPeer(server.port)
+        _ = try peer.tls.handshake()
+        peer.flush()
+        while try #require(server.scrape()).bytesReceived == 0 {}
+        let before = try #require(server.scrape()).bytesReceived
+        let noise = [UInt8](repeating: 22, count: 32 << 10)
+        for _ in 0..<20 {
+            _ = peer.socket.write(noise.span)
+            _ = server.scrape()
+        }
+        #expect(try #require(server.scrape()).bytesReceived <= before + UInt64(64 << 10))
+        stop(server)
+    }
+}

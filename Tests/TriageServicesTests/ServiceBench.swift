@@ -99,7 +99,7 @@ final class DirectEngine: EngineDoor, @unchecked Sendable {
         repeat {
             let taken = batches
             batches = []
-            core.turn(taken, snapshot: snapshots.results.popLast())
+            core.turn(taken, snapshots: snapshots.results.popLast().map { [$0] } ?? [])
         } while core.hasWork || !batches.isEmpty || !snapshots.results.isEmpty
     }
 }

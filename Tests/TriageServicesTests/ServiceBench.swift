@@ -49,6 +49,8 @@ final class FakeResponder: CallResponder {
 
     func requestMore(_ call: CallID) { answers[call.raw, default: Answer()].requestedMore += 1 }
     func markLongLived(_ call: CallID) { answers[call.raw, default: Answer()].isLongLived = true }
+    func setMetadata(_ call: CallID, initial: [MetadataField], trailing: [MetadataField]) {}
+    func setCompression(_ call: CallID, _ compression: ReplyCompression) {}
 }
 
 /// An engine core behind the door, driven by the test.

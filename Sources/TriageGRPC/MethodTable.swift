@@ -3,6 +3,18 @@
 
 import TriageBase
 
+/// What the calls of a method need that the usual call does not, and should not pay for.
+package struct MethodTraits: OptionSet, Sendable {
+    package let rawValue: UInt8
+
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// Its handler reads the client's own metadata.
+    package static let readsMetadata = MethodTraits(rawValue: 1)
+    /// Its replies may be so large that compressing them pays.
+    package static let compressesReplies = MethodTraits(rawValue: 2)
+}
+
 /// One RPC method.
 package struct Method: Sendable {
     /// `/package.Service/Method`, as in the `:path` of a call.
@@ -15,17 +27,20 @@ package struct Method: Sendable {
     package let allowedWithoutIdentity: Bool
     /// What a call takes of its identity's calls a second; 0: never refused for their number.
     package let cost: Int
+    /// What its calls need beyond the usual.
+    package let traits: MethodTraits
 
     /// Describes a method.
     package init(
         path: String, clientStreaming: Bool, serverStreaming: Bool,
-        allowedWithoutIdentity: Bool = false, cost: Int = 1
+        allowedWithoutIdentity: Bool = false, traits: MethodTraits = [], cost: Int = 1
     ) {
         self.path = path
         self.clientStreaming = clientStreaming
         self.serverStreaming = serverStreaming
         self.allowedWithoutIdentity = allowedWithoutIdentity
         self.cost = cost
+        self.traits = traits
     }
 
     /// The service part of ``path``: `package.Service`.
@@ -48,6 +63,8 @@ package struct MethodTable: Sendable {
     package let shapes: [CallStateMachine]
     /// Each method's ``Method/cost``.
     package let costs: [Int]
+    /// The traits of each method.
+    package let traits: [MethodTraits]
     // All paths behind one another, and where each ends: a look-up then touches no other object.
     private let pathBytes: [UInt8]
     private let pathEnds: [Int32]
@@ -59,6 +76,7 @@ package struct MethodTable: Sendable {
     /// - Precondition: no path occurs twice.
     package init(_ methods: [Method]) {
         self.methods = methods
+        traits = methods.map(\.traits)
         shapes = methods.map {
             CallStateMachine(
                 clientStreaming: $0.clientStreaming, serverStreaming: $0.serverStreaming)

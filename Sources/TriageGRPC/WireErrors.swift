@@ -77,6 +77,25 @@ package enum WireError {
     package static let replyCardinality = RPCError(
         .internal, reason: "INTERNAL", message: "The server failed to answer. Report it.")
 
+    /// A compressed message that does not unpack.
+    package static let messageCorrupt = RPCError(
+        .internal, reason: "MESSAGE_COMPRESSION_BROKEN",
+        message: "A compressed message is not one whole gzip member.")
+    /// A message that unpacks to far more than it was.
+    package static let messageRatio = RPCError(
+        .resourceExhausted, reason: "MESSAGE_COMPRESSION_RATIO",
+        message: "A message may unpack to \(Limits.inflateRatioMax) times its size. Send it "
+            + "uncompressed.",
+        metadata: ["ratio_max": String(Limits.inflateRatioMax)])
+
+    /// A message that unpacks to more than is allowed.
+    package static func messageUnpacksTooLarge(limit: Int) -> RPCError {
+        RPCError(
+            .resourceExhausted, reason: "MESSAGE_TOO_LARGE",
+            message: "A compressed message unpacks to more than the limit of \(limit) bytes.",
+            metadata: ["bytes_max": String(limit)])
+    }
+
     /// The error for a broken stream of messages.
     package static func deframe(_ error: DeframeError) -> RPCError {
         switch error {

@@ -32,6 +32,9 @@ final class Connection {
     /// Calls whose streams have not closed.
     var openCallCount = 0
     var longLivedCount = 0
+    /// A reply has told the client which encodings we accept: once a connection is enough, because
+    /// that never changes.
+    var hasAdvertised = false
     /// Listed in `core.dirty`.
     private var isDirty = false
     /// Nothing is read any more; the connection goes when its output has left.
@@ -301,9 +304,9 @@ final class Connection {
     }
 
     /// Queues one message; returns how many bytes the stream holds now.
-    func send(_ stream: HTTP2Stream, _ message: [UInt8]) -> Int {
+    func send(_ stream: HTTP2Stream, _ message: [UInt8], flag: UInt8 = 0) -> Int {
         http2.submitData(
-            stream, message, prefix: DataPrefix(flag: 0, length: UInt32(message.count)))
+            stream, message, prefix: DataPrefix(flag: flag, length: UInt32(message.count)))
         markDirty()
         return http2.bufferedBytes(stream)
     }

@@ -30,6 +30,7 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
     case messageBytesInFlight
     case identityBytes
     case callRate
+    case compressionRatio
     case longLivedStreams
     case newCallsPerTurn
     case unaryTime
@@ -66,6 +67,7 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .messageBytesInFlight: "message_bytes_in_flight"
         case .identityBytes: "identity_bytes"
         case .callRate: "call_rate"
+        case .compressionRatio: "compression_ratio"
         case .longLivedStreams: "long_lived_streams"
         case .newCallsPerTurn: "new_calls_per_turn"
         case .unaryTime: "unary_time"
@@ -90,7 +92,8 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .handshakeTime, .prefaceTime, .headerBlockTime, .stalledSocket: "timeout"
         case .connections, .unidentifiedConnections, .headerBytes, .headerFields,
             .concurrentStreams, .keyUpdates, .outputBytes, .stalledStream, .messageBytes,
-            .messageBytesInFlight, .identityBytes, .callRate, .longLivedStreams, .newCallsPerTurn,
+            .messageBytesInFlight, .identityBytes, .callRate, .compressionRatio, .longLivedStreams,
+            .newCallsPerTurn,
             .unaryTime, .bodyTime,
             .drainTime:
             "limit"

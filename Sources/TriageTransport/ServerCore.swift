@@ -16,6 +16,7 @@ final class ServerCore: CallResponder {
     /// From ``limits``, at hand for every message.
     let messageBytesMax: Int
     let fields = ReplyFields.shared
+    let gzip: MessageGzip
     private(set) var handler: (any CallHandler)?
 
     /// The clock as it stood when the turn began.
@@ -59,6 +60,7 @@ final class ServerCore: CallResponder {
         self.table = table
         self.limits = limits
         messageBytesMax = limits.messageBytesMax
+        gzip = MessageGzip(limits.inflate)
         self.now = now
         calls = CallTable(messageBytesMax: limits.messageBytesMax)
         timers = TimerWheel(now: now)
@@ -123,7 +125,11 @@ final class ServerCore: CallResponder {
         call.machine = machine
         call.counters.sent += 1
         noteEnd(call, .ok)
-        connection.reply(call.stream, fields.head, message, trailers: fields.ok)
+        if let extras = call.extras {
+            reply(call, connection, extras, message)
+        } else {
+            connection.reply(call.stream, fields.head, message, trailers: fields.ok)
+        }
         if isLarge { connection.accountOutput() }
     }
 
@@ -138,11 +144,16 @@ final class ServerCore: CallResponder {
         case .refuse:
             finish(id, WireError.replyCardinality)
             return .gone
-        case .headersAndMessage: connection.sendHead(call.stream, fields.head)
+        case .headersAndMessage: sendHead(call, connection)
         case .message: break
         }
         call.counters.sent += 1
-        let buffered = connection.send(call.stream, message)
+        let buffered =
+            if let extras = call.extras {
+                send(call, connection, extras, message)
+            } else {
+                connection.send(call.stream, message)
+            }
         connection.accountOutput()
         return buffered > Connection.highWaterBytes ? .full : .queued
     }
@@ -161,14 +172,27 @@ final class ServerCore: CallResponder {
         switch action {
         case .drop: break
         case .trailers:
-            connection.sendTrailers(call.stream, error.map(fields.trailers) ?? fields.ok)
+            let metadata = call.extras?.trailingMetadata ?? []
+            connection.sendTrailers(
+                call.stream,
+                error.map { fields.trailers($0, metadata: metadata) } ?? okTrailers(call.extras))
         case .headersAndTrailers:
-            connection.sendHead(call.stream, fields.head)
-            connection.sendTrailers(call.stream, fields.ok)
+            sendHead(call, connection)
+            connection.sendTrailers(call.stream, okTrailers(call.extras))
         case .trailersOnly, .refuse:
+            let metadata =
+                (call.extras?.initialMetadata ?? []) + (call.extras?.trailingMetadata ?? [])
             connection.sendWhole(
-                call.stream, fields.trailersOnly(error ?? WireError.replyCardinality))
+                call.stream,
+                fields.trailersOnly(error ?? WireError.replyCardinality, metadata: metadata))
         }
+    }
+
+    private func sendHead(_ call: Call, _ connection: Connection) {
+        if let extras = call.extras {
+            return sendHead(call, connection, extras, isGzip: extras.mayCompress)
+        }
+        connection.sendHead(call.stream, fields.head)
     }
 
     func requestMore(_ id: CallID) {
@@ -341,39 +365,5 @@ private final class EndedCalls {
         guard !ended.isEmpty else { return }
         for call in ended { body(Int(call.method), call.code, call.startedAt) }
         ended.removeAll(keepingCapacity: true)
-    }
-}
-
-/// The header blocks of replies: the usual ones made once, the others from an error.
-struct ReplyFields: Sendable {
-    /// The one instance of the process.
-    static let shared = ReplyFields()
-    private static let contentType = HeaderFields.Field("content-type", "application/grpc")
-    private static let status200 = HeaderFields.Field(":status", "200")
-
-    /// In front of every message.
-    let head = HeaderFields.forever([status200, contentType])
-    /// After the last one.
-    let ok = HeaderFields.forever([HeaderFields.Field("grpc-status", "0")])
-    /// Not a gRPC request.
-    let notGRPC = HeaderFields.forever([HeaderFields.Field(":status", "415")])
-    /// Not a POST.
-    let notPost = HeaderFields.forever([
-        HeaderFields.Field(":status", "405"), HeaderFields.Field("allow", "POST"),
-    ])
-
-    /// The trailers of an error.
-    func trailers(_ error: RPCError) -> HeaderFields {
-        HeaderFields(Status.trailers(error).map { HeaderFields.Field($0.name, $0.value) })
-    }
-
-    /// The one header block of an error without messages.
-    func trailersOnly(_ error: RPCError) -> HeaderFields {
-        var fields = [Self.status200, Self.contentType]
-        if error.reason == WireError.encodingUnsupported.reason {
-            fields.append(HeaderFields.Field("grpc-accept-encoding", "identity"))
-        }
-        fields += Status.trailers(error).map { HeaderFields.Field($0.name, $0.value) }
-        return HeaderFields(fields)
     }
 }

@@ -53,6 +53,8 @@ final class FakeResponder: CallResponder {
         return !refusesLongLived
     }
     var refusesLongLived = false
+    func setMetadata(_ call: CallID, initial: [MetadataField], trailing: [MetadataField]) {}
+    func setCompression(_ call: CallID, _ compression: ReplyCompression) {}
 }
 
 /// An engine core behind the door, driven by the test.

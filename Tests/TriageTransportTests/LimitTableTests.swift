@@ -137,6 +137,10 @@ import TriageIO
                 "calls of an identity; a bulk read counts \(Limits.bulkReadCost), a report nothing",
                 "\(Limits.callsPerSecondPerIdentity)/s a reactor", refused)
         case .messageBytes: row("a message", bytes(Limits.messageBytesMax), refused)
+        case .compressionRatio:
+            row(
+                "a gzip message above \(bytes(Limits.inflateRatioFreeBytes)), unpacked",
+                "\(Limits.inflateRatioMax) x its size", refused)
         case .messageBytesInFlight:
             row(
                 "requests and replies held for all connections",

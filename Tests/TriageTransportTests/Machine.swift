@@ -311,6 +311,15 @@ final class RecordingHandler: CallHandler {
         Method(
             path: "/t.T/Probe", clientStreaming: false, serverStreaming: false,
             allowedWithoutIdentity: true),
+        Method(
+            path: "/t.T/Page", clientStreaming: false, serverStreaming: false,
+            traits: .compressesReplies),
+        Method(
+            path: "/t.T/Meta", clientStreaming: false, serverStreaming: false,
+            traits: .readsMetadata),
+        Method(
+            path: "/t.T/Chat", clientStreaming: true, serverStreaming: true,
+            traits: .compressesReplies),
         Method(path: "/t.T/Report", clientStreaming: false, serverStreaming: false, cost: 0),
         Method(path: "/t.T/List", clientStreaming: false, serverStreaming: false, cost: 3),
     ])
@@ -328,6 +337,8 @@ final class RecordingHandler: CallHandler {
     private(set) var heads:
         [(method: Int, deadline: MonotonicTime, principal: String?, trace: Int)] = []
     private(set) var turns = 0
+    private(set) var metadata: [MetadataField] = []
+    private(set) var previousAttempts: [Int] = []
     /// Push asks for the next message by itself.
     var asksForMore = true
 
@@ -336,8 +347,16 @@ final class RecordingHandler: CallHandler {
     func requestReceived(_ call: CallID, _ head: borrowing CallHead, _ message: Span<UInt8>) {
         heads.append(
             (head.method, head.deadline, head.peer.principal?.text, head.traceparent.count))
+        previousAttempts.append(head.previousAttempts)
         switch head.method {
-        case 0, 7, 8, 9: core.respond(call, [UInt8](copying: message))
+        case 9:
+            metadata = head.extras?.metadata ?? []
+            core.setMetadata(
+                call, initial: [MetadataField("x-first", "1"), MetadataField("grpc-status", "0")],
+                trailing: [MetadataField("x-last", "2")])
+            if message.isEmpty { return core.finish(call, Self.failure) }
+            core.respond(call, [UInt8](copying: message))
+        case 0, 7, 8, 11, 12: core.respond(call, [UInt8](copying: message))
         case 1: held.append(call)
         case 2: pulls.append(call)
         case 4: core.finish(call, Self.failure)

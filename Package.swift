@@ -40,6 +40,21 @@ func interopTarget(_ name: String, _ path: String) -> Target {
         path: path, swiftSettings: settings)
 }
 
+// The fuzz targets are a test target that replays their corpus; for Deploy/fuzz alone the same
+// folder is an executable with libFuzzer's entry.
+let fuzzDependencies: [Target.Dependency] = [
+    "TestSupport", "TriageBase", "TriageGRPC", "TriageGzip", "TriageTLS", "TriageHTTP2",
+    "TriageTransport", "TriageCodec",
+]
+let fuzz: Target =
+    Context.environment["TRIAGED_FUZZ"] == nil
+    ? .testTarget(
+        name: "TriageFuzzTests", dependencies: fuzzDependencies, path: "Tests/Fuzz",
+        exclude: ["Entry.swift", "corpus"], swiftSettings: settings)
+    : .executableTarget(
+        name: "triage-fuzz", dependencies: fuzzDependencies, path: "Tests/Fuzz",
+        exclude: ["ReplayTests.swift", "corpus"], swiftSettings: settings)
+
 let package = Package(
     name: "triaged",
     products: [
@@ -206,6 +221,7 @@ let package = Package(
                 "TriageEngine", "TriageServices", "TestSupport",
             ]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
+        fuzz,
         testTarget("TriageHTTP2Tests", ["TriageBase", "TriageHTTP2", "TestSupport"]),
     ]
 )

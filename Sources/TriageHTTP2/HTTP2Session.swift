@@ -356,6 +356,11 @@ internal import TriageBase
         state.streams.isCurrent(stream) ? state.streams[stream.slot].buffered : 0
     }
 
+    /// Body bytes of one stream that were framed so far.
+    package func framedBytes(_ stream: HTTP2Stream) -> Int {
+        state.streams.isCurrent(stream) ? state.streams[stream.slot].taken : 0
+    }
+
     /// Queued body bytes of all streams.
     package var bufferedBytes: Int { state.bufferedBytes }
 

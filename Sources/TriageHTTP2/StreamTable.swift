@@ -76,6 +76,8 @@ struct StreamSlot {
     var unconsumed = 0
     /// Queued body bytes, prefixes counted.
     var buffered = 0
+    /// Queued body bytes that were framed so far.
+    var taken = 0
     /// The first queued chunk, inline: a unary reply needs no array.
     var first: OutputChunk?
     /// Chunks after the first, and how many of them were taken.
@@ -112,6 +114,7 @@ struct StreamSlot {
             if let chunk = first, chunk.count == 0 { advance() }
         }
         buffered -= copied
+        taken &+= copied
         return copied
     }
 

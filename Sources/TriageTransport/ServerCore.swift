@@ -310,9 +310,10 @@ final class ServerCore: CallResponder {
         let limit = UInt64(limits.stalledStreamMillisecondsMax) * 1_000_000
         for call in calls.all {
             guard let connection = call.connection, !connection.isEnding else { continue }
-            let buffered = connection.http2.bufferedBytes(call.stream)
-            if buffered == 0 || buffered != call.stalledBytes {
-                call.stalledBytes = buffered
+            // Not the queue's length: one that is refilled as it drains looks the same each time.
+            let framed = connection.http2.framedBytes(call.stream)
+            if connection.http2.bufferedBytes(call.stream) == 0 || framed != call.framedBytes {
+                call.framedBytes = framed
                 call.movedAt = now
             } else if now.nanoseconds(since: call.movedAt) > limit {
                 metrics.count(.stalledStream)

@@ -88,6 +88,25 @@ import TriageHTTP2
         #expect(try machine.call("Echo").status == "0")
     }
 
+    @Test func streamThatIsRefilledAsItDrains_isNotStalled() throws {
+        let machine = try Machine(windowBytes: 70_000)
+        machine.consumes = false
+        let (stream, call) = try pull(machine)
+        let size = 10_000
+        _ = machine.core.send(call, [UInt8](repeating: 3, count: 200_000))
+        try machine.turn()
+        let level = machine.core.outputBytesHeld
+        for _ in 0..<70 {
+            // As much room as is filled again: the queue has the same length at every look.
+            machine.http2.consume(stream, size + MessageDeframer.prefixBytes)
+            _ = machine.core.send(call, [UInt8](repeating: 3, count: size))
+            try machine.advance(milliseconds: 1_000)
+        }
+        #expect(abs(machine.core.outputBytesHeld - level) < 40_000)
+        #expect(machine.seen[stream.id]?.closed == nil)
+        #expect(machine.hits(.stalledStream) == 0)
+    }
+
     @Test func longLived_aboveTheLimit_isRefused() throws {
         var limits = ServerLimits()
         limits.longLivedStreamsMax = 2

@@ -25,6 +25,21 @@ func testTarget(_ name: String, _ dependencies: [Target.Dependency], exclude: [S
     .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
 }
 
+func swiftTestSupport(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(
+        name: name, dependencies: dependencies, path: "Tests/" + name, swiftSettings: settings)
+}
+
+func interopTarget(_ name: String, _ path: String) -> Target {
+    .executableTarget(
+        name: name,
+        dependencies: [
+            "InteropMessages", "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS",
+            "TriageTransport",
+        ],
+        path: path, swiftSettings: settings)
+}
+
 let package = Package(
     name: "triaged",
     products: [
@@ -71,6 +86,8 @@ let package = Package(
         swiftTarget("TriageGRPC", ["TriageBase"]),
         swiftTarget("TriageTLS", ["TriageBase", "COpenSSL", "CTriageShims"]),
         swiftTarget("TriageHTTP2", ["TriageBase", "CNghttp2", "CTriageShims"]),
+        // The only user of zlib: gRPC's message compression, bytes to bytes.
+        swiftTarget("TriageGzip", ["TriageBase", "CZlib"]),
 
         // Row 4: the two halves, each joined: state with its journal, sockets with their protocols.
         swiftTarget(
@@ -78,7 +95,7 @@ let package = Package(
             ["TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal"]),
         swiftTarget(
             "TriageTransport",
-            ["TriageBase", "TriageIO", "TriageTLS", "TriageHTTP2", "TriageGRPC"]),
+            ["TriageBase", "TriageIO", "TriageTLS", "TriageHTTP2", "TriageGRPC", "TriageGzip"]),
 
         // Row 5: the RPC services (the only place where the halves meet) and the call API of
         // clients.
@@ -140,6 +157,12 @@ let package = Package(
             path: "Tests/EchoServer",
             swiftSettings: settings),
 
+        // The interoperability cases of gRPC on the real transport, against stock peers; not
+        // shipped.
+        swiftTestSupport("InteropMessages", ["TriageGRPC"]),
+        interopTarget("triage-interop-server", "Tests/InteropServer"),
+        interopTarget("triage-interop-client", "Tests/InteropClient"),
+
         // Measures the journal and snapshots against the raw disk in the same run; not shipped.
         .executableTarget(
             name: "triage-storage-bench",
@@ -168,10 +191,11 @@ let package = Package(
                 "TestSupport",
             ]),
         testTarget("TriageGRPCTests", ["TriageBase", "TriageGRPC"]),
+        testTarget("TriageGzipTests", ["TriageBase", "TriageGzip"]),
         testTarget(
             "TriageTransportTests",
             [
-                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageHTTP2",
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageHTTP2", "TriageGzip",
                 "TriageTransport", "TestSupport",
             ]),
         testTarget(

@@ -11,6 +11,17 @@ package enum Limits {
     ///
     /// Reports carry references, not media.
     package static let messageBytesMax = 1 << 20
+    /// Bytes that a gzip message may unpack to for each that it has.
+    ///
+    /// What Envoy calls a security release is 100x; honest text packs 5 to 20 times.
+    package static let inflateRatioMax = 100
+    /// Up to this many bytes a message may unpack to at any ratio: small and repetitive is usual.
+    package static let inflateRatioFreeBytes = 32 << 10
+    /// Replies from this size on are compressed for clients that accept it.
+    ///
+    /// Below it a reply fits a few packets anyway, and zlib's start (10 to 20 us on the thread that
+    /// answers calls) costs more than the bytes.
+    package static let compressedReplyBytesMin = 16 << 10
     /// Fields in one message, nested ones included; bounds protobuf-c's 28-fold amplification of
     /// tiny fields.
     package static let messageFieldsMax = 10_000
@@ -20,6 +31,11 @@ package enum Limits {
     package static let messageDepthMax = 32
     /// Assembled request bodies of all connections together, in bytes; above it RESOURCE_EXHAUSTED.
     package static let messageBytesInFlightMax = 64 << 20
+    /// Of a reactor's part of them one identity may hold the fourth part, and two messages in any
+    /// case: whoever does not read its replies uses up its own room, not its neighbours'.
+    package static let identitiesThatFillMemory = 4
+    /// A reply up to this many bytes is never refused for want of room: receipts of writes are.
+    package static let smallReplyBytesMax = 4 << 10
 
     /// Bytes of one message in fields that this version does not know; they are skipped, never
     /// kept.
@@ -113,6 +129,14 @@ package enum Limits {
     package static let connectionWindowBytes = 4 << 20
     /// New calls of one connection in a loop turn; the rest wait for the next turn.
     package static let newCallsPerTurnMax = 32
+    /// Calls a second of one identity on one reactor: about half of what one can answer.
+    ///
+    /// Reports of emergencies cost nothing: they are never refused for their number.
+    package static let callsPerSecondPerIdentity = 100_000
+    /// Calls at once of an identity that was quiet.
+    package static let callBurstPerIdentity = 100_000
+    /// What a read of a whole page or board costs, in calls: a hundred of them a second.
+    package static let bulkReadCost = 1_000
     /// TLS handshake, from accept.
     package static let handshakeMillisecondsMax: Int64 = 10_000
     /// HTTP/2 preface and SETTINGS, after the handshake.
@@ -176,6 +200,7 @@ package enum Limits {
     /// - Precondition: every relation holds; otherwise the process traps.
     package static func assertRelations() {
         invariant(messageBytesMax <= messageBytesInFlightMax, "one message fits the global budget")
+        invariant(inflateRatioFreeBytes <= messageBytesMax, "a ratio is checked below the limit")
         invariant(messageBytesMax < recordBytesMax, "a message fits a journal record")
         invariant(recordBytesMax <= storedMessageBytesMax, "a record can be read back")
         invariant(messageUnknownBytesMax <= messageBytesMax, "unknown fields are part of a message")
@@ -184,6 +209,7 @@ package enum Limits {
         invariant(
             statusDetailsBytesMax / 3 * 4 < trailerBytesMax, "details fit the trailers in base64")
         invariant(trailerBytesMax < headerListBytesMax, "our trailers pass our own limit")
+        invariant(bulkReadCost <= callBurstPerIdentity, "a bulk read can be paid for")
         invariant(longLivedStreamsMax < concurrentStreamsMax, "watches leave room for calls")
         invariant(
             claimWaitMillisecondsMax < unaryMillisecondsMax, "a long poll ends before its call")

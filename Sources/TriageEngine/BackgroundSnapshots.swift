@@ -1,5 +1,5 @@
 // Writes snapshots on a thread of their own, from a copy of the state that costs the engine a few
-// retains, and prunes what a new one makes superfluous.
+// retains, and tidies away what a new one makes superfluous.
 
 internal import TriageBase
 internal import TriageCodec
@@ -25,11 +25,12 @@ final class BackgroundSnapshots: SnapshotTaker {
     ) {
         thread.submit { [directory, clock] in
             do throws(JournalError) {
-                let receipt = try Self.write(state, head, time, directory, clock)
-                _ = try directory.pruneSnapshots()
-                report(.taken(receipt))
+                report(.taken(try Self.write(state, head, time, directory, clock)))
             } catch {
-                report(.failed(error))
+                return report(.failed(error))
+            }
+            do throws(JournalError) { report(.tidied(try directory.tidy())) } catch {
+                report(.tidyFailed(error))
             }
         }
     }

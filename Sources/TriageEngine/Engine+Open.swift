@@ -18,6 +18,7 @@ extension Engine {
     ///   - clock: Both times.
     ///   - journalFailed: Called once, on the engine's thread, when the journal has failed: health
     ///     turns NOT_SERVING.
+    ///   - snapshotEnded: Called on the engine's thread with what became of snapshots.
     /// - Returns: The engine, to be started.
     /// - Throws: `.storage` when the directory is locked, unreadable or not ours; nothing was
     ///   changed then, or only temporary files removed.
@@ -25,18 +26,21 @@ extension Engine {
         _ path: String, disk: any Disk = RealDisk(), storage: StorageOptions = StorageOptions(),
         configuration: EngineConfiguration = EngineConfiguration(),
         clock: any TimeSource = SystemClock(),
-        journalFailed: @escaping @Sendable (JournalError) -> Void = { _ in }
+        journalFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
+        snapshotEnded: @escaping @Sendable (SnapshotResult) -> Void = { _ in }
     ) throws(EngineError) -> Engine {
         let started = clock.monotonicTime()
         let directory: DataDirectory
         let report: RecoveryReport
         let writer: JournalWriter
+        let holdings: Holdings
         var target = RecoveredWorld()
         let world: World
         do {
             directory = try DataDirectory(opening: path, disk: disk, options: storage)
             report = try directory.recover(into: &target)
             writer = try directory.makeJournal(after: report, time: clock.wallTime())
+            holdings = try directory.holdings()
         } catch {
             throw .storage(error)
         }
@@ -49,6 +53,7 @@ extension Engine {
         // Time never runs backwards, whatever happened to the clock while the server was down.
         let now = max(clock.wallTime(), world.snapshotState.counters.time)
         var status = EngineStatus(startTime: now, counts: world.counts, recovery: summary)
+        status.holdings = holdings
         status.snapshot = report.snapshot.map {
             SnapshotReceipt(
                 sequence: $0.head.sequence, recordCount: $0.records, bytes: $0.bytes,
@@ -62,9 +67,9 @@ extension Engine {
         let parts = EngineParts(
             journal: writer, clock: clock, snapshots: snapshots,
             reload: { RecoveredWorld.read(directory, upTo: writer.durableHead.sequence) },
-            journalFailed: journalFailed,
+            journalFailed: journalFailed, snapshotEnded: snapshotEnded,
             housekeep: { writer.writeMark(time: $0) },
-            wake: { result in inbox.change { $0.snapshot = result } })
+            wake: { result in inbox.change { $0.snapshots.append(result) } })
         let core = EngineCore(
             world: world, parts: parts, configuration: configuration, status: status, now: now)
         let resources = EngineResources(writer: writer, snapshots: snapshots)

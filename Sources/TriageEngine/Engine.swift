@@ -34,12 +34,12 @@ package final class Engine: Sendable {
         var batches: [RequestBatch] = []
         var journalBytes = 0
         var sinks: [(reactor: Int, sink: any CompletionSink)] = []
-        var snapshot: SnapshotResult?
+        var snapshots: [SnapshotResult] = []
         var stopping = false
         var stopped = false
 
         /// True when the engine has something to take.
-        var isReady: Bool { !batches.isEmpty || !sinks.isEmpty || snapshot != nil || stopping }
+        var isReady: Bool { !batches.isEmpty || !sinks.isEmpty || !snapshots.isEmpty || stopping }
     }
 
     let inbox: Monitor<Inbox>
@@ -115,7 +115,7 @@ package final class Engine: Sendable {
             var taken = take()
             let stopping = taken.stopping
             for (reactor, sink) in taken.sinks { core.connect(reactor: reactor, sink: sink) }
-            core.turn(taken.batches, snapshot: taken.snapshot)
+            core.turn(taken.batches, snapshots: taken.snapshots)
             taken.batches = []
             if stopping { break }
             let idle = !inbox.change { $0.isReady }
@@ -152,19 +152,23 @@ package final class Engine: Sendable {
         }
         core.turn(rest)
         core.stop()
-        while core.snapshots.isRunning {
-            let result = inbox.wait { inbox in
-                defer { inbox.snapshot = nil }
-                return inbox.snapshot
-            }
-            core.snapshotEnded(result)
-        }
-        if core.takeLastSnapshot() {
-            core.snapshotEnded(inbox.wait { $0.snapshot })
-        }
+        awaitSnapshot()
+        if core.takeLastSnapshot() { awaitSnapshot() }
         core.deliverLast()
+        // Ends the snapshot thread, and what it still tidies up: the last that there is to hear of.
+        closing()
+        for result in inbox.change({ $0.snapshots }) { core.snapshotEnded(result) }
         let status = core.currentStatus()
         published.change { $0 = status }
-        closing()
+    }
+
+    private func awaitSnapshot() {
+        while core.snapshots.isRunning {
+            let results = inbox.wait { inbox in
+                defer { inbox.snapshots = [] }
+                return inbox.snapshots.isEmpty ? nil : inbox.snapshots
+            }
+            for result in results { core.snapshotEnded(result) }
+        }
     }
 }

@@ -8,16 +8,21 @@ package import TriageJournal
 
 /// Takes snapshots beside the engine.
 package protocol SnapshotTaker: AnyObject, Sendable {
-    /// Writes the state after `head` and reports when it is durable or has failed; returns at once.
+    /// Writes the state after `head` and reports when it is durable or has failed, and then what
+    /// came of tidying up after it; returns at once.
     func take(
         _ state: WorldState, at head: JournalHead, time: WallTime,
         report: @escaping @Sendable (SnapshotResult) -> Void)
 }
 
-/// What came of a snapshot.
+/// What came of a snapshot, and of tidying up after one.
 package enum SnapshotResult: Sendable {
     case taken(SnapshotReceipt)
     case failed(JournalError)
+    /// Follows ``taken(_:)``: what the snapshot made superfluous is gone.
+    case tidied(Tidied)
+    /// Follows ``taken(_:)``: the snapshot is good all the same, and the next one tries again.
+    case tidyFailed(JournalError)
 }
 
 /// What the engine needs from outside, so that a test can stand in for all of it.
@@ -32,6 +37,8 @@ package struct EngineParts {
     package var reload: () -> World?
     /// Called once, on the engine's thread, when the journal has failed.
     package var journalFailed: (JournalError) -> Void
+    /// Called on the engine's thread with what became of snapshots, for the log.
+    package var snapshotEnded: (SnapshotResult) -> Void
     /// Called every few seconds in which something was committed, with the time.
     package var housekeep: (WallTime) -> Void
     /// Called by the snapshot taker's thread when a result waits.
@@ -42,6 +49,7 @@ package struct EngineParts {
         journal: any Journal, clock: any TimeSource, snapshots: (any SnapshotTaker)? = nil,
         reload: @escaping () -> World? = { nil },
         journalFailed: @escaping (JournalError) -> Void = { _ in },
+        snapshotEnded: @escaping (SnapshotResult) -> Void = { _ in },
         housekeep: @escaping (WallTime) -> Void = { _ in },
         wake: @escaping @Sendable (SnapshotResult) -> Void = { _ in }
     ) {
@@ -50,6 +58,7 @@ package struct EngineParts {
         self.snapshots = snapshots
         self.reload = reload
         self.journalFailed = journalFailed
+        self.snapshotEnded = snapshotEnded
         self.housekeep = housekeep
         self.wake = wake
     }
@@ -124,12 +133,12 @@ package final class EngineCore: @unchecked Sendable {
     /// Does everything that is due, and delivers what came of it.
     ///
     /// - Durability: what it delivered is on disk
-    func turn(_ batches: consuming [RequestBatch], snapshot: SnapshotResult? = nil) {
+    func turn(_ batches: consuming [RequestBatch], snapshots results: [SnapshotResult] = []) {
         monotonic = parts.clock.monotonicTime()
         now = max(now, parts.clock.wallTime())
         hasWork = false
         status.counters.turns += 1
-        if let snapshot { snapshotEnded(snapshot) }
+        for result in results { snapshotEnded(result) }
         fireTimers()
         for batch in batches {
             for request in batch.requests { handle(request, batch.reactor) }
@@ -453,18 +462,23 @@ package final class EngineCore: @unchecked Sendable {
 
     /// Counts a snapshot that failed, or remembers one that was taken.
     func snapshotEnded(_ result: SnapshotResult) {
-        let calls = snapshots.ended()
+        parts.snapshotEnded(result)
         switch result {
         case .taken(let receipt):
             status.snapshot = receipt
-            for (request, reactor) in calls {
+            for (request, reactor) in snapshots.ended() {
                 hold(request, .snapshot(receipt), reactor)
             }
         case .failed:
             status.counters.snapshotFailures += 1
-            for (request, reactor) in calls {
+            for (request, reactor) in snapshots.ended() {
                 hold(request, .failed(.snapshotFailed), reactor)
             }
+        case .tidied(let tidied):
+            status.holdings = tidied.holdings
+            status.counters.segmentsRetired += UInt64(tidied.segments.count)
+        case .tidyFailed:
+            status.counters.tidyFailures += 1
         }
     }
 

@@ -3,6 +3,7 @@
 
 package import TriageBase
 package import TriageDomain
+package import TriageJournal
 
 /// What the engine does.
 package enum EngineState: Sendable {
@@ -26,6 +27,8 @@ package struct EngineStatus: Sendable {
     package var counts: WorldCounts
     /// The newest snapshot; nil when there is none.
     package var snapshot: SnapshotReceipt?
+    /// Files of the data directory, as of the last snapshot or, before one, of the start.
+    package var holdings = Holdings()
     /// What the last recovery found and repaired.
     package var recovery: RecoverySummary
     /// Watches that are open.
@@ -76,6 +79,10 @@ package struct EngineCounters: Sendable {
     package var commitRecords = Distribution()
     /// Snapshots that failed.
     package var snapshotFailures: UInt64 = 0
+    /// Segments that were removed or moved to the archive.
+    package var segmentsRetired: UInt64 = 0
+    /// Times that superfluous files could not be removed or moved.
+    package var tidyFailures: UInt64 = 0
     /// Commands that the rules refused, by ``DomainError/Kind``.
     package var refusals = [UInt64](repeating: 0, count: DomainError.Kind.allCases.count)
 }

@@ -54,15 +54,23 @@ package struct CallHead {
     package let deadline: MonotonicTime
     /// W3C `traceparent` value if the client sent one of plausible length, else empty.
     package let traceparent: [UInt8]
+    /// What only some calls have; nil when this one has none of it.
+    package let extras: CallExtras?
 
     /// Groups the facts of a call.
-    package init(method: Int, peer: PeerContext, deadline: MonotonicTime, traceparent: [UInt8] = [])
-    {
+    package init(
+        method: Int, peer: PeerContext, deadline: MonotonicTime, traceparent: [UInt8] = [],
+        extras: CallExtras? = nil
+    ) {
         self.method = method
         self.peer = peer
         self.deadline = deadline
         self.traceparent = traceparent
+        self.extras = extras
     }
+
+    /// How often the client's library has tried this call before.
+    package var previousAttempts: Int { extras?.previousAttempts ?? 0 }
 }
 
 /// Why a call ended before its handler answered.
@@ -125,7 +133,18 @@ package protocol CallResponder: AnyObject {
     func requestMore(_ call: CallID)
     /// Marks a call as long-lived (a watch): it counts against that limit and has no unary time
     /// cap.
-    func markLongLived(_ call: CallID)
+    ///
+    /// - Returns: False when the connection has too many already: the call is over, with an error.
+    @discardableResult func markLongLived(_ call: CallID) -> Bool
+    /// Sets what the reply carries besides messages and status; before the first message.
+    ///
+    /// - Parameters:
+    ///   - call: The call; a stale id is ignored.
+    ///   - initial: Sent with the headers.
+    ///   - trailing: Sent with the status.
+    func setMetadata(_ call: CallID, initial: [MetadataField], trailing: [MetadataField])
+    /// Says which of the messages that follow are compressed, if the client accepts it.
+    func setCompression(_ call: CallID, _ compression: ReplyCompression)
     /// The reactor's clock, read once a loop turn.
     var now: MonotonicTime { get }
 }

@@ -33,6 +33,10 @@ package struct MessageDeframer: Sendable {
     private let limit: Int
     private var buffer: [UInt8] = []
     private var start = 0
+    /// An encoding was announced, so that messages may be compressed.
+    package var acceptsCompressed = false
+    /// The message that ``next()`` found last is compressed.
+    package private(set) var isCompressed = false
 
     /// Makes an empty deframer.
     ///
@@ -85,8 +89,10 @@ package struct MessageDeframer: Sendable {
         let available = buffer.count - start
         guard available >= 1 else { return nil }
         switch buffer[start] {
-        case 0: break
-        case 1: throw .compressedWithoutEncoding
+        case 0: isCompressed = false
+        case 1:
+            guard acceptsCompressed else { throw .compressedWithoutEncoding }
+            isCompressed = true
         case let flag: throw .invalidFlag(flag)
         }
         guard available >= Self.prefixBytes else { return nil }
@@ -99,12 +105,15 @@ package struct MessageDeframer: Sendable {
     }
 
     /// Lends the bytes of a message that ``next()`` found.
-    package func withBytes<R>(_ range: Range<Int>, _ body: (Span<UInt8>) -> R) -> R {
-        body(buffer.span.extracting(range))
+    package func withBytes<R, E: Error>(
+        _ range: Range<Int>, _ body: (Span<UInt8>) throws(E) -> R
+    ) throws(E) -> R {
+        try body(buffer.span.extracting(range))
     }
 
     /// Forgets everything, for the slot's next call.
     package mutating func reset() {
+        acceptsCompressed = false
         if buffer.isEmpty { return }
         clear()
     }

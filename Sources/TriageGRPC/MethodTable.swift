@@ -3,6 +3,18 @@
 
 import TriageBase
 
+/// What the calls of a method need that the usual call does not, and should not pay for.
+package struct MethodTraits: OptionSet, Sendable {
+    package let rawValue: UInt8
+
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// Its handler reads the client's own metadata.
+    package static let readsMetadata = MethodTraits(rawValue: 1)
+    /// Its replies may be so large that compressing them pays.
+    package static let compressesReplies = MethodTraits(rawValue: 2)
+}
+
 /// One RPC method.
 package struct Method: Sendable {
     /// `/package.Service/Method`, as in the `:path` of a call.
@@ -13,16 +25,22 @@ package struct Method: Sendable {
     package let serverStreaming: Bool
     /// May be called on a connection without a client certificate: health probes, and nothing else.
     package let allowedWithoutIdentity: Bool
+    /// What a call takes of its identity's calls a second; 0: never refused for their number.
+    package let cost: Int
+    /// What its calls need beyond the usual.
+    package let traits: MethodTraits
 
     /// Describes a method.
     package init(
         path: String, clientStreaming: Bool, serverStreaming: Bool,
-        allowedWithoutIdentity: Bool = false
+        allowedWithoutIdentity: Bool = false, traits: MethodTraits = [], cost: Int = 1
     ) {
         self.path = path
         self.clientStreaming = clientStreaming
         self.serverStreaming = serverStreaming
         self.allowedWithoutIdentity = allowedWithoutIdentity
+        self.cost = cost
+        self.traits = traits
     }
 
     /// The service part of ``path``: `package.Service`.
@@ -43,6 +61,10 @@ package struct MethodTable: Sendable {
     package let methods: [Method]
     /// A fresh state machine for each method.
     package let shapes: [CallStateMachine]
+    /// Each method's ``Method/cost``.
+    package let costs: [Int]
+    /// The traits of each method.
+    package let traits: [MethodTraits]
     // All paths behind one another, and where each ends: a look-up then touches no other object.
     private let pathBytes: [UInt8]
     private let pathEnds: [Int32]
@@ -54,10 +76,12 @@ package struct MethodTable: Sendable {
     /// - Precondition: no path occurs twice.
     package init(_ methods: [Method]) {
         self.methods = methods
+        traits = methods.map(\.traits)
         shapes = methods.map {
             CallStateMachine(
                 clientStreaming: $0.clientStreaming, serverStreaming: $0.serverStreaming)
         }
+        costs = methods.map(\.cost)
         let paths = methods.map { Array($0.path.utf8) }
         pathBytes = paths.flatMap { $0 }
         var end: Int32 = 0

@@ -5,27 +5,35 @@
 // length-delimited.
 
 /// Writes fields of a protobuf message.
-struct ProtoWriter {
-    private(set) var bytes: [UInt8] = []
+package struct ProtoWriter {
+    /// The fields so far.
+    package private(set) var bytes: [UInt8] = []
 
-    mutating func varint(_ field: Int, _ value: UInt64) {
+    /// Starts empty.
+    package init() {}
+
+    /// Writes a number; zero is left out.
+    package mutating func varint(_ field: Int, _ value: UInt64) {
         guard value != 0 else { return }
         raw(UInt64(field) << 3)
         raw(value)
     }
 
-    mutating func lengthDelimited(_ field: Int, _ value: [UInt8]) {
+    /// Writes bytes, also none.
+    package mutating func lengthDelimited(_ field: Int, _ value: [UInt8]) {
         raw(UInt64(field) << 3 | 2)
         raw(UInt64(value.count))
         bytes.append(contentsOf: value)
     }
 
-    mutating func text(_ field: Int, _ value: String) {
+    /// Writes text; none is left out.
+    package mutating func text(_ field: Int, _ value: String) {
         guard !value.isEmpty else { return }
         lengthDelimited(field, Array(value.utf8))
     }
 
-    mutating func message(_ field: Int, _ build: (inout ProtoWriter) -> Void) {
+    /// Writes a message, also an empty one.
+    package mutating func message(_ field: Int, _ build: (inout ProtoWriter) -> Void) {
         var inner = ProtoWriter()
         build(&inner)
         lengthDelimited(field, inner.bytes)
@@ -42,10 +50,13 @@ struct ProtoWriter {
 }
 
 /// Walks the fields of a protobuf message that came from a peer.
-struct ProtoReader {
-    enum Value {
+package struct ProtoReader {
+    /// What a field holds.
+    package enum Value {
         case varint(UInt64)
+        /// Where the bytes lie in the whole message.
         case bytes(Range<Int>)
+        /// Four or eight bytes, which no message here has a use for.
         case fixed
     }
 
@@ -53,14 +64,15 @@ struct ProtoReader {
     private var at: Int
     private let end: Int
 
-    init(_ bytes: [UInt8], _ range: Range<Int>) {
+    /// Walks a part of `bytes`.
+    package init(_ bytes: [UInt8], _ range: Range<Int>) {
         self.bytes = bytes
         at = range.lowerBound
         end = range.upperBound
     }
 
     /// The next field; nil at the end and for anything malformed, after which nothing follows.
-    mutating func next() -> (field: Int, value: Value)? {
+    package mutating func next() -> (field: Int, value: Value)? {
         guard at < end, let tag = raw() else { return stop() }
         switch tag & 7 {
         case 0:
@@ -84,11 +96,13 @@ struct ProtoReader {
         }
     }
 
-    func text(_ range: Range<Int>) -> String {
+    /// Bytes of the message as text.
+    package func text(_ range: Range<Int>) -> String {
         String(decoding: bytes[range], as: UTF8.self)
     }
 
-    func reader(_ range: Range<Int>) -> ProtoReader { ProtoReader(bytes, range) }
+    /// Walks a message within the message.
+    package func reader(_ range: Range<Int>) -> ProtoReader { ProtoReader(bytes, range) }
 
     private mutating func stop() -> (field: Int, value: Value)? {
         at = end

@@ -24,7 +24,10 @@ package struct RequestHead {
     private var isPost = false
     private var isGRPC = false
     private var acceptsTrailers = false
-    private var encodingKnown = true
+    /// The encoding that the request's messages may have.
+    package private(set) var encoding = MessageEncoding.identity
+    /// How often the client's library has tried before.
+    package private(set) var previousAttempts = 0
     private var timeoutValid = true
     private var timeout: UInt64?
     private var method: Int?
@@ -58,8 +61,22 @@ package struct RequestHead {
 
     /// Sees `grpc-encoding`.
     package mutating func encodingReceived(_ value: Span<UInt8>) {
-        encodingKnown = value.count == 8 && Self.word(value, 0) == Self.identity
+        encoding = MessageEncoding(value)
     }
+
+    /// Sees `grpc-previous-rpc-attempts`; what is no number counts as one attempt.
+    package mutating func previousAttemptsReceived(_ value: Span<UInt8>) {
+        var attempts = 0
+        for index in value.indices where attempts < Self.attemptsMax {
+            let digit = value[index] &- UInt8(ascii: "0")
+            guard digit <= 9 else { break }
+            attempts = attempts * 10 + Int(digit)
+        }
+        previousAttempts = min(max(1, attempts), Self.attemptsMax)
+    }
+
+    /// More attempts than this are not told apart; gRPC's own clients stop at five.
+    static var attemptsMax: Int { 999 }
 
     /// Sees `grpc-timeout`.
     package mutating func timeoutReceived(_ value: Span<UInt8>) {
@@ -84,14 +101,13 @@ package struct RequestHead {
         }
         guard let method else { return .refuse(WireError.methodUnknown) }
         guard acceptsTrailers else { return .refuse(WireError.trailersUnsupported) }
-        guard encodingKnown else { return .refuse(WireError.encodingUnsupported) }
+        guard encoding != .unknown else { return .refuse(WireError.encodingUnsupported) }
         guard timeoutValid else { return .refuse(WireError.timeoutMalformed) }
         return .accept(method: method, timeout: timeout)
     }
 
     // Eight bytes at a time: what is compared here is compared for every call.
     static var trailers: UInt64 { 0x7472_6169_6C65_7273 }
-    static var identity: UInt64 { 0x6964_656E_7469_7479 }
     static var applicat: UInt64 { 0x6170_706C_6963_6174 }
     static var ionSlashGRPC: UInt64 { 0x696F_6E2F_6772_7063 }
 

@@ -17,12 +17,14 @@ package enum Status {
     package static let messageName = Array("grpc-message".utf8)
     /// The name of the details field.
     package static let detailsName = Array("grpc-status-details-bin".utf8)
+    /// The name of the field that tells a client's library when to try again.
+    package static let pushbackName = Array("grpc-retry-pushback-ms".utf8)
 
     /// The fields that report an error, details included.
     ///
     /// - Returns: At most ``Limits/trailerBytesMax`` bytes, 32 counted a field.
     package static func trailers(_ error: RPCError) -> [MetadataField] {
-        [
+        var fields = [
             MetadataField(
                 name: statusName, value: Array(String(error.code.rawValue).utf8)),
             MetadataField(
@@ -31,6 +33,36 @@ package enum Status {
             MetadataField(
                 name: detailsName, value: Base64.encode(StatusDetails.encode(error).span)),
         ]
+        if let delay = error.retryAfterMilliseconds, pushesBack(error.code) {
+            fields.append(
+                MetadataField(name: pushbackName, value: Array(String(max(0, delay)).utf8)))
+        }
+        return fields
+    }
+
+    /// Whether a library that retries this code by its policy is told when.
+    ///
+    /// Source: gRPC proposal A6 "Pushback".
+    private static func pushesBack(_ code: StatusCode) -> Bool {
+        switch code {
+        case .resourceExhausted, .unavailable: true
+        default: false
+        }
+    }
+
+    /// Reads `grpc-retry-pushback-ms`: milliseconds; nil when it says not to retry, or nothing that
+    /// can be understood, which means the same.
+    ///
+    /// Source: gRPC proposal A6 "Pushback".
+    package static func pushback(_ text: Span<UInt8>) -> Int64? {
+        guard text.count >= 1, text.count <= 10 else { return nil }
+        var value: Int64 = 0
+        for index in text.indices {
+            let digit = text[index] &- UInt8(ascii: "0")
+            guard digit <= 9 else { return nil }
+            value = value * 10 + Int64(digit)
+        }
+        return value
     }
 
     /// Reads the end of a call.

@@ -51,6 +51,18 @@ package enum WireError {
         .resourceExhausted, reason: "MESSAGE_MEMORY_EXHAUSTED",
         message: "Too many bytes of unfinished requests are held. Try again shortly.",
         retryAfterMilliseconds: 1_000)
+    /// The caller's own unfinished requests and unread replies use up its share of that memory.
+    package static let identityMemoryExhausted = RPCError(
+        .resourceExhausted, reason: "IDENTITY_MEMORY_EXHAUSTED",
+        message: "Too many bytes of your own requests and replies are held. Read replies first.",
+        retryAfterMilliseconds: 1_000)
+    /// More calls of one identity than it may begin.
+    package static let callRateExceeded = RPCError(
+        .resourceExhausted, reason: "CALL_RATE_EXCEEDED",
+        message: "Your identity begins too many calls. A page of a list costs as much as "
+            + "\(Limits.bulkReadCost) others; reports are never counted.",
+        metadata: ["calls_per_second_max": String(Limits.callsPerSecondPerIdentity)],
+        retryAfterMilliseconds: 100)
     /// Too many long-lived streams on one connection.
     package static let longLivedStreams = RPCError(
         .resourceExhausted, reason: "LONG_LIVED_STREAMS_EXHAUSTED",
@@ -64,6 +76,25 @@ package enum WireError {
     /// A handler answered in a way that its method does not allow.
     package static let replyCardinality = RPCError(
         .internal, reason: "INTERNAL", message: "The server failed to answer. Report it.")
+
+    /// A compressed message that does not unpack.
+    package static let messageCorrupt = RPCError(
+        .internal, reason: "MESSAGE_COMPRESSION_BROKEN",
+        message: "A compressed message is not one whole gzip member.")
+    /// A message that unpacks to far more than it was.
+    package static let messageRatio = RPCError(
+        .resourceExhausted, reason: "MESSAGE_COMPRESSION_RATIO",
+        message: "A message may unpack to \(Limits.inflateRatioMax) times its size. Send it "
+            + "uncompressed.",
+        metadata: ["ratio_max": String(Limits.inflateRatioMax)])
+
+    /// A message that unpacks to more than is allowed.
+    package static func messageUnpacksTooLarge(limit: Int) -> RPCError {
+        RPCError(
+            .resourceExhausted, reason: "MESSAGE_TOO_LARGE",
+            message: "A compressed message unpacks to more than the limit of \(limit) bytes.",
+            metadata: ["bytes_max": String(limit)])
+    }
 
     /// The error for a broken stream of messages.
     package static func deframe(_ error: DeframeError) -> RPCError {

@@ -40,6 +40,8 @@ package enum Directory {
             if name == "." || name == ".." { continue }
             var status = stat()
             guard unsafe lstat(path + "/" + name, &status) == 0 else {
+                // Removed or renamed since it was read: it is no longer in the directory.
+                if errno == ENOENT { continue }
                 throw IOError(.stat, path: path + "/" + name, .current)
             }
             entries.append(
@@ -50,17 +52,28 @@ package enum Directory {
 
     /// Makes a directory of mode 0700; one that exists is left as it is.
     ///
-    /// - Throws: ``IOError``: `.makeDirectory`.
+    /// - Throws: ``IOError``: `.makeDirectory`, `.syncDirectory`.
+    /// - Durability: a directory that was made is on disk when this returns
     ///
     /// Source: mkdir(2)
     package static func make(_ path: String) throws(IOError) {
-        guard unsafe mkdir(path, 0o700) != 0 else { return }
+        guard unsafe mkdir(path, 0o700) != 0 else { return try sync(parent(of: path)) }
         let error = Errno.current
         var status = stat()
         if error == .exists, unsafe stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
             return
         }
         throw IOError(.makeDirectory, path: path, error == .exists ? .notDirectory : error)
+    }
+
+    /// The directory that a path is in.
+    static func parent(of path: String) -> String {
+        var end = path.endIndex
+        while end > path.startIndex, path[path.index(before: end)] == "/" {
+            end = path.index(before: end)
+        }
+        guard let slash = path[..<end].lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 
     /// Makes names that were created, renamed or removed in a directory durable.

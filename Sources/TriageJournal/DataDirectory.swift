@@ -1,5 +1,6 @@
-// A server's data directory: owned by one process, recovered, opened for writing, pruned. The only
-// place that creates, repairs or deletes files. Knows nothing of what records mean.
+// A server's data directory: owned by one process, recovered, opened for writing. With
+// Retention.swift the only place that creates, repairs or deletes files. Knows nothing of what
+// records mean.
 
 package import TriageBase
 package import TriageIO
@@ -9,7 +10,7 @@ package import TriageIO
 /// ```
 ///   open --> recover(into:) --> makeJournal(after:) --> append, commit ...
 ///                                                  \--> makeSnapshot(at:) ... finish
-///                                                       pruneSnapshots, trimJournal
+///                                                       tidy (Retention.swift)
 /// ```
 ///
 /// - Isolation: any; ``makeJournal(after:time:)`` once, from one thread.
@@ -18,8 +19,8 @@ package final class DataDirectory: Sendable {
     package let path: String
     /// Which deployment it belongs to; at a first start, which one it will belong to.
     package let cluster: ClusterID
-    private let disk: any Disk
-    private let options: StorageOptions
+    let disk: any Disk
+    let options: StorageOptions
     private let lock: any DiskLock
 
     /// Makes the directory if absent, locks it, and looks at what it holds.
@@ -143,48 +144,6 @@ package final class DataDirectory: Sendable {
         if let bytesPerSecond { options.snapshotBytesPerSecond = bytesPerSecond }
         return try SnapshotWriter(
             disk, directory: path, cluster: cluster, head: head, time: time, options: options)
-    }
-
-    /// Removes all but the newest snapshots, as many as the options keep.
-    ///
-    /// - Returns: The names that were removed.
-    /// - Throws: `.io`, `.foreignFile`.
-    package func pruneSnapshots() throws(JournalError) -> [String] {
-        let names = try Inventory(disk, path).snapshots.dropLast(max(1, options.snapshotsKept))
-            .map(FileName.snapshot)
-        try remove(names)
-        return names
-    }
-
-    /// Removes the segments of which every record is covered by the oldest snapshot that is kept.
-    ///
-    /// The last segment always stays. With fewer snapshots than are to be kept nothing is removed.
-    ///
-    /// - Returns: The names that were removed.
-    /// - Throws: `.io`, `.foreignFile`.
-    package func trimJournal() throws(JournalError) -> [String] {
-        let inventory = try Inventory(disk, path)
-        guard inventory.snapshots.count >= max(1, options.snapshotsKept) else { return [] }
-        let kept = inventory.snapshots.suffix(max(1, options.snapshotsKept))
-        guard let covered = kept.first else { return [] }
-        var names: [String] = []
-        for (first, next) in zip(inventory.segments, inventory.segments.dropFirst())
-        where next <= covered + 1 {
-            names.append(FileName.segment(first))
-        }
-        try remove(names)
-        return names
-    }
-
-    private func remove(_ names: [String]) throws(JournalError) {
-        guard !names.isEmpty else { return }
-        try TriageJournal.disk { () throws(IOError) in
-            // In rising order, each removal durable before the next, so that a crash leaves no gap.
-            for name in names {
-                try disk.remove(path + "/" + name)
-                try disk.syncDirectory(path)
-            }
-        }
     }
 
     // MARK: First start and repair

@@ -65,12 +65,22 @@ package struct Inspection: Sendable {
     /// Which deployment it belongs to.
     package let cluster: ClusterID
     private let disk: any Disk
+    /// Where segments from before the directory's are; nil for nowhere.
+    private let archive: String?
 
     /// Looks at a directory.
     ///
+    /// - Parameters:
+    ///   - path: The directory.
+    ///   - archive: Where ``JournalRetention/archive(_:)`` moved older segments, if they are to be
+    ///     read too.
+    ///   - disk: The file system.
     /// - Throws: `.foreignFile`, `.dataLoss` without a good identity, `.newerVersion`, `.io`.
-    package init(path: String, disk: any Disk = RealDisk()) throws(JournalError) {
+    package init(
+        path: String, archive: String? = nil, disk: any Disk = RealDisk()
+    ) throws(JournalError) {
         self.path = path
+        self.archive = archive
         self.disk = disk
         let inventory = try Inventory(disk, path)
         guard inventory.hasIdentity else {
@@ -162,9 +172,15 @@ package struct Inspection: Sendable {
         }
         var scanner = SegmentScanner(disk, path, cluster, checkpoints)
         var head: JournalHead?
-        for (index, first) in inventory.segments.enumerated() {
+        // What is in both was copied, and not removed before the power went.
+        let archived = try archive.map { archive throws(JournalError) in
+            try Inventory(disk, archive).segments.filter { $0 < inventory.segments[0] }
+        }
+        let segments = (archived ?? []) + inventory.segments
+        for (index, first) in segments.enumerated() {
+            scanner.directory = first < inventory.segments[0] ? archive ?? path : path
             let end = try scanner.scan(
-                first, isLast: index == inventory.segments.count - 1, head: &head, after: 0,
+                first, isLast: index == segments.count - 1, head: &head, after: 0,
                 into: &visitor)
             statistics.segments.append(
                 SegmentStatistics(

@@ -26,10 +26,11 @@ struct SegmentEnd {
     let header: HeaderBlock
 }
 
-/// Reads segments of one directory in order.
+/// Reads segments in order.
 struct SegmentScanner: ~Copyable {
     let disk: any Disk
-    let directory: String
+    /// Where the next segment is: the data directory, or the archive for those before it.
+    var directory: String
     let cluster: ClusterID
     let verifier: BatchVerifier
     private var image = PageBuffer(capacity: Format.blockBytes)

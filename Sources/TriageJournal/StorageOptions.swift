@@ -18,8 +18,10 @@ package struct StorageOptions: Sendable {
     package var snapshotBlockBytes = 256 << 10
     /// Pace of writing a snapshot; nil for none, on an idle server.
     package var snapshotBytesPerSecond: Int? = 100_000_000
-    /// Snapshots kept.
+    /// Snapshots kept; the journal is kept from the oldest of them on at least.
     package var snapshotsKept = 2
+    /// What becomes of segments before that.
+    package var journalRetention = JournalRetention.keep
 
     /// The server's options.
     package init() {}

@@ -2,6 +2,7 @@
 // nobody learns what exists from an error. Finer rules (own requests, the child-safety wall, second
 // persons) are applied where the state is known.
 
+internal import TriageBase
 internal import TriageGRPC
 
 /// The methods, as numbers that the dispatcher switches over.
@@ -55,6 +56,24 @@ package enum Route: UInt8, CaseIterable, Sendable {
         case .healthWatch: "/grpc.health.v1.Health/Watch"
         case .reflection: "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
         case .reflectionAlpha: "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+        }
+    }
+
+    /// What a call takes of its caller's calls a second.
+    ///
+    /// A report may be about a life and is never counted; what reads pages, or writes the whole
+    /// state, counts as often as its work.
+    package var cost: Int {
+        switch self {
+        case .submitReport, .submitReports: 0
+        case .listCases, .watchBoard, .listDisclosureRequests, .createSnapshot:
+            Limits.bulkReadCost
+        case .getCase, .answerProtocol, .decideCase, .closeCase, .reopenCase, .claimNext,
+            .acceptCase, .renewLease, .releaseLease, .handOffCase, .completeCase,
+            .watchAssignments, .submitDisclosureRequest, .getDisclosureRequest, .addVerification,
+            .setScope, .approveDisclosure, .rejectDisclosure, .watchDisclosureRequest, .getStatus,
+            .healthCheck, .healthWatch, .reflection, .reflectionAlpha:
+            1
         }
     }
 

@@ -70,9 +70,9 @@ extension ServiceHandler {
         let service = shared.health.service(name)
         let isServing = shared.health.isServing
         if route == .healthWatch {
-            responder.markLongLived(call)
+            guard responder.markLongLived(call) else { return }
             longCalls[call.raw] = .health(service, toldServing: isServing)
-            _ = responder.send(call, status(service, isServing))
+            tell(call, service, isServing)
             return
         }
         guard service == .known else {
@@ -89,7 +89,13 @@ extension ServiceHandler {
             // A change may be on its way while a watch opens and is told of it already.
             guard case .health(.known, let told) = known, told != isServing else { continue }
             longCalls[call] = .health(.known, toldServing: isServing)
-            _ = responder.send(CallID(raw: call), status(.known, isServing))
+            tell(CallID(raw: call), .known, isServing)
+        }
+    }
+
+    private func tell(_ call: CallID, _ service: HealthService, _ isServing: Bool) {
+        if case .gone = responder.send(call, status(service, isServing)) {
+            longCalls[call.raw] = nil
         }
     }
 

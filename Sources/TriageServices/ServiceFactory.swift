@@ -42,7 +42,8 @@ package final class ServiceFactory: CallHandlerFactory {
                 Method(
                     path: method.path, clientStreaming: method.clientStreaming,
                     serverStreaming: method.serverStreaming,
-                    allowedWithoutIdentity: route.roles == nil))
+                    allowedWithoutIdentity: route.roles == nil, traits: Self.traits(route),
+                    cost: route.cost))
             routes.append(route)
         }
         invariant(routes.count == Route.allCases.count, "the descriptor set has every method")
@@ -52,6 +53,12 @@ package final class ServiceFactory: CallHandlerFactory {
         shared = SharedServices(
             engine: engine, policy: policy, health: health, routes: routes,
             descriptors: descriptors, pageTokenKey: Self.freshKey(), version: version)
+    }
+
+    /// Pages of lists are the only replies that are large and asked for again and again; a watch's
+    /// messages are small, and one is sent to a thousand streams.
+    private static func traits(_ route: Route) -> MethodTraits {
+        route == .listCases || route == .listDisclosureRequests ? .compressesReplies : []
     }
 
     private static func freshKey() -> PageTokenKey {

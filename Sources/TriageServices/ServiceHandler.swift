@@ -56,6 +56,8 @@ package final class ServiceHandler: CallHandler {
     var longCalls: [UInt64: LongCall] = [:]
     private let reactor: Int
     private var gathered: [EngineRequest] = []
+    /// Reads of whole pages: handed over behind everything else of the turn.
+    private var gatheredBulk: [EngineRequest] = []
     private var gatheredBytes = 0
 
     init(shared: SharedServices, reactor: Int, responder: any CallResponder) {
@@ -240,11 +242,19 @@ package final class ServiceHandler: CallHandler {
     /// Gathers a request for the engine; it is handed over at the end of the turn.
     func ask(_ call: CallID, echo: UInt64, _ principal: Principal, _ operation: EngineOperation) {
         gatheredBytes += operation.journalBytes
-        gathered.append(
-            EngineRequest(call: call.raw, echo: echo, principal: principal, operation: operation))
+        let request = EngineRequest(
+            call: call.raw, echo: echo, principal: principal, operation: operation)
+        switch operation {
+        case .listCases, .listDisclosures: gatheredBulk.append(request)
+        default: gathered.append(request)
+        }
     }
 
     package func turnEnded() {
+        if !gatheredBulk.isEmpty {
+            gathered += gatheredBulk
+            gatheredBulk.removeAll(keepingCapacity: true)
+        }
         guard !gathered.isEmpty else { return }
         let requests = gathered
         let bytes = gatheredBytes

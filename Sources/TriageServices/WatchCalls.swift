@@ -12,7 +12,7 @@ extension ServiceHandler {
 
     /// Opens a watch.
     func watch(_ caller: Caller, echo: UInt64, _ operation: EngineOperation) {
-        responder.markLongLived(caller.call)
+        guard responder.markLongLived(caller.call) else { return }
         longCalls[caller.call.raw] = .watch(WatchCall(holder: caller.holder))
         ask(caller.call, echo: echo, caller.principal, operation)
     }

@@ -43,6 +43,8 @@ final class Call {
     var hasCredit = false
     var isLongLived = false
     var traceparent: [UInt8] = []
+    /// What this call has and others have not.
+    var extras: CallExtras?
     /// Unsent bytes when the stream was last seen to move.
     var stalledBytes = 0
     var movedAt = MonotonicTime(nanoseconds: 0)
@@ -134,6 +136,10 @@ final class CallTable {
         call.isLongLived = false
         call.stalledBytes = 0
         if !call.traceparent.isEmpty { call.traceparent = [] }
+        if call.extras != nil {
+            call.extras = nil
+            call.deframer.acceptsCompressed = false
+        }
         if call.hasHeldBytes {
             call.hasHeldBytes = false
             call.deframer.reset()

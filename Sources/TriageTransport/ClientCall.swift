@@ -21,6 +21,8 @@ package final class ClientMethod {
     package let clientStreaming: Bool
     /// The server sends a stream of messages.
     package let serverStreaming: Bool
+    /// The receiver is told the server's own metadata.
+    package let readsMetadata: Bool
 
     private let fields: [HeaderFields.Field]
     private let plain: HeaderFields
@@ -34,21 +36,27 @@ package final class ClientMethod {
     ///   - clientStreaming: The client sends a stream.
     ///   - serverStreaming: The server sends a stream.
     ///   - metadata: Sent with every call; gRPC's own names are not allowed.
+    ///   - readsMetadata: The receiver is told the server's own metadata.
+    ///   - sendsGzip: Messages may be sent compressed.
     package init(
         path: String, authority: String, clientStreaming: Bool = false,
-        serverStreaming: Bool = false, metadata: [MetadataField] = []
+        serverStreaming: Bool = false, metadata: [MetadataField] = [],
+        readsMetadata: Bool = false, sendsGzip: Bool = false
     ) {
         self.path = path
         self.clientStreaming = clientStreaming
         self.serverStreaming = serverStreaming
+        self.readsMetadata = readsMetadata
+        let encoding = sendsGzip ? [("grpc-encoding", "gzip")] : []
         let own = [
             (":method", "POST"), (":scheme", "https"), (":path", path), (":authority", authority),
             ("te", "trailers"), ("content-type", "application/grpc"),
             ("user-agent", "triaged-swift/1"),
+            ("grpc-accept-encoding", MessageEncoding.accepted),
         ]
         let custom = metadata.filter { !Metadata.isReserved($0.name.span) }
         fields =
-            own.map { HeaderFields.Field($0.0, $0.1) }
+            (own + encoding).map { HeaderFields.Field($0.0, $0.1) }
             + custom.map { HeaderFields.Field($0.name, $0.value) }
         plain = HeaderFields(fields)
     }
@@ -70,10 +78,20 @@ package final class ClientMethod {
 package protocol ClientCallReceiver: AnyObject {
     /// A message came; its bytes are valid during the call only.
     func messageReceived(_ call: ClientCall, _ tag: Int, _ message: Span<UInt8>)
+    /// The server's own metadata came, with its headers or with the status; only of methods that
+    /// read it.
+    func metadataReceived(
+        _ call: ClientCall, _ tag: Int, _ metadata: [MetadataField], isTrailing: Bool)
     /// A client stream may send again after ``ClientConnection/send(_:_:)`` said `.full`.
     func callWritable(_ call: ClientCall, _ tag: Int)
     /// The call is over: nil for OK, else why. Nothing follows.
     func callEnded(_ call: ClientCall, _ tag: Int, _ error: RPCError?)
+}
+
+extension ClientCallReceiver {
+    package func metadataReceived(
+        _ call: ClientCall, _ tag: Int, _ metadata: [MetadataField], isTrailing: Bool
+    ) {}
 }
 
 /// Hears of connections, on the loop's thread.
@@ -103,6 +121,7 @@ struct ClientCallSlot {
     var status: ReceivedStatus?
     var isPaused = false
     var endHeld = false
+    var isMessageCompressed = false
 
     enum ReceivedStatus {
         case ok

@@ -119,11 +119,20 @@ package final class ClientConnection {
 
     /// Sends a message of an open call.
     ///
+    /// - Parameters:
+    ///   - call: The call.
+    ///   - message: The serialised message.
+    ///   - compressed: Pack it with gzip; only for a method that says so.
     /// - Returns: `.full` when the receiver's `callWritable` should be waited for.
-    package func send(_ call: ClientCall, _ message: [UInt8]) -> SendOutcome {
+    package func send(
+        _ call: ClientCall, _ message: [UInt8], compressed: Bool = false
+    ) -> SendOutcome {
         guard let slot = find(call), let stream = slots[slot].stream else { return .gone }
+        let packed = compressed ? loop.gzip.deflate(message) : nil
+        let bytes = packed ?? message
         http2.submitData(
-            stream, message, prefix: DataPrefix(flag: 0, length: UInt32(message.count)))
+            stream, bytes,
+            prefix: DataPrefix(flag: packed == nil ? 0 : 1, length: UInt32(bytes.count)))
         markDirty()
         return http2.bufferedBytes(stream) > Self.highWaterBytes ? .full : .queued
     }
@@ -141,6 +150,11 @@ package final class ClientConnection {
         http2.reset(stream, .cancel)
         markDirty()
         ended(slot, ClientError.cancelled)
+    }
+
+    /// Whether the message that is being delivered came compressed.
+    package func isMessageCompressed(_ call: ClientCall) -> Bool {
+        find(call).map { slots[$0].isMessageCompressed } ?? false
     }
 
     /// Stops delivering a call's messages: the server is held back once the window is used up.
@@ -188,6 +202,7 @@ package final class ClientConnection {
         slots[slot].status = nil
         slots[slot].isPaused = false
         slots[slot].endHeld = false
+        slots[slot].deframer.acceptsCompressed = false
         slots[slot].deframer.reset()
         free.append(Int32(slot))
     }
@@ -247,7 +262,10 @@ package final class ClientConnection {
             if state == .closed { break }
             switch event {
             case .headers(let stream, let block): headersReceived(stream, block, headers)
-            case .trailers(let stream, let block): statusReceived(stream, block, headers)
+            case .trailers(let stream, let block):
+                statusReceived(stream, block, headers)
+                let slot = http2.userData(stream) - 1
+                if slot >= 0 { metadataReceived(slot, block, headers, isTrailing: true) }
             case .data(let stream, let offset, let count):
                 dataReceived(stream, plaintext.extracting(offset..<(offset + count)))
             case .endStream(let stream):
@@ -283,9 +301,35 @@ package final class ClientConnection {
             case .contentType:
                 slots[slot].isGRPC = RequestHead.isGRPCContentType(headers.value(field))
             case .grpcStatus: statusReceived(stream, block, headers)
+            case .grpcEncoding:
+                switch MessageEncoding(headers.value(field)) {
+                case .identity: break
+                case .gzip: slots[slot].deframer.acceptsCompressed = true
+                case .unknown:
+                    http2.reset(stream, .cancel)
+                    return ended(slot, ClientError.encodingUnknown)
+                }
             default: break
             }
         }
+        metadataReceived(slot, block, headers, isTrailing: false)
+    }
+
+    private func metadataReceived(
+        _ slot: Int, _ block: HeaderBlock, _ headers: HeaderStore, isTrailing: Bool
+    ) {
+        guard slots[slot].method?.readsMetadata == true, !slots[slot].isEnded else { return }
+        var metadata: [MetadataField] = []
+        for index in block.range where headers.fields[index].token == .other {
+            let field = headers.fields[index]
+            metadata.append(
+                MetadataField(
+                    name: [UInt8](copying: headers.name(field)),
+                    value: [UInt8](copying: headers.value(field))))
+        }
+        let call = ClientCall(slot: Int32(slot), generation: slots[slot].generation)
+        slots[slot].receiver?.metadataReceived(
+            call, slots[slot].tag, metadata, isTrailing: isTrailing)
     }
 
     private func statusReceived(
@@ -296,11 +340,13 @@ package final class ClientConnection {
         var status: Int?
         var message: Int?
         var details: Int?
+        var pushback: Int?
         for index in block.range {
             switch headers.fields[index].token {
             case .grpcStatus: status = index
             case .grpcMessage: message = index
             case .grpcStatusDetailsBin: details = index
+            case .grpcRetryPushbackMs: pushback = index
             default: break
             }
         }
@@ -312,8 +358,12 @@ package final class ClientConnection {
         }
         let messageText = message.map { [UInt8](copying: headers.value(headers.fields[$0])) } ?? []
         let detailsText = details.map { [UInt8](copying: headers.value(headers.fields[$0])) } ?? []
-        let error = Status.decode(
+        var error = Status.decode(
             status: code, message: messageText.span, details: detailsText.span)
+        if let pushback {
+            error?.retryAfterMilliseconds = Status.pushback(
+                headers.value(headers.fields[pushback]))
+        }
         slots[slot].status = error.map { .error($0) } ?? .ok
     }
 
@@ -341,7 +391,21 @@ package final class ClientConnection {
             }
             guard let range else { break }
             let deframer = slots[slot].deframer
-            deframer.withBytes(range) { messageReceived(slot, $0) }
+            if deframer.isCompressed {
+                do throws(RPCError) {
+                    let message = try deframer.withBytes(range) { bytes throws(RPCError) in
+                        try loop.gzip.inflate(bytes)
+                    }
+                    slots[slot].isMessageCompressed = true
+                    messageReceived(slot, message.span)
+                    slots[slot].isMessageCompressed = false
+                } catch {
+                    http2.reset(stream, .cancel)
+                    return ended(slot, error)
+                }
+            } else {
+                deframer.withBytes(range) { messageReceived(slot, $0) }
+            }
         }
         if !slots[slot].isPaused { http2.consume(stream, http2.unconsumedBytes(stream)) }
     }
@@ -470,6 +534,10 @@ private enum ClientError {
     static let responseCardinality = RPCError(
         .unimplemented, reason: "RESPONSE_CARDINALITY",
         message: "The server sent none or several replies where one is due.")
+
+    static let encodingUnknown = RPCError(
+        .internal, reason: "ENCODING_UNSUPPORTED",
+        message: "The server answered in a message encoding that was not offered to it.")
 
     static func noStatus(httpStatus: Int) -> RPCError {
         if httpStatus == 200 {

@@ -3,6 +3,7 @@
 
 import Synchronization
 package import TriageBase
+import TriageGzip
 import TriageHTTP2
 import TriageIO
 package import TriageTLS
@@ -118,6 +119,14 @@ package final class ClientLoopContext {
     package private(set) var now: MonotonicTime
     var dirty: [ClientConnection] = []
     var ending: [ClientConnection] = []
+
+    /// Packs and unpacks the messages of all calls.
+    ///
+    /// Whom a client calls it trusts further than a server its clients: any ratio within a message.
+    let gzip = MessageGzip(
+        InflateLimits(
+            bytesMax: ClientConnection.messageBytesMax, ratioMax: Limits.inflateRatioMax,
+            ratioFreeBytes: Limits.messageBytesMax))
 
     private let clock: any TimeSource
     private let loop: EventLoop

@@ -13,6 +13,7 @@ extension Connection {
         var head = RequestHead()
         head.isOversize = block.isOversize
         var traceparent: [UInt8] = []
+        var acceptEncoding: Int?
         for index in block.range {
             let field = headers.fields[index]
             switch field.token {
@@ -21,6 +22,8 @@ extension Connection {
             case .contentType: head.contentTypeReceived(headers.value(field))
             case .te: head.teReceived(headers.value(field))
             case .grpcEncoding: head.encodingReceived(headers.value(field))
+            case .grpcAcceptEncoding: acceptEncoding = index
+            case .grpcPreviousRPCAttempts: head.previousAttemptsReceived(headers.value(field))
             case .grpcTimeout: head.timeoutReceived(headers.value(field))
             case .traceparent:
                 let value = headers.value(field)
@@ -30,7 +33,15 @@ extension Connection {
         }
         switch head.verdict(core.table, isIdentified: peer.principal != nil) {
         case .accept(let method, let timeout):
-            open(stream, method, timeout, traceparent)
+            let traits = core.table.traits[method]
+            let hasExtras =
+                !traits.isEmpty || !hasAdvertised || head.encoding != .identity
+                || head.previousAttempts > 0
+            open(
+                stream, method, timeout, traceparent,
+                hasExtras
+                    ? makeExtras(head, traits, acceptEncoding: acceptEncoding, block, headers) : nil
+            )
         case .http(let status):
             core.noteRefusal(.unknown, method: nil)
             sendWhole(stream, status == 405 ? core.fields.notPost : core.fields.notGRPC)
@@ -44,12 +55,15 @@ extension Connection {
     private static let traceparentBytes = 55
 
     private func open(
-        _ stream: HTTP2Stream, _ method: Int, _ timeout: UInt64?, _ traceparent: [UInt8]
+        _ stream: HTTP2Stream, _ method: Int, _ timeout: UInt64?, _ traceparent: [UInt8],
+        _ extras: CallExtras?
     ) {
-        guard core.hasRoom(for: 0) else {
-            core.metrics.count(.messageBytesInFlight)
+        let refusal =
+            refusal(toHold: 0)
+            ?? (share.take(core.table.costs[method], at: core.now) ? nil : .callRate)
+        if let refusal {
             core.noteRefusal(.resourceExhausted, method: method)
-            return sendWhole(stream, core.fields.trailersOnly(WireError.memoryExhausted))
+            return sendWhole(stream, core.fields.trailersOnly(core.refuse(refusal)))
         }
         let call = core.calls.open(self, stream, core.counters[method])
         let client = timeout.map { core.now.advanced(byNanoseconds: $0) } ?? .never
@@ -64,6 +78,10 @@ extension Connection {
         call.deadline = min(client, cap)
         call.hasCredit = true
         if !traceparent.isEmpty { call.traceparent = traceparent }
+        if let extras {
+            call.extras = extras
+            call.deframer.acceptsCompressed = extras.isRequestGzip
+        }
         openCallCount += 1
         http2.setUserData(stream, call.slot + 1)
         call.counters.started += 1
@@ -79,7 +97,7 @@ extension Connection {
         return CallHead(
             method: call.method, peer: peer,
             deadline: isUnary ? call.deadline : call.clientDeadline,
-            traceparent: call.traceparent)
+            traceparent: call.traceparent, extras: call.extras)
     }
 
     // MARK: Body
@@ -118,6 +136,7 @@ extension Connection {
                     return refuse(call, WireError.requestCardinality)
                 }
                 call.request = range
+                call.extras?.isMessageCompressed = call.deframer.isCompressed
             }
         } catch {
             refuse(call, error)
@@ -126,16 +145,20 @@ extension Connection {
 
     /// Keeps bytes for a call, unless too many are kept already.
     private func hold(_ call: Call, _ bytes: Span<UInt8>) -> Bool {
-        guard core.hasRoom(for: bytes.count) else {
-            core.metrics.count(.messageBytesInFlight)
-            refuse(call, WireError.memoryExhausted)
+        if let refusal = refusal(toHold: bytes.count) {
+            refuse(call, core.refuse(refusal))
             return false
         }
         call.deframer.append(bytes)
-        core.inputBytesHeld += bytes.count
-        call.heldBytes += bytes.count
+        holdInput(call, bytes.count)
         call.hasHeldBytes = true
         return true
+    }
+
+    private func holdInput(_ call: Call, _ bytes: Int) {
+        core.inputBytesHeld += bytes
+        share.bytesHeld += bytes
+        call.heldBytes += bytes
     }
 
     private func refuse(_ call: Call, _ error: DeframeError) {
@@ -144,7 +167,7 @@ extension Connection {
     }
 
     /// Ends a call for a fault of its client; the handler hears of it if it knows the call.
-    private func refuse(_ call: Call, _ error: RPCError) {
+    func refuse(_ call: Call, _ error: RPCError) {
         guard call.machine.isOpen else { return }
         let handlerKnows = call.machine.isClientStreaming
         core.end(call, self, error)
@@ -169,6 +192,12 @@ extension Connection {
             guard let range = call.request else { return }
             // A copy of the deframer, so that the handler may answer while it reads.
             let deframer = call.deframer
+            if call.extras?.isMessageCompressed == true {
+                guard let message = deframer.withBytes(range, { inflated(call, $0) }) else {
+                    return
+                }
+                return deliverRequest(call, message.span)
+            }
             deframer.withBytes(range) { deliverRequest(call, $0) }
         case .endStream:
             core.handlerWasCalled = true
@@ -217,15 +246,22 @@ extension Connection {
                 return refuse(call, error)
             }
             guard let range else { break }
-            core.inputBytesHeld -= range.count + MessageDeframer.prefixBytes
-            call.heldBytes -= range.count + MessageDeframer.prefixBytes
+            holdInput(call, -(range.count + MessageDeframer.prefixBytes))
             call.hasCredit = false
             extendCap(call)
             guard case .deliver = call.machine.messageReceived() else { return }
             call.counters.received += 1
             core.handlerWasCalled = true
             let deframer = call.deframer
-            deframer.withBytes(range) { core.handler?.streamMessageReceived(id, $0) }
+            call.extras?.isMessageCompressed = deframer.isCompressed
+            if deframer.isCompressed {
+                guard let message = deframer.withBytes(range, { inflated(call, $0) }) else {
+                    return
+                }
+                core.handler?.streamMessageReceived(id, message.span)
+            } else {
+                deframer.withBytes(range) { core.handler?.streamMessageReceived(id, $0) }
+            }
         }
         guard core.calls.find(id) != nil, !call.isHolding else { return }
         http2.consume(call.stream, http2.unconsumedBytes(call.stream))
@@ -263,7 +299,7 @@ extension Connection {
     /// Gives a call's place back.
     @inline(__always)
     func release(_ call: Call) {
-        core.inputBytesHeld -= call.heldBytes
+        if call.heldBytes > 0 { holdInput(call, -call.heldBytes) }
         if call.isLongLived { longLivedCount -= 1 }
         openCallCount -= 1
         core.calls.close(call)

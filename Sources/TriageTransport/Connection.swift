@@ -25,11 +25,16 @@ final class Connection {
     private(set) var index = -1
     /// Without a principal until the handshake is complete, and after it if none was presented.
     private(set) var peer = PeerContext(principal: nil)
+    /// What the peer's identity has of this reactor.
+    private(set) var share: IdentityShare
     /// The peer counts against its identity's limit.
     private var isIdentified = false
     /// Calls whose streams have not closed.
     var openCallCount = 0
     var longLivedCount = 0
+    /// A reply has told the client which encodings we accept: once a connection is enough, because
+    /// that never changes.
+    var hasAdvertised = false
     /// Listed in `core.dirty`.
     private var isDirty = false
     /// Nothing is read any more; the connection goes when its output has left.
@@ -68,6 +73,7 @@ final class Connection {
         self.core = core
         self.wire = wire
         self.admission = admission
+        share = core.shares.strangers
         abuse = AbuseLimits(now: core.now)
         acceptedAt = core.now
         openedAt = core.now
@@ -114,6 +120,8 @@ final class Connection {
         let principal = wire.tls.peerPrincipal
         peer = PeerContext(principal: principal)
         guard let principal else { return }
+        share = core.shares.share(of: principal, now: core.now)
+        share.connectionCount += 1
         isIdentified = admission.identify(principal)
         if !isIdentified {
             core.metrics.count(.connectionsPerIdentity)
@@ -238,12 +246,27 @@ final class Connection {
         }
         // Behind a batch that waits, the new events wait as well: they are in order.
         if deferred == nil { handleEvents(Span()) }
-        let held = http2.bufferedBytes
-        core.outputBytesHeld += held - heldOutput
-        heldOutput = held
+        accountOutput()
         if !isEnding, !wire.isHandshaking, !http2.wantsRead, !http2.wantsWrite {
             end("the streams are done")
         }
+    }
+
+    /// Books what the streams have queued.
+    @inline(__always)
+    func accountOutput() {
+        let held = http2.bufferedBytes
+        guard held != heldOutput else { return }
+        core.outputBytesHeld += held - heldOutput
+        share.bytesHeld += held - heldOutput
+        heldOutput = held
+    }
+
+    /// The limit that stands against holding so many more bytes for this peer; nil: none.
+    @inline(__always)
+    func refusal(toHold bytes: Int) -> LimitKind? {
+        if !core.hasRoom(for: bytes) { return .messageBytesInFlight }
+        return share.bytesHeld + bytes <= share.bytesMax ? nil : .identityBytes
     }
 
     /// True when more can be framed as soon as the socket has taken what waits.
@@ -281,9 +304,9 @@ final class Connection {
     }
 
     /// Queues one message; returns how many bytes the stream holds now.
-    func send(_ stream: HTTP2Stream, _ message: [UInt8]) -> Int {
+    func send(_ stream: HTTP2Stream, _ message: [UInt8], flag: UInt8 = 0) -> Int {
         http2.submitData(
-            stream, message, prefix: DataPrefix(flag: 0, length: UInt32(message.count)))
+            stream, message, prefix: DataPrefix(flag: flag, length: UInt32(message.count)))
         markDirty()
         return http2.bufferedBytes(stream)
     }
@@ -329,7 +352,9 @@ final class Connection {
         end("the socket is gone")
         admission.close(isIdentified ? peer.principal : nil)
         core.outputBytesHeld -= heldOutput
+        share.bytesHeld -= heldOutput
         heldOutput = 0
+        if peer.principal != nil { share.connectionCount -= 1 }
         core.remove(index)
     }
 }

@@ -28,6 +28,9 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
     case stalledSocket
     case messageBytes
     case messageBytesInFlight
+    case identityBytes
+    case callRate
+    case compressionRatio
     case longLivedStreams
     case newCallsPerTurn
     case unaryTime
@@ -62,6 +65,9 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .stalledSocket: "stalled_socket"
         case .messageBytes: "message_bytes"
         case .messageBytesInFlight: "message_bytes_in_flight"
+        case .identityBytes: "identity_bytes"
+        case .callRate: "call_rate"
+        case .compressionRatio: "compression_ratio"
         case .longLivedStreams: "long_lived_streams"
         case .newCallsPerTurn: "new_calls_per_turn"
         case .unaryTime: "unary_time"
@@ -86,7 +92,9 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .handshakeTime, .prefaceTime, .headerBlockTime, .stalledSocket: "timeout"
         case .connections, .unidentifiedConnections, .headerBytes, .headerFields,
             .concurrentStreams, .keyUpdates, .outputBytes, .stalledStream, .messageBytes,
-            .messageBytesInFlight, .longLivedStreams, .newCallsPerTurn, .unaryTime, .bodyTime,
+            .messageBytesInFlight, .identityBytes, .callRate, .compressionRatio, .longLivedStreams,
+            .newCallsPerTurn,
+            .unaryTime, .bodyTime,
             .drainTime:
             "limit"
         }

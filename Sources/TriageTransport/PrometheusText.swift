@@ -132,6 +132,15 @@ extension PrometheusText {
         single(
             "triaged_held_bytes", "gauge", "Bytes of unfinished requests and unsent replies.",
             metrics.bytesHeld)
+        single(
+            "triaged_messages_inflated_total", "counter", "Messages that came compressed.",
+            metrics.messagesInflated)
+        single(
+            "triaged_messages_deflated_total", "counter", "Messages that left compressed.",
+            metrics.messagesDeflated)
+        single(
+            "triaged_calls_retried_total", "counter",
+            "Calls that their client's library had tried before.", metrics.callsRetried)
         single("triaged_loop_turns_total", "counter", "Turns of the event loops.", metrics.turns)
     }
 

@@ -400,6 +400,7 @@ final class Reactor {
             }
         }
         core.resetStalledStreams()
+        core.shares.sweep(now: core.now)
         guard let drainingSince else { return }
         let grace = UInt64(core.limits.drainMillisecondsMax) * 1_000_000
         if core.now.nanoseconds(since: drainingSince) > grace {

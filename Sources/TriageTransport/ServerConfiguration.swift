@@ -2,6 +2,7 @@
 
 import TriageBase
 package import TriageGRPC
+import TriageGzip
 package import TriageTLS
 
 /// The bounds of one server; the defaults are ``TriageBase/Limits``.
@@ -24,8 +25,16 @@ package struct ServerLimits: Sendable {
     package var outputBytesMax = Limits.outputBytesMax
     /// One message, bytes.
     package var messageBytesMax = Limits.messageBytesMax
+    /// One message that came compressed, unpacked.
+    package var inflateRatioMax = Limits.inflateRatioMax
+    /// Bytes that such a message may have at any ratio.
+    package var inflateRatioFreeBytes = Limits.inflateRatioFreeBytes
     /// Unfinished requests and unsent replies of all connections, bytes.
     package var messageBytesInFlightMax = Limits.messageBytesInFlightMax
+    /// Calls a second of one identity, a reactor.
+    package var callsPerSecondPerIdentity = Limits.callsPerSecondPerIdentity
+    /// Calls at once of one identity, a reactor.
+    package var callBurstPerIdentity = Limits.callBurstPerIdentity
     /// TLS handshake, from accept, milliseconds.
     package var handshakeMillisecondsMax = Limits.handshakeMillisecondsMax
     /// HTTP/2 preface and SETTINGS after it, milliseconds.
@@ -49,6 +58,13 @@ package struct ServerLimits: Sendable {
 
     /// The defaults.
     package init() {}
+
+    /// What a compressed message may unpack to.
+    var inflate: InflateLimits {
+        InflateLimits(
+            bytesMax: messageBytesMax, ratioMax: inflateRatioMax,
+            ratioFreeBytes: inflateRatioFreeBytes)
+    }
 }
 
 /// What a ``Server`` is started with.

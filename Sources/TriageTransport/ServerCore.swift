@@ -16,6 +16,7 @@ final class ServerCore: CallResponder {
     /// From ``limits``, at hand for every message.
     let messageBytesMax: Int
     let fields = ReplyFields.shared
+    let gzip: MessageGzip
     private(set) var handler: (any CallHandler)?
 
     /// The clock as it stood when the turn began.
@@ -36,6 +37,7 @@ final class ServerCore: CallResponder {
     var outputBytesHeld = 0
     /// This reactor's share of the bytes that may be held.
     let bytesHeldMax: Int
+    let shares: IdentityShares
     /// Set by every call into the handler, so that `turnEnded` follows.
     var handlerWasCalled = false
     /// Calls whose handler asked for a message that waits.
@@ -58,12 +60,14 @@ final class ServerCore: CallResponder {
         self.table = table
         self.limits = limits
         messageBytesMax = limits.messageBytesMax
+        gzip = MessageGzip(limits.inflate)
         self.now = now
         calls = CallTable(messageBytesMax: limits.messageBytesMax)
         timers = TimerWheel(now: now)
         metrics = ServerMetrics(methodCount: table.methods.count)
         counters = (0...table.methods.count).map { _ in MethodCounters() }
         bytesHeldMax = limits.messageBytesInFlightMax / reactorCount
+        shares = IdentityShares(limits: limits, reactorBytesMax: bytesHeldMax, now: now)
     }
 
     /// Sets who answers; once, before the first connection.
@@ -109,6 +113,10 @@ final class ServerCore: CallResponder {
 
     func respond(_ id: CallID, _ message: [UInt8]) {
         guard let (call, connection) = open(id) else { return }
+        let isLarge = message.count > Limits.smallReplyBytesMax
+        if isLarge, let refusal = connection.refusal(toHold: message.count) {
+            return end(call, connection, refuse(refusal))
+        }
         var machine = call.machine
         guard case .headersAndMessage = machine.messageSent() else {
             return finish(id, WireError.replyCardinality)
@@ -117,21 +125,36 @@ final class ServerCore: CallResponder {
         call.machine = machine
         call.counters.sent += 1
         noteEnd(call, .ok)
-        connection.reply(call.stream, fields.head, message, trailers: fields.ok)
+        if let extras = call.extras {
+            reply(call, connection, extras, message)
+        } else {
+            connection.reply(call.stream, fields.head, message, trailers: fields.ok)
+        }
+        if isLarge { connection.accountOutput() }
     }
 
     func send(_ id: CallID, _ message: [UInt8]) -> SendOutcome {
         guard let (call, connection) = open(id) else { return .gone }
+        if let refusal = connection.refusal(toHold: message.count) {
+            end(call, connection, refuse(refusal))
+            return .gone
+        }
         switch call.machine.messageSent() {
         case .drop: return .gone
         case .refuse:
             finish(id, WireError.replyCardinality)
             return .gone
-        case .headersAndMessage: connection.sendHead(call.stream, fields.head)
+        case .headersAndMessage: sendHead(call, connection)
         case .message: break
         }
         call.counters.sent += 1
-        let buffered = connection.send(call.stream, message)
+        let buffered =
+            if let extras = call.extras {
+                send(call, connection, extras, message)
+            } else {
+                connection.send(call.stream, message)
+            }
+        connection.accountOutput()
         return buffered > Connection.highWaterBytes ? .full : .queued
     }
 
@@ -149,14 +172,27 @@ final class ServerCore: CallResponder {
         switch action {
         case .drop: break
         case .trailers:
-            connection.sendTrailers(call.stream, error.map(fields.trailers) ?? fields.ok)
+            let metadata = call.extras?.trailingMetadata ?? []
+            connection.sendTrailers(
+                call.stream,
+                error.map { fields.trailers($0, metadata: metadata) } ?? okTrailers(call.extras))
         case .headersAndTrailers:
-            connection.sendHead(call.stream, fields.head)
-            connection.sendTrailers(call.stream, fields.ok)
+            sendHead(call, connection)
+            connection.sendTrailers(call.stream, okTrailers(call.extras))
         case .trailersOnly, .refuse:
+            let metadata =
+                (call.extras?.initialMetadata ?? []) + (call.extras?.trailingMetadata ?? [])
             connection.sendWhole(
-                call.stream, fields.trailersOnly(error ?? WireError.replyCardinality))
+                call.stream,
+                fields.trailersOnly(error ?? WireError.replyCardinality, metadata: metadata))
         }
+    }
+
+    private func sendHead(_ call: Call, _ connection: Connection) {
+        if let extras = call.extras {
+            return sendHead(call, connection, extras, isGzip: extras.mayCompress)
+        }
+        connection.sendHead(call.stream, fields.head)
     }
 
     func requestMore(_ id: CallID) {
@@ -165,15 +201,28 @@ final class ServerCore: CallResponder {
         if call.isHolding { deliveries.append(id) }
     }
 
-    func markLongLived(_ id: CallID) {
-        guard let (call, connection) = open(id), !call.isLongLived else { return }
+    @discardableResult func markLongLived(_ id: CallID) -> Bool {
+        guard let (call, connection) = open(id) else { return false }
+        if call.isLongLived { return true }
         guard connection.longLivedCount < limits.longLivedStreamsMax else {
             metrics.count(.longLivedStreams)
-            return end(call, connection, WireError.longLivedStreams)
+            end(call, connection, WireError.longLivedStreams)
+            return false
         }
         call.isLongLived = true
         connection.longLivedCount += 1
         setDeadline(call, call.clientDeadline)
+        return true
+    }
+
+    /// Counts a limit that refuses a call; what the call is told.
+    func refuse(_ kind: LimitKind) -> RPCError {
+        metrics.count(kind)
+        return switch kind {
+        case .identityBytes: WireError.identityMemoryExhausted
+        case .callRate: WireError.callRateExceeded
+        default: WireError.memoryExhausted
+        }
     }
 
     /// Books the end of a call: its latency is measured when the turn ends.
@@ -316,39 +365,5 @@ private final class EndedCalls {
         guard !ended.isEmpty else { return }
         for call in ended { body(Int(call.method), call.code, call.startedAt) }
         ended.removeAll(keepingCapacity: true)
-    }
-}
-
-/// The header blocks of replies: the usual ones made once, the others from an error.
-struct ReplyFields: Sendable {
-    /// The one instance of the process.
-    static let shared = ReplyFields()
-    private static let contentType = HeaderFields.Field("content-type", "application/grpc")
-    private static let status200 = HeaderFields.Field(":status", "200")
-
-    /// In front of every message.
-    let head = HeaderFields.forever([status200, contentType])
-    /// After the last one.
-    let ok = HeaderFields.forever([HeaderFields.Field("grpc-status", "0")])
-    /// Not a gRPC request.
-    let notGRPC = HeaderFields.forever([HeaderFields.Field(":status", "415")])
-    /// Not a POST.
-    let notPost = HeaderFields.forever([
-        HeaderFields.Field(":status", "405"), HeaderFields.Field("allow", "POST"),
-    ])
-
-    /// The trailers of an error.
-    func trailers(_ error: RPCError) -> HeaderFields {
-        HeaderFields(Status.trailers(error).map { HeaderFields.Field($0.name, $0.value) })
-    }
-
-    /// The one header block of an error without messages.
-    func trailersOnly(_ error: RPCError) -> HeaderFields {
-        var fields = [Self.status200, Self.contentType]
-        if error.reason == WireError.encodingUnsupported.reason {
-            fields.append(HeaderFields.Field("grpc-accept-encoding", "identity"))
-        }
-        fields += Status.trailers(error).map { HeaderFields.Field($0.name, $0.value) }
-        return HeaderFields(fields)
     }
 }

@@ -91,6 +91,12 @@ package struct ServerMetrics: Sendable {
     package internal(set) var bytesReceived: UInt64 = 0
     /// Ciphertext bytes written.
     package internal(set) var bytesSent: UInt64 = 0
+    /// Messages that came compressed.
+    package internal(set) var messagesInflated: UInt64 = 0
+    /// Messages that left compressed.
+    package internal(set) var messagesDeflated: UInt64 = 0
+    /// Calls that their client had tried before.
+    package internal(set) var callsRetried: UInt64 = 0
     /// Turns of the loop.
     package internal(set) var turns: UInt64 = 0
     /// Request and reply bytes held now.
@@ -131,6 +137,9 @@ package struct ServerMetrics: Sendable {
         handshakeNanoseconds += other.handshakeNanoseconds
         bytesReceived += other.bytesReceived
         bytesSent += other.bytesSent
+        messagesInflated += other.messagesInflated
+        messagesDeflated += other.messagesDeflated
+        callsRetried += other.callsRetried
         turns += other.turns
         bytesHeld += other.bytesHeld
     }

@@ -88,14 +88,45 @@ final class Daemon {
         var settings = EngineConfiguration()
         settings.snapshotRecords = configuration.snapshotRecords
         settings.snapshotMilliseconds = configuration.snapshotMilliseconds
+        var storage = StorageOptions()
+        storage.snapshotsKept = configuration.snapshotsKept
+        storage.journalRetention = configuration.journalRetention
         do {
-            return try Engine.open(configuration.dataDirectory, configuration: settings) { error in
-                // Final: nothing more is acknowledged until an operator has looked and restarted.
-                health.set(serving: false)
-                log.critical("journal failed; writes are refused", metadata: ["error": "\(error)"])
-            }
+            return try Engine.open(
+                configuration.dataDirectory, storage: storage, configuration: settings,
+                journalFailed: { error in
+                    // Final: nothing more is acknowledged until an operator has looked and
+                    // restarted.
+                    health.set(serving: false)
+                    log.critical(
+                        "journal failed; writes are refused", metadata: ["error": "\(error)"])
+                }, snapshotEnded: { Self.note($0, log) })
         } catch {
             throw StartError(description: "\(error)", exitCode: 74)
+        }
+    }
+
+    /// Logs what became of a snapshot.
+    private static func note(_ result: SnapshotResult, _ log: Logger) {
+        switch result {
+        case .taken(let receipt):
+            log.info(
+                "snapshot taken",
+                metadata: ["sequence": "\(receipt.sequence)", "bytes": "\(receipt.bytes)"])
+        case .failed(let error):
+            log.error("no snapshot taken", metadata: ["error": "\(error)"])
+        case .tidied(let tidied):
+            guard !tidied.segments.isEmpty else { return }
+            log.info(
+                "journal segments retired",
+                metadata: [
+                    "segments": "\(tidied.segments.joined(separator: " "))",
+                    "first_sequence": "\(tidied.holdings.firstSequence)",
+                ])
+        case .tidyFailed(let error):
+            log.error(
+                "superfluous files are still there; the next snapshot tries again",
+                metadata: ["error": "\(error)"])
         }
     }
 

@@ -16,12 +16,22 @@ struct InspectCommand: ParsableCommand {
             "Exit codes: 0 all is well; 65 something does not verify; 74 it cannot be read.",
         subcommands: [Stat.self, Verify.self, Dump.self], defaultSubcommand: Stat.self)
 
+    /// Where the files are.
+    struct Place: ParsableArguments {
+        @Option(name: .customLong("data"), help: "The data directory.")
+        var directory: String
+        @Option(
+            name: .customLong("journal-archive"),
+            help: "Where older segments were moved, to read them too.")
+        var archive: String?
+    }
+
     /// Runs `body` on a directory; a directory that cannot be read is one line and an exit code.
     fileprivate static func inspecting(
-        _ path: String, _ body: (Inspection) throws -> Void
+        _ place: Place, _ body: (Inspection) throws -> Void
     ) throws {
         do {
-            try body(try Inspection(path: path))
+            try body(try Inspection(path: place.directory, archive: place.archive))
         } catch let error as JournalError {
             StandardStream.error.write("triaged: \(error)\n")
             throw ExitCode(error.isDamage ? 65 : 74)
@@ -32,11 +42,10 @@ struct InspectCommand: ParsableCommand {
     struct Stat: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show segments, snapshots and the journal's end.")
-        @Option(name: .customLong("data"), help: "The data directory.")
-        var directory: String
+        @OptionGroup var place: Place
 
         mutating func run() throws {
-            try inspecting(directory) { inspection in
+            try inspecting(place) { inspection in
                 var nothing = Ignoring()
                 InspectCommand.show(try inspection.readJournal(into: &nothing))
             }
@@ -47,11 +56,10 @@ struct InspectCommand: ParsableCommand {
     struct Verify: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Check every checksum, sequence, the chain, and every snapshot.")
-        @Option(name: .customLong("data"), help: "The data directory.")
-        var directory: String
+        @OptionGroup var place: Place
 
         mutating func run() throws {
-            try inspecting(directory) { inspection in
+            try inspecting(place) { inspection in
                 let result = try inspection.verify()
                 InspectCommand.show(result.statistics)
                 for problem in result.problems {
@@ -68,8 +76,7 @@ struct InspectCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print journal records as JSON lines.",
             discussion: "Without --content, what people wrote and whom it is about is left out.")
-        @Option(name: .customLong("data"), help: "The data directory.")
-        var directory: String
+        @OptionGroup var place: Place
         @Option(help: "First sequence.")
         var from: UInt64 = 1
         @Option(help: "Last sequence.")
@@ -79,7 +86,7 @@ struct InspectCommand: ParsableCommand {
 
         mutating func run() throws {
             let options = self
-            try inspecting(directory) { inspection in
+            try inspecting(place) { inspection in
                 var printer = RecordPrinter(
                     range: options.from...max(options.from, options.to),
                     content: options.content)
@@ -99,6 +106,9 @@ struct InspectCommand: ParsableCommand {
             lines.append(
                 "snapshot \(snapshot.file)  at \(snapshot.head.sequence)  "
                     + "\(Timestamp.rfc3339(snapshot.time))  \(snapshot.bytes) bytes")
+        }
+        if let first = statistics.segments.first?.first, first > 1 {
+            lines.append("journal begins with record \(first): what was before is elsewhere")
         }
         if let head = statistics.head { lines.append("journal ends with record \(head.sequence)") }
         if let torn = statistics.tornTail {

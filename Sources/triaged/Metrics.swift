@@ -7,6 +7,7 @@ internal import TriageDomain
 internal import TriageEngine
 internal import TriageGRPC
 internal import TriageIO
+internal import TriageJournal
 internal import TriageServices
 internal import TriageTransport
 
@@ -90,16 +91,7 @@ enum Metrics {
             status.counters.records)
         page.single(
             "triaged_engine_watches", "gauge", "Watches that are open.", UInt64(status.watchCount))
-        page.single(
-            "triaged_snapshot_sequence", "gauge", "Journal sequence of the newest snapshot.",
-            status.snapshot?.sequence ?? 0)
-        page.single(
-            "triaged_snapshot_time_seconds", "gauge",
-            "When the newest snapshot was taken, Unix time; 0 when there is none.",
-            status.snapshot.map { seconds($0.time) } ?? 0)
-        page.single(
-            "triaged_snapshot_failures_total", "counter", "Snapshots that failed.",
-            status.counters.snapshotFailures)
+        appendStorage(status, to: &page)
         page.describe(
             "triaged_refusals_total", "counter", "Commands that the rules refused, by reason.")
         for kind in DomainError.Kind.allCases {
@@ -113,6 +105,36 @@ enum Metrics {
         histogram(
             "triaged_journal_commit_records", "Records that a commit makes durable.",
             status.counters.commitRecords, scale: 1, &page)
+    }
+
+    private static func appendStorage(_ status: EngineStatus, to page: inout PrometheusText) {
+        page.single(
+            "triaged_snapshot_sequence", "gauge", "Journal sequence of the newest snapshot.",
+            status.snapshot?.sequence ?? 0)
+        page.single(
+            "triaged_snapshot_time_seconds", "gauge",
+            "When the newest snapshot was taken, Unix time; 0 when there is none.",
+            status.snapshot.map { seconds($0.time) } ?? 0)
+        page.single(
+            "triaged_snapshot_failures_total", "counter", "Snapshots that failed.",
+            status.counters.snapshotFailures)
+        page.single(
+            "triaged_snapshots", "gauge", "Snapshots in the data directory.",
+            UInt64(status.holdings.snapshots))
+        page.single(
+            "triaged_journal_segments", "gauge",
+            "Segments in the data directory, as of the last snapshot.",
+            UInt64(status.holdings.segments))
+        page.single(
+            "triaged_journal_first_sequence", "gauge",
+            "The oldest journal record in the data directory.", status.holdings.firstSequence)
+        page.single(
+            "triaged_journal_segments_retired_total", "counter",
+            "Segments removed, or moved to the archive.", status.counters.segmentsRetired)
+        page.single(
+            "triaged_journal_tidy_failures_total", "counter",
+            "Times that superfluous files could not be removed or moved.",
+            status.counters.tidyFailures)
     }
 
     /// Writes a distribution by powers of two as a cumulative histogram.

@@ -2,6 +2,7 @@
 
 internal import TriageBase
 internal import TriageIO
+internal import TriageJournal
 internal import TriageTLS
 
 /// What `serve` needs to know.
@@ -14,6 +15,8 @@ struct ServeConfiguration {
     var reactorCount: Int
     var snapshotRecords: UInt64
     var snapshotMilliseconds: Int64
+    var snapshotsKept: Int
+    var journalRetention: JournalRetention
     var logLevel: LogLevel
 
     /// How much is logged.
@@ -47,10 +50,37 @@ struct ServeConfiguration {
         reactorCount = Int(try reader.number(.reactors, 1...64))
         snapshotRecords = UInt64(try reader.number(.snapshotRecords, 1...1_000_000_000))
         snapshotMilliseconds = try reader.number(.snapshotMinutes, 1...10_080) * 60_000
+        snapshotsKept = Int(try reader.number(.snapshotsKept, 1...64))
+        journalRetention = try Self.retention(reader, data: dataDirectory)
         guard let level = LogLevel(rawValue: try reader.text(.logLevel)) else {
             throw reader.wrong(.logLevel, "must be debug, info, warning or error")
         }
         logLevel = level
+    }
+
+    private static func retention(
+        _ reader: SettingReader, data: String
+    ) throws(ConfigurationError) -> JournalRetention {
+        var archive = try reader.text(.journalArchive)
+        while archive.count > 1, archive.hasSuffix("/") { archive.removeLast() }
+        let word = try reader.text(.journalRetention)
+        guard word == "archive" || archive.isEmpty else {
+            throw reader.wrong(.journalArchive, "goes with journal-retention archive only")
+        }
+        switch word {
+        case "keep": return .keep
+        case "remove": return .remove
+        case "archive":
+            guard !archive.isEmpty else {
+                throw reader.wrong(.journalRetention, "archive needs journal-archive, a folder")
+            }
+            // The server would refuse its own directory for a folder that is none of its files.
+            guard !(archive + "/").hasPrefix(data.hasSuffix("/") ? data : data + "/") else {
+                throw reader.wrong(.journalArchive, "must be outside the data folder")
+            }
+            return .archive(archive)
+        default: throw reader.wrong(.journalRetention, "must be keep, archive or remove")
+        }
     }
 }
 

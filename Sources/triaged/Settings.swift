@@ -19,6 +19,9 @@ enum Setting: String, CaseIterable {
     case reactors
     case snapshotRecords = "snapshot-records"
     case snapshotMinutes = "snapshot-minutes"
+    case snapshotsKept = "snapshots-kept"
+    case journalRetention = "journal-retention"
+    case journalArchive = "journal-archive"
     case logLevel = "log-level"
 
     /// The environment variable, such as `TRIAGED_CLIENT_CA`.
@@ -31,11 +34,13 @@ enum Setting: String, CaseIterable {
         switch self {
         case .listen: "127.0.0.1:8443"
         case .admin: "127.0.0.1:8444"
-        case .crl: ""
+        case .crl, .journalArchive: ""
         case .clientCertificates: "required"
         case .reactors: "1"
         case .snapshotRecords: "1000000"
         case .snapshotMinutes: "60"
+        case .snapshotsKept: "2"
+        case .journalRetention: "keep"
         case .logLevel: "info"
         case .data, .cert, .key, .clientCA, .policy: nil
         }
@@ -91,6 +96,16 @@ struct SettingFlags: ParsableArguments {
     var snapshotRecords: String?
     @Option(name: .customLong("snapshot-minutes"), help: "Take a snapshot after this many minutes.")
     var snapshotMinutes: String?
+    @Option(name: .customLong("snapshots-kept"), help: "Keep this many snapshots.")
+    var snapshotsKept: String?
+    @Option(
+        name: .customLong("journal-retention"),
+        help: "Segments before the oldest kept snapshot: keep, archive or remove.")
+    var journalRetention: String?
+    @Option(
+        name: .customLong("journal-archive"),
+        help: "Folder outside --data that --journal-retention archive moves segments to.")
+    var journalArchive: String?
     @Option(name: .customLong("log-level"), help: "debug, info, warning or error.")
     var logLevel: String?
     @Option(help: "Configuration file: YAML, the flags' names as keys.")
@@ -110,6 +125,9 @@ struct SettingFlags: ParsableArguments {
         case .reactors: reactors
         case .snapshotRecords: snapshotRecords
         case .snapshotMinutes: snapshotMinutes
+        case .snapshotsKept: snapshotsKept
+        case .journalRetention: journalRetention
+        case .journalArchive: journalArchive
         case .logLevel: logLevel
         }
     }

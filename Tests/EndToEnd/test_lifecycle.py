@@ -227,6 +227,46 @@ def test_inspect_reads_without_the_server(fresh):
     assert after == before, "reads only"
 
 
+def figure(server, name):
+    _, text = server.admin_get("/metrics")
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(name + " "))
+
+
+def test_superfluous_snapshots_go_and_the_journal_stays_unless_told_otherwise(fresh, tmp_path):
+    server = fresh(extra=["--snapshots-kept", "1"]).start()
+    with server.client("classifier") as intake, server.client("sre") as sre:
+        for count in range(3):
+            intake.triage.SubmitReport(submission())
+            sre.operations.CreateSnapshot(O.CreateSnapshotRequest(request_id=request_id()))
+        await_true(lambda: len(list(server.data.glob("*.snapshot"))) == 1, 10, "one snapshot")
+        await_true(lambda: figure(server, "triaged_snapshots") == 1, 10, "the metrics saying so")
+        assert figure(server, "triaged_journal_first_sequence") == 1
+        assert figure(server, "triaged_journal_segments") == 1
+        assert figure(server, "triaged_journal_tidy_failures_total") == 0
+    server.stop()
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    words = [BIN / "triaged", "inspect", "verify", "--data", server.data]
+    done = subprocess.run([*words, "--journal-archive", archive], capture_output=True, text=True,
+                          timeout=30)
+    assert done.returncode == 0 and done.stdout.endswith("verified\n"), done.stderr
+
+
+@pytest.mark.parametrize("words, word", [
+    (["--journal-retention", "forget"], "journal-retention"),
+    (["--journal-retention", "archive"], "journal-archive"),
+    (["--journal-archive", "/tmp/elsewhere"], "journal-archive"),
+    (["--journal-retention", "archive", "--journal-archive", "DATA/old"], "outside"),
+    (["--snapshots-kept", "0"], "snapshots-kept"),
+])
+def test_a_retention_that_cannot_be_meant(fresh, words, word):
+    server = fresh()
+    server.extra = [each.replace("DATA", str(server.data)) for each in words]
+    with pytest.raises(Failed) as failure:
+        server.start()
+    assert word in one_line(failure)
+
+
 def test_a_second_start_is_quick(fresh):
     server = fresh().start()
     with server.client("classifier") as intake:

@@ -3,8 +3,8 @@
 //
 // Fault model. We survive:
 //   - a power cut before any call: every 512-byte sector written since the file's last sync holds
-//     its old or its new bytes, each by chance; of the directory's changes since its last sync some
-//     first ones happened; a file whose size changed and was not synced has the old or the new
+//     its old or its new bytes, each by chance; of each directory's changes since its last sync
+//     some first ones happened; a file whose size changed and was not synced has the old or the new
 //     size;
 //   - a call that fails once with any error, having done nothing, and a failed sync after which the
 //     unsynced sectors hold old or new bytes by chance (the cache forgot them);
@@ -50,6 +50,7 @@ package final class SimDisk: Disk {
         var writes = 0
         var changes = 0
         var powerCutAt: Int?
+        var failingCall: (number: Int, errno: Errno)?
         var faults: [(call: SimCall, path: String, errno: Errno)] = []
         var capacity: Int?
     }
@@ -88,6 +89,11 @@ package final class SimDisk: Disk {
     /// Cuts the power before the call with that number; every later call fails.
     package func cutPower(at call: Int?) {
         state.change { $0.powerCutAt = call }
+    }
+
+    /// Lets the call with that number fail, having done nothing; nil for none.
+    package func failCall(_ number: Int?, _ errno: Errno) {
+        state.change { $0.failingCall = number.map { ($0, errno) } }
     }
 
     /// Calls made so far.
@@ -139,9 +145,12 @@ package final class SimDisk: Disk {
         let copy = copy()
         copy.state.change { state in
             if let seed { state.random = SeededRandom(seed: seed) }
-            let kept = Int(state.random.next() % UInt64(state.pendingNames.count + 1))
-            for change in state.pendingNames.prefix(kept) {
-                Self.apply(change, &state.durableNames)
+            // Each directory is on its own: all may have happened in one, and nothing in another.
+            let pending = Dictionary(grouping: state.pendingNames, by: Self.directory)
+            for directory in pending.keys.sorted() {
+                let changes = pending[directory] ?? []
+                let kept = Int(state.random.next() % UInt64(changes.count + 1))
+                for change in changes.prefix(kept) { Self.apply(change, &state.durableNames) }
             }
             state.pendingNames = []
             state.names = state.durableNames
@@ -176,6 +185,14 @@ package final class SimDisk: Disk {
         file.dirty = []
     }
 
+    private static func directory(of change: NameChange) -> String {
+        let name =
+            switch change {
+            case .set(let name, _), .remove(let name): name
+            }
+        return name.lastIndex(of: "/").map { String(name[..<$0]) } ?? ""
+    }
+
     private static func apply(_ change: NameChange, _ names: inout [String: Int]) {
         switch change {
         case .set(let name, let id): names[name] = id
@@ -193,6 +210,9 @@ package final class SimDisk: Disk {
             state.calls += 1
             if let cut = state.powerCutAt, state.calls >= cut {
                 return .failure(IOError(operation, path: path, .inputOutput))
+            }
+            if let failing = state.failingCall, state.calls == failing.number {
+                return .failure(IOError(operation, path: path, failing.errno))
             }
             let index = state.faults.firstIndex { $0.call == call && path.hasSuffix($0.path) }
             if let index {
@@ -335,8 +355,11 @@ package final class SimDisk: Disk {
     package func syncDirectory(_ path: String) throws(IOError) {
         try perform(.syncDirectory, .syncDirectory, path) {
             (state: inout State) -> Result<Void, IOError> in
-            state.durableNames = state.names
-            state.pendingNames = []
+            let mine = { (change: NameChange) in Self.directory(of: change) == path }
+            for change in state.pendingNames where mine(change) {
+                Self.apply(change, &state.durableNames)
+            }
+            state.pendingNames.removeAll(where: mine)
             return .success(())
         }
     }

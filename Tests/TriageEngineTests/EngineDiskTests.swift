@@ -21,13 +21,14 @@ import TriageJournal
     }
 
     private func open(
-        _ directory: TempDirectory, _ configure: (inout EngineConfiguration) -> Void = { _ in }
+        _ directory: TempDirectory, storage: StorageOptions? = nil,
+        _ configure: (inout EngineConfiguration) -> Void = { _ in }
     ) throws -> (Engine, RecordingSink) {
         var configuration = EngineConfiguration()
         configuration.snapshotAtStop = false
         configure(&configuration)
         let engine = try Engine.open(
-            directory.path, storage: options(), configuration: configuration)
+            directory.path, storage: storage ?? options(), configuration: configuration)
         let sink = RecordingSink()
         engine.connect(reactor: 0, sink: sink)
         engine.start()
@@ -120,6 +121,53 @@ import TriageJournal
         #expect(try picture(engine, sink) == pictures.last)
         if withSnapshots { #expect(engine.status.recovery.recordsReplayed == 0) }
         engine.stop()
+    }
+
+    @Test func withASegmentRemovedAfterEachSnapshot_theStateIsTheSame() throws {
+        let directory = try TempDirectory()
+        var storage = options()
+        storage.segmentBytes = 32 << 10
+        storage.journalRetention = .remove
+        var last: String?
+        for round in 0..<4 as Range<UInt64> {
+            let (engine, sink) = try open(directory, storage: storage) {
+                $0.snapshotAtStop = true
+                $0.snapshotRecords = 100
+            }
+            let recovered = try picture(engine, sink)
+            #expect(last == nil || recovered == last)
+            work(engine, sink, seed: round, count: 60)
+            last = try picture(engine, sink)
+            engine.stop()
+            let status = engine.status
+            #expect(status.holdings.snapshots == 2)
+            #expect(status.counters.tidyFailures == 0)
+            #expect(status.counters.segmentsRetired > 0 || round == 0)
+            #expect(status.holdings.firstSequence > 1 || round == 0)
+        }
+        let verified = try Inspection(path: directory.path).verify()
+        #expect(verified.problems.isEmpty)
+        #expect((verified.statistics.segments.first?.first ?? 0) > 1)
+    }
+
+    @Test func aJournalThatCannotBeTidied_takesSnapshotsAllTheSame() throws {
+        let directory = try TempDirectory()
+        var storage = options()
+        storage.segmentBytes = 32 << 10
+        // A file where the archive's folder should be.
+        storage.journalRetention = .archive(directory.path + "/identity")
+        let (engine, sink) = try open(directory, storage: storage)
+        for round in 0..<3 as Range<UInt64> {
+            work(engine, sink, seed: round, count: 60)
+            let asked = bench.request(.snapshot)
+            let before = sink.all.count
+            #expect(engine.submit([asked], reactor: 0, journalBytes: 0))
+            #expect(sink.wait(count: before + 1).last?.reply.kind == "snapshot")
+        }
+        engine.stop()
+        #expect(engine.status.counters.tidyFailures > 0)
+        #expect(engine.status.counters.snapshotFailures == 0)
+        #expect(try Inspection(path: directory.path).verify().problems.isEmpty)
     }
 
     @Test func whatWasAcknowledged_isThere_thoughTheServerNeverStopped() throws {

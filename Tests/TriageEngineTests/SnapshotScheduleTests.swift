@@ -24,7 +24,7 @@ import TriageJournal
         #expect(bench.snapshots.all.map(\.caseCount) == [2])
         for subject in 3..<8 as Range<UInt64> { _ = try bench.submit(about: subject) }
         #expect(bench.snapshots.all.count == 1)
-        bench.core.turn([], snapshot: .taken(receipt(2)))
+        bench.core.turn([], snapshots: [.taken(receipt(2))])
         #expect(bench.snapshots.all.map(\.sequence) == [2, 7])
         #expect(bench.core.currentStatus().snapshot?.sequence == 2)
     }
@@ -45,10 +45,10 @@ import TriageJournal
         #expect(bench.turn(first).isEmpty)
         let second = bench.request(.snapshot)
         #expect(bench.turn(second).isEmpty)
-        bench.core.turn([], snapshot: .taken(receipt(1)))
+        bench.core.turn([], snapshots: [.taken(receipt(1))])
         #expect(bench.sink.take().map(\.call) == [first.call])
         #expect(bench.snapshots.all.count == 2)
-        bench.core.turn([], snapshot: .failed(.io(IOError(.write, path: "s", .noSpace))))
+        bench.core.turn([], snapshots: [.failed(.io(IOError(.write, path: "s", .noSpace)))])
         let replies = bench.sink.take()
         #expect(replies.map(\.call) == [second.call])
         #expect(replies.map(\.reply.kind) == ["failed(snapshotFailed)"])

@@ -66,7 +66,12 @@ import TriageGRPC
         #expect(verdict(te: "gzip") == "internal TE_TRAILERS_MISSING")
     }
 
-    @Test(arguments: ["gzip", "deflate", "snappy", "identit", "identityx", ""])
+    @Test func gzipAndIdentity_areKnown() {
+        #expect(verdict(encoding: "gzip") == "0 -")
+        #expect(verdict(encoding: "identity") == "0 -")
+    }
+
+    @Test(arguments: ["Gzip", "deflate", "snappy", "identit", "identityx", ""])
     func unknownEncoding_isUnimplemented(encoding: String) {
         #expect(verdict(encoding: encoding) == "unimplemented ENCODING_UNSUPPORTED")
     }

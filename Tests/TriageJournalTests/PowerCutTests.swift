@@ -8,6 +8,8 @@ import TriageIO
 import TriageJournal
 
 @Suite struct PowerCutTests {
+    static let archive = "archive"
+
     /// A run of commits, snapshots, prunings and rotations under a seed, until the power goes.
     private struct Run {
         var bench: Workbench
@@ -15,8 +17,10 @@ import TriageJournal
         var acknowledged = 0
         var random: SeededRandom
 
-        init(seed: UInt64) {
+        init(seed: UInt64, retention: JournalRetention? = nil) {
             bench = Workbench(seed: seed)
+            bench.options.journalRetention =
+                retention ?? [.remove, .archive(PowerCutTests.archive), .keep][Int(seed % 3)]
             random = SeededRandom(seed: seed &+ 77)
         }
 
@@ -27,6 +31,7 @@ import TriageJournal
                 let (data, report) = try bench.open(into: &state)
                 try check(state, report)
                 let journal = try data.makeJournal(after: report, time: .epoch)
+                try checkHistory()
                 for _ in 0..<steps { try step(data, journal) }
             } catch let error as JournalError {
                 switch error {
@@ -49,6 +54,17 @@ import TriageJournal
             acknowledged = last
         }
 
+        /// Unless segments are removed, every record ever acknowledged can still be read.
+        func checkHistory() throws {
+            if bench.options.journalRetention == .remove { return }
+            var state = Recorded()
+            _ = try Inspection(
+                path: Workbench.path, archive: PowerCutTests.archive, disk: bench.disk
+            )
+            .readJournal(into: &state)
+            try #require(state.records == appended)
+        }
+
         mutating func step(_ data: DataDirectory, _ journal: JournalWriter) throws {
             switch random.next() % 12 {
             case 0:
@@ -57,8 +73,7 @@ import TriageJournal
                     try snapshot.append(section: 1, record.payload.span)
                 }
                 _ = try snapshot.finish()
-                _ = try data.pruneSnapshots()
-                _ = try data.trimJournal()
+                _ = try data.tidy()
             case 1: journal.writeMark(time: .epoch)
             default:
                 for _ in 0...random.next() % 3 {
@@ -79,12 +94,13 @@ import TriageJournal
         }
     }
 
-    @Test func aPowerCutBeforeAnyCallLosesNothingAcknowledged() throws {
+    @Test(arguments: [JournalRetention.remove, .archive(archive)])
+    func aPowerCutBeforeAnyCallLosesNothingAcknowledged(retention: JournalRetention) throws {
         // The same run again and again, cut one call later each time, with its own torn sectors.
         var call = 1
         var cuts = 0
         while true {
-            var run = Run(seed: 4)
+            var run = Run(seed: 4, retention: retention)
             run.bench.disk.cutPower(at: call)
             try run.live(steps: 30)
             let reached = run.bench.disk.calls >= call
@@ -110,6 +126,8 @@ import TriageJournal
             run.bench.disk = run.bench.disk.afterPowerCut()
         }
         #expect(run.acknowledged > 0)
+        run.bench.disk.cutPower(at: nil)
+        try run.live(steps: 0)
     }
 
     @Test(arguments: 0..<40)
@@ -124,6 +142,7 @@ import TriageJournal
             run.bench.disk = run.bench.disk.afterPowerCut()
         }
         #expect(run.acknowledged > 0)
+        try run.live(steps: 0)
     }
 
     @Test func aPowerCutWhileATornTailIsCutLosesNothing() throws {

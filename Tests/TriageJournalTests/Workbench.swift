@@ -61,6 +61,7 @@ struct Workbench {
         options.preparationBytesPerSecond = nil
         options.snapshotBytesPerSecond = nil
         options.snapshotBlockBytes = 4096
+        options.journalRetention = .remove
     }
 
     static func file(_ name: String) -> String { path + "/" + name }

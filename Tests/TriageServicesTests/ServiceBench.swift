@@ -48,7 +48,13 @@ final class FakeResponder: CallResponder {
     }
 
     func requestMore(_ call: CallID) { answers[call.raw, default: Answer()].requestedMore += 1 }
-    func markLongLived(_ call: CallID) { answers[call.raw, default: Answer()].isLongLived = true }
+    func markLongLived(_ call: CallID) -> Bool {
+        answers[call.raw, default: Answer()].isLongLived = true
+        return !refusesLongLived
+    }
+    var refusesLongLived = false
+    func setMetadata(_ call: CallID, initial: [MetadataField], trailing: [MetadataField]) {}
+    func setCompression(_ call: CallID, _ compression: ReplyCompression) {}
 }
 
 /// An engine core behind the door, driven by the test.
@@ -95,7 +101,7 @@ final class DirectEngine: EngineDoor, @unchecked Sendable {
         repeat {
             let taken = batches
             batches = []
-            core.turn(taken, snapshot: snapshots.results.popLast())
+            core.turn(taken, snapshots: snapshots.results.popLast().map { [$0] } ?? [])
         } while core.hasWork || !batches.isEmpty || !snapshots.results.isEmpty
     }
 }

@@ -22,7 +22,10 @@ struct ImportTests {
         "TriageTLS": ["TriageBase", "COpenSSL", "CTriageShims"],
         "TriageHTTP2": ["TriageBase", "CNghttp2", "CTriageShims"],
         "TriageEngine": ["TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal"],
-        "TriageTransport": ["TriageBase", "TriageIO", "TriageTLS", "TriageHTTP2", "TriageGRPC"],
+        "TriageGzip": ["TriageBase", "CZlib"],
+        "TriageTransport": [
+            "TriageBase", "TriageIO", "TriageTLS", "TriageHTTP2", "TriageGRPC", "TriageGzip",
+        ],
         "TriageServices": [
             "TriageBase", "TriageGRPC", "TriageEngine", "TriageCodec", "TriageDomain",
         ],

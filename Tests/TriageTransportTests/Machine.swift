@@ -48,12 +48,16 @@ enum Credentials {
         let fixture: CertificateFixture
         let server: CertificateFixture.Identity
         let ada: CertificateFixture.Identity
+        let bob: CertificateFixture.Identity
     }
 
     private static let issued = Result<Issued, any Error> {
         let fixture = try CertificateFixture()
+        var bob = CertificateFixture.Leaf()
+        bob.subjectAltName = "URI:spiffe://triaged.example/bob"
         return Issued(
-            fixture: fixture, server: try fixture.server(), ada: try fixture.leaf("ada"))
+            fixture: fixture, server: try fixture.server(), ada: try fixture.leaf("ada"),
+            bob: try fixture.leaf("bob", bob))
     }
 
     static func server(optional: Bool = false) throws -> TLSContext {
@@ -65,12 +69,13 @@ enum Credentials {
                 clientCertificate: optional ? .optional : .required))
     }
 
-    static func client(identified: Bool = true) throws -> TLSContext {
+    static func client(identified: Bool = true, isBob: Bool = false) throws -> TLSContext {
         let issued = try issued.get()
+        let identity = isBob ? issued.bob : issued.ada
         return try TLSContext(
             .client(
-                certificateChain: identified ? issued.ada.certificate : nil,
-                privateKey: identified ? issued.ada.privateKey : nil,
+                certificateChain: identified ? identity.certificate : nil,
+                privateKey: identified ? identity.privateKey : nil,
                 serverTrust: issued.fixture.root.certificate, serverName: "localhost"))
     }
 }
@@ -86,18 +91,27 @@ final class Machine {
     var goAways: [(last: Int32, code: HTTP2ErrorCode)] = []
     /// The client has seen the server close TLS.
     private(set) var isClosed = false
+    private let ownsCore: Bool
     /// Whether the client gives window for what it receives.
     var consumes = true
 
+    /// Connects ada, or bob, to a server of its own or to that of another machine.
     init(
-        limits: ServerLimits = ServerLimits(), identified: Bool = true,
-        admission: Admission? = nil, windowBytes: Int = 1 << 20, handshake: Bool = true
+        limits: ServerLimits = ServerLimits(), identified: Bool = true, isBob: Bool = false,
+        admission: Admission? = nil, windowBytes: Int = 1 << 20, handshake: Bool = true,
+        beside other: Machine? = nil
     ) throws {
-        core = ServerCore(
-            reactor: 0, reactorCount: 1, table: RecordingHandler.table, limits: limits,
-            now: MonotonicTime(nanoseconds: 1_000_000_000_000))
-        handler = RecordingHandler(core)
-        core.start(handler)
+        ownsCore = other == nil
+        if let other {
+            core = other.core
+            handler = other.handler
+        } else {
+            core = ServerCore(
+                reactor: 0, reactorCount: 1, table: RecordingHandler.table, limits: limits,
+                now: MonotonicTime(nanoseconds: 1_000_000_000_000))
+            handler = RecordingHandler(core)
+            core.start(handler)
+        }
         var settings = HTTP2Settings()
         settings.concurrentStreamsMax = limits.concurrentStreamsMax
         let wire = Wire(
@@ -106,14 +120,14 @@ final class Machine {
         let admission = admission ?? Admission(limits: limits)
         if let refused = admission.accept() { throw Refused(kind: refused) }
         connection = Connection(core, wire, admission)
-        tls = try TLSSession(Credentials.client(identified: identified))
+        tls = try TLSSession(Credentials.client(identified: identified, isBob: isBob))
         var client = HTTP2Settings()
         client.streamWindowBytes = windowBytes
         http2 = try HTTP2Session(role: .client, settings: client)
         if handshake { try self.handshake() }
     }
 
-    deinit { core.stop() }
+    deinit { if ownsCore { core.stop() } }
 
     struct Refused: Error { let kind: LimitKind }
 
@@ -162,7 +176,7 @@ final class Machine {
         core.observe(at: core.now)
         let dirty = core.dirty
         core.dirty = []
-        for _ in dirty { connection.flush() }
+        for index in dirty { core.connections[index]?.flush() }
     }
 
     private func clientWrites() throws {
@@ -297,6 +311,17 @@ final class RecordingHandler: CallHandler {
         Method(
             path: "/t.T/Probe", clientStreaming: false, serverStreaming: false,
             allowedWithoutIdentity: true),
+        Method(
+            path: "/t.T/Page", clientStreaming: false, serverStreaming: false,
+            traits: .compressesReplies),
+        Method(
+            path: "/t.T/Meta", clientStreaming: false, serverStreaming: false,
+            traits: .readsMetadata),
+        Method(
+            path: "/t.T/Chat", clientStreaming: true, serverStreaming: true,
+            traits: .compressesReplies),
+        Method(path: "/t.T/Report", clientStreaming: false, serverStreaming: false, cost: 0),
+        Method(path: "/t.T/List", clientStreaming: false, serverStreaming: false, cost: 3),
     ])
     static let failure = RPCError(
         .failedPrecondition, reason: "LEASE_NOT_HELD", message: "Claim again.",
@@ -312,6 +337,8 @@ final class RecordingHandler: CallHandler {
     private(set) var heads:
         [(method: Int, deadline: MonotonicTime, principal: String?, trace: Int)] = []
     private(set) var turns = 0
+    private(set) var metadata: [MetadataField] = []
+    private(set) var previousAttempts: [Int] = []
     /// Push asks for the next message by itself.
     var asksForMore = true
 
@@ -320,8 +347,16 @@ final class RecordingHandler: CallHandler {
     func requestReceived(_ call: CallID, _ head: borrowing CallHead, _ message: Span<UInt8>) {
         heads.append(
             (head.method, head.deadline, head.peer.principal?.text, head.traceparent.count))
+        previousAttempts.append(head.previousAttempts)
         switch head.method {
-        case 0, 7: core.respond(call, [UInt8](copying: message))
+        case 9:
+            metadata = head.extras?.metadata ?? []
+            core.setMetadata(
+                call, initial: [MetadataField("x-first", "1"), MetadataField("grpc-status", "0")],
+                trailing: [MetadataField("x-last", "2")])
+            if message.isEmpty { return core.finish(call, Self.failure) }
+            core.respond(call, [UInt8](copying: message))
+        case 0, 7, 8, 11, 12: core.respond(call, [UInt8](copying: message))
         case 1: held.append(call)
         case 2: pulls.append(call)
         case 4: core.finish(call, Self.failure)

@@ -1,0 +1,179 @@
+// Keeps a data directory from growing for ever: which snapshots stay, and what becomes of segments
+// that the oldest of them stands for. Removes only what was just proven to be superfluous.
+
+internal import TriageBase
+internal import TriageIO
+
+/// What becomes of a segment that no kept snapshot needs any more.
+package enum JournalRetention: Equatable, Sendable {
+    /// It stays: the journal is the audit log, and the directory grows.
+    case keep
+    /// It is copied into a directory outside the data directory, and then removed.
+    case archive(String)
+    /// It is removed: the audit log begins later from then on.
+    case remove
+}
+
+/// What a data directory holds.
+package struct Holdings: Equatable, Sendable {
+    /// Segments.
+    package var segments = 0
+    /// First sequence of the oldest segment; 0 without one.
+    package var firstSequence: UInt64 = 0
+    /// Snapshots.
+    package var snapshots = 0
+
+    /// Nothing.
+    package init() {}
+
+    init(_ inventory: Inventory) {
+        segments = inventory.segments.count
+        firstSequence = inventory.segments.first ?? 0
+        snapshots = inventory.snapshots.count
+    }
+}
+
+/// What tidying did.
+package struct Tidied: Equatable, Sendable {
+    /// Snapshots that were removed.
+    package var snapshots: [String]
+    /// Segments that were removed, or moved to the archive.
+    package var segments: [String]
+    /// What is left.
+    package var holdings: Holdings
+}
+
+extension DataDirectory {
+    private static let copyBytes = 1 << 20
+
+    /// Removes what a new snapshot has made superfluous, as far as the options allow.
+    ///
+    /// May run beside a ``JournalWriter`` of the same directory, in one thread at a time.
+    ///
+    /// - Throws: As ``pruneSnapshots()`` and ``trimJournal()``. Whatever was done by then is
+    ///   consistent, and the next call goes on with it.
+    /// - Durability: what is gone is gone for good when this returns
+    package func tidy() throws(JournalError) -> Tidied {
+        let snapshots = try pruneSnapshots()
+        let segments = try trimJournal()
+        return Tidied(snapshots: snapshots, segments: segments, holdings: try holdings())
+    }
+
+    /// Counts files by their names.
+    package func holdings() throws(JournalError) -> Holdings {
+        Holdings(try Inventory(disk, path))
+    }
+
+    /// Removes all but the newest snapshots, as many as the options keep.
+    ///
+    /// - Returns: The names that were removed.
+    /// - Throws: `.io`, `.foreignFile`.
+    package func pruneSnapshots() throws(JournalError) -> [String] {
+        let names = try Inventory(disk, path).snapshots.dropLast(max(1, options.snapshotsKept))
+            .map(FileName.snapshot)
+        for name in names { try remove(name) }
+        return names
+    }
+
+    /// Removes the segments of which every record is covered by the oldest snapshot that is kept,
+    /// or moves them to the archive; under ``JournalRetention/keep`` does nothing.
+    ///
+    /// The last segment always stays. With fewer snapshots than are to be kept nothing is removed,
+    /// and nothing before that snapshot was read back whole: from then on it is the only record of
+    /// what the segments held.
+    ///
+    /// - Returns: The names that were removed.
+    /// - Throws: `.io`, `.foreignFile`; `.dataLoss` when the snapshot, or a file in the archive of
+    ///   the same name, is not what it should be. Nothing is removed then.
+    package func trimJournal() throws(JournalError) -> [String] {
+        if options.journalRetention == .keep { return [] }
+        let inventory = try Inventory(disk, path)
+        let keptCount = max(1, options.snapshotsKept)
+        guard inventory.snapshots.count >= keptCount,
+            let covered = inventory.snapshots.suffix(keptCount).first
+        else { return [] }
+        let names = zip(inventory.segments, inventory.segments.dropFirst())
+            .filter { $0.1 <= covered + 1 }.map { FileName.segment($0.0) }
+        guard !names.isEmpty else { return [] }
+        try readBack(covered)
+        for name in names {
+            if case .archive(let archive) = options.journalRetention {
+                try copy(name, to: archive)
+            }
+            // In rising order, each removal durable before the next: a crash leaves no gap.
+            try remove(name)
+        }
+        return names
+    }
+
+    private func readBack(_ sequence: UInt64) throws(JournalError) {
+        var none = NoTarget()
+        var reader = try SnapshotReader(
+            disk, directory: path, sequence: sequence, cluster: cluster)
+        _ = try reader.read(into: &none)
+    }
+
+    private func remove(_ name: String) throws(JournalError) {
+        try TriageJournal.disk { () throws(IOError) in
+            try disk.remove(path + "/" + name)
+            try disk.syncDirectory(path)
+        }
+    }
+
+    /// Makes a durable copy of a segment in the archive, unless an earlier run did.
+    private func copy(_ name: String, to archive: String) throws(JournalError) {
+        let isThere = try TriageJournal.disk { () throws(IOError) in
+            try disk.makeDirectory(archive)
+            return try disk.list(archive).contains { $0.name == name }
+        }
+        if isThere {
+            guard try isCopied(name, to: archive) else {
+                throw .dataLoss(
+                    file: archive + "/" + name, offset: 0,
+                    what: "the archive has another file of this name")
+            }
+        }
+        try TriageJournal.disk { () throws(IOError) in
+            if !isThere {
+                let source = try disk.open(path + "/" + name, .read)
+                let target = archive + "/" + name
+                let file = try disk.open(target + ".tmp", .create)
+                var pacer = Pacer(disk, bytesPerSecond: options.snapshotBytesPerSecond)
+                var chunk = PageBuffer(capacity: Self.copyBytes)
+                var offset = 0
+                while true {
+                    let count = try source.read(into: &chunk, 0..<Self.copyBytes, at: offset)
+                    if count == 0 { break }
+                    try file.write(chunk, 0..<count, at: offset)
+                    offset += count
+                    pacer.wrote(count)
+                }
+                try file.sync()
+                try disk.rename(target + ".tmp", to: target)
+            }
+            // Also when the copy is of an earlier run, which may have ended before this.
+            try disk.syncDirectory(archive)
+        }
+    }
+
+    /// Whether a file of the archive has the same bytes.
+    private func isCopied(_ name: String, to archive: String) throws(JournalError) -> Bool {
+        try TriageJournal.disk { () throws(IOError) in
+            let source = try disk.open(path + "/" + name, .read)
+            let copy = try disk.open(archive + "/" + name, .read)
+            guard try source.size() == copy.size() else { return false }
+            var mine = PageBuffer(capacity: Self.copyBytes)
+            var other = PageBuffer(capacity: Self.copyBytes)
+            var offset = 0
+            while true {
+                let count = try source.read(into: &mine, 0..<Self.copyBytes, at: offset)
+                guard try copy.read(into: &other, 0..<Self.copyBytes, at: offset) == count else {
+                    return false
+                }
+                if count == 0 { return true }
+                if mine.sha256(0..<count) != other.sha256(0..<count) { return false }
+                offset += count
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+// Starts the interoperability client; everything else is in InteropClient.swift, because closures
+// formed in main.swift are bound to the main actor.
+
+InteropClient.main()

@@ -1,0 +1,53 @@
+// What calls cost their callers, in which order a turn is handed over, and that a refused watch
+// leaves nothing behind.
+
+import Testing
+import TriageBase
+import TriageCodec
+import TriageGRPC
+
+@testable import TriageEngine
+@testable import TriageServices
+
+@Suite struct FairShareTests {
+    @Test func reportsCostNothing_bulkReadsCostTheirWork() {
+        let free = Route.allCases.filter { $0.cost == 0 }
+        #expect(free == [.submitReport, .submitReports])
+        let bulk = Route.allCases.filter { $0.cost == Limits.bulkReadCost }
+        #expect(bulk == [.listCases, .watchBoard, .listDisclosureRequests, .createSnapshot])
+        let methods = ServiceBench().factory.methods
+        for (index, method) in methods.methods.enumerated() {
+            #expect(methods.costs[index] == Route(path: method.path)?.cost)
+        }
+    }
+
+    @Test func aTurn_handsReportsOverBeforeBulkReads() throws {
+        let bench = ServiceBench()
+        for _ in 0..<3 { _ = bench.begin(.listCases, by: "lead", []) }
+        let fields = message(["request_id": bench.uuid(), "report": bench.report()])
+        _ = bench.begin(
+            .submitReport, by: "intake", try bench.schema(.submitReport).request.encode(fields))
+        _ = bench.begin(.listDisclosureRequests, by: "legal", [])
+        bench.handler.turnEnded()
+        let order = try #require(bench.engine.batches.first).requests.map(\.operation.isWrite)
+        #expect(order == [true, false, false, false, false])
+        bench.settle()
+    }
+
+    @Test(arguments: [Route.healthWatch, .watchBoard, .watchAssignments])
+    func aRefusedWatch_leavesNothing(route: Route) throws {
+        let bench = ServiceBench()
+        bench.responder.refusesLongLived = true
+        for _ in 0..<5 { _ = bench.begin(route, by: "lead", []) }
+        bench.settle()
+        #expect(try #require(bench.handler as? ServiceHandler).longCalls.isEmpty)
+        #expect(bench.engine.core.watches.count == 0)
+    }
+
+    @Test func aHealthWatchWhoseCallIsGone_leavesNothing() throws {
+        let bench = ServiceBench()
+        bench.responder.sendOutcome = .gone
+        _ = bench.begin(.healthWatch, by: "", [])
+        #expect(try #require(bench.handler as? ServiceHandler).longCalls.isEmpty)
+    }
+}

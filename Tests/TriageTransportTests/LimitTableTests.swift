@@ -1,0 +1,179 @@
+// The table of limits in the runbook: made here from the constants, so that it cannot say anything
+// else than the code does. When this fails, the expected table is
+// printed: copy it between the marks.
+
+import TestSupport
+import Testing
+import TriageBase
+import TriageIO
+
+@testable import TriageTransport
+
+@Suite struct LimitTableTests {
+    private struct Row {
+        let kind: LimitKind
+        let what: String
+        let figure: String
+        let then: String
+    }
+
+    private static func bytes(_ count: Int) -> String {
+        count % (1 << 20) == 0 ? "\(count >> 20) MiB" : "\(count >> 10) KiB"
+    }
+
+    private static func seconds(_ milliseconds: Int64) -> String { "\(milliseconds / 1_000) s" }
+
+    private static let calm = "GOAWAY ENHANCE_YOUR_CALM, the connection ends"
+    private static let refused = "RESOURCE_EXHAUSTED, the call ends"
+
+    /// One row each; a new limit does not compile without one.
+    private static func row(_ kind: LimitKind) -> Row {
+        floods(kind) ?? times(kind) ?? amounts(kind)
+    }
+
+    private static func floods(_ kind: LimitKind) -> Row? {
+        func row(_ what: String, _ figure: String, _ then: String = calm) -> Row {
+            Row(kind: kind, what: what, figure: figure, then: then)
+        }
+        return switch kind {
+        case .resets:
+            row(
+                "RST_STREAM of the client (rapid reset)",
+                "\(Limits.resetBurst) at once, \(Limits.resetsPerSecond)/s")
+        case .provokedResets:
+            row(
+                "errors that make us reset a stream (MadeYouReset)",
+                "\(Limits.provokedResetsPerMinute) a minute")
+        case .pings:
+            row("PING frames beyond one for each DATA frame that we sent", "10, then 1 in 10 s")
+        case .settings: row("SETTINGS frames", "\(Limits.settingsPerMinute) a minute")
+        case .queuedAnswers:
+            row("PING and SETTINGS whose answers are not read", "\(Limits.queuedAnswersMax)")
+        case .emptyFrames:
+            row("DATA without content in a row, padding is none", "\(Limits.emptyFramesMax)")
+        case .priorities:
+            row("PRIORITY frames", "\(Limits.prioritiesPerStream) x (1 + streams)")
+        case .windowUpdates:
+            row(
+                "WINDOW_UPDATE frames",
+                "\(Limits.windowUpdatesFree) + \(Limits.windowUpdatesPerStream) x streams "
+                    + "+ \(Limits.windowUpdatesPerDataFrame) x DATA sent")
+        case .continuations:
+            row("CONTINUATION frames of a header block", "\(Limits.continuationsMax)")
+        case .headerBytes:
+            row(
+                "header list, decoded, 32 added a field", bytes(Limits.headerListBytesMax),
+                "\(refused); \(Limits.headerExcessMax) times over, the connection ends")
+        case .headerFields:
+            row(
+                "fields of a header list, cookies one by one", "\(Limits.headerFieldsMax)",
+                "\(refused); \(Limits.headerExcessMax) times over, the connection ends")
+        case .keyUpdates:
+            row("TLS KeyUpdates of a connection", "\(Limits.keyUpdatesMax)", "the connection ends")
+        default: nil
+        }
+    }
+
+    private static func times(_ kind: LimitKind) -> Row? {
+        func row(_ what: String, _ milliseconds: Int64, _ then: String = "the connection ends")
+            -> Row
+        {
+            Row(kind: kind, what: what, figure: seconds(milliseconds), then: then)
+        }
+        return switch kind {
+        case .handshakeTime: row("TLS handshake", Limits.handshakeMillisecondsMax)
+        case .prefaceTime: row("preface and SETTINGS after it", Limits.prefaceMillisecondsMax)
+        case .headerBlockTime: row("a header block", Limits.headerBlockMillisecondsMax)
+        case .idleTime: row("a connection without a stream", Limits.idleMillisecondsMax)
+        case .stalledStream:
+            row(
+                "a stream whose bytes do not move", Limits.stalledStreamMillisecondsMax,
+                "RST_STREAM CANCEL")
+        case .stalledSocket:
+            row("a socket that takes nothing", Limits.stalledSocketMillisecondsMax)
+        case .unaryTime:
+            row(
+                "a unary call, whatever its deadline", Limits.unaryMillisecondsMax,
+                "DEADLINE_EXCEEDED")
+        case .bodyTime:
+            row(
+                "a request that is not all there; between messages of a stream without deadline",
+                Limits.unaryMillisecondsMax, "DEADLINE_EXCEEDED")
+        case .drainTime:
+            row(
+                "calls that are open when a drain begins", Limits.drainMillisecondsMax,
+                "UNAVAILABLE")
+        default: nil
+        }
+    }
+
+    private static func amounts(_ kind: LimitKind) -> Row {
+        func row(_ what: String, _ figure: String, _ then: String) -> Row {
+            Row(kind: kind, what: what, figure: figure, then: then)
+        }
+        let closed = "the newcomer is closed"
+        return switch kind {
+        case .connections: row("connections", "\(Limits.connectionsMax)", closed)
+        case .unidentifiedConnections:
+            row(
+                "connections that are not identified (yet)",
+                "\(Limits.unidentifiedConnectionsMax)",
+                "a handshake silent for \(Limits.handshakePatienceMilliseconds / 1_000) s makes "
+                    + "room, else \(closed)")
+        case .connectionsPerIdentity:
+            row("connections of an identity", "\(Limits.connectionsPerIdentityMax)", calm)
+        case .concurrentStreams:
+            row(
+                "streams of a connection", "\(Limits.concurrentStreamsMax)",
+                "REFUSED_STREAM; PROTOCOL_ERROR once the client knows the limit")
+        case .longLivedStreams:
+            row("of which watches", "\(Limits.longLivedStreamsMax)", refused)
+        case .newCallsPerTurn:
+            row(
+                "new calls of a connection in a turn of the loop",
+                "\(Limits.newCallsPerTurnMax)", "the rest waits for the next turn")
+        case .callRate:
+            row(
+                "calls of an identity; a bulk read counts \(Limits.bulkReadCost), a report nothing",
+                "\(Limits.callsPerSecondPerIdentity)/s a reactor", refused)
+        case .messageBytes: row("a message", bytes(Limits.messageBytesMax), refused)
+        case .compressionRatio:
+            row(
+                "a gzip message above \(bytes(Limits.inflateRatioFreeBytes)), unpacked",
+                "\(Limits.inflateRatioMax) x its size", refused)
+        case .messageBytesInFlight:
+            row(
+                "requests and replies held for all connections",
+                bytes(Limits.messageBytesInFlightMax), refused)
+        case .identityBytes:
+            row(
+                "of which for an identity",
+                "1/\(Limits.identitiesThatFillMemory) of a reactor's part", refused)
+        case .outputBytes:
+            row(
+                "output that waits for a socket", bytes(Limits.outputBytesMax),
+                "the socket is not read until half of it has left")
+        default: row("UNDOCUMENTED", "", "")
+        }
+    }
+
+    @Test func runbook_saysWhatTheConstantsSay() throws {
+        let rows = LimitKind.allCases.map(Self.row)
+        #expect(!rows.contains { $0.what == "UNDOCUMENTED" })
+        var expected = "| `limit` | what | figure | then |\n| --- | --- | --- | --- |\n"
+        for row in rows {
+            expected += "| `\(row.kind.label)` | \(row.what) | \(row.figure) | \(row.then) |\n"
+        }
+        let text = try Self.runbook()
+        let parts = text.split(separator: "<!-- limits -->\n", omittingEmptySubsequences: false)
+        try #require(parts.count == 3, "two marks")
+        #expect(String(parts[1]) == expected)
+        if String(parts[1]) != expected { print(expected) }
+    }
+
+    private static func runbook() throws -> String {
+        let tests = #filePath.split(separator: "/").dropLast(3)
+        let path = "/" + tests.joined(separator: "/") + "/Deploy/runbook.md"
+        return try TextFile.read(path: path, bytesMax: 1 << 20)
+    }
+}

@@ -135,6 +135,9 @@ package enum Limits {
     package static let callsPerSecondPerIdentity = 100_000
     /// Calls at once of an identity that was quiet.
     package static let callBurstPerIdentity = 100_000
+    /// Reads of whole pages that the engine has at once from one reactor: a report waits for those
+    /// at most, a few milliseconds.
+    package static let bulkReadsInFlightMax = 4
     /// What a read of a whole page or board costs, in calls: a hundred of them a second.
     package static let bulkReadCost = 1_000
     /// TLS handshake, from accept.

@@ -56,8 +56,8 @@ package final class ServiceHandler: CallHandler {
     var longCalls: [UInt64: LongCall] = [:]
     private let reactor: Int
     private var gathered: [EngineRequest] = []
-    /// Reads of whole pages: handed over behind everything else of the turn.
-    private var gatheredBulk: [EngineRequest] = []
+    /// Handed over a few at a time, behind everything else of a turn.
+    private var bulkReads = BulkReads()
     private var gatheredBytes = 0
 
     init(shared: SharedServices, reactor: Int, responder: any CallResponder) {
@@ -242,18 +242,22 @@ package final class ServiceHandler: CallHandler {
     /// Gathers a request for the engine; it is handed over at the end of the turn.
     func ask(_ call: CallID, echo: UInt64, _ principal: Principal, _ operation: EngineOperation) {
         gatheredBytes += operation.journalBytes
-        let request = EngineRequest(
-            call: call.raw, echo: echo, principal: principal, operation: operation)
         switch operation {
-        case .listCases, .listDisclosures: gatheredBulk.append(request)
-        default: gathered.append(request)
+        case .listCases, .listDisclosures:
+            bulkReads.add(
+                EngineRequest(
+                    call: call.raw, echo: echo | Echo.bulkRead, principal: principal,
+                    operation: operation))
+        default:
+            gathered.append(
+                EngineRequest(
+                    call: call.raw, echo: echo, principal: principal, operation: operation))
         }
     }
 
     package func turnEnded() {
-        if !gatheredBulk.isEmpty {
-            gathered += gatheredBulk
-            gatheredBulk.removeAll(keepingCapacity: true)
+        if !bulkReads.isEmpty {
+            bulkReads.release(into: &gathered) { longCalls[$0] != nil }
         }
         guard !gathered.isEmpty else { return }
         let requests = gathered
@@ -291,6 +295,7 @@ package final class ServiceHandler: CallHandler {
 
     private func complete(_ completion: Completion) {
         let call = CallID(raw: completion.call)
+        if completion.echo & Echo.bulkRead != 0 { bulkReads.completed() }
         if completion.echo & Echo.streamItem != 0 {
             reportCompleted(call, completion)
             return
@@ -376,6 +381,8 @@ enum Echo {
     static let streamItem: UInt64 = 1 << 63
     /// The FULL view of a case was asked for.
     static let fullView: UInt64 = 1 << 62
+    /// One of ``BulkReads``.
+    static let bulkRead: UInt64 = 1 << 60
     /// The caller is an outside agency.
     static let external: UInt64 = 1 << 61
 

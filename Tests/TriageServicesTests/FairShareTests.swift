@@ -34,6 +34,35 @@ import TriageGRPC
         bench.settle()
     }
 
+    @Test func bulkReads_areWithTheEngineAFewAtATime_andAllAnswered() throws {
+        let bench = ServiceBench()
+        var calls: [CallID] = []
+        for _ in 0..<700 { calls.append(bench.begin(.listCases, by: "lead", [])) }
+        let gone = calls.removeLast()
+        bench.handler.callCancelled(gone, .byClient)
+        var largest = 0
+        bench.handler.turnEnded()
+        while !bench.engine.batches.isEmpty {
+            largest = max(largest, bench.engine.batches.reduce(0) { $0 + $1.requests.count })
+            bench.engine.run()
+            bench.mailbox.run(bench.handler)
+            bench.handler.turnEnded()
+        }
+        #expect(largest == Limits.bulkReadsInFlightMax)
+        #expect(calls.allSatisfy { bench.answer($0).messages.count == 1 })
+        #expect(!bench.answer(gone).isOver, "nobody asked the engine for it")
+    }
+
+    @Test func bulkReads_thatTheEngineRefuses_makeRoomForTheNext() throws {
+        let bench = ServiceBench()
+        bench.engine.isStopped = true
+        for _ in 0..<20 {
+            let call = bench.begin(.listCases, by: "lead", [])
+            bench.settle()
+            #expect(bench.answer(call).error?.code == .unavailable)
+        }
+    }
+
     @Test(arguments: [Route.healthWatch, .watchBoard, .watchAssignments])
     func aRefusedWatch_leavesNothing(route: Route) throws {
         let bench = ServiceBench()

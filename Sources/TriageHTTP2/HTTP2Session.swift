@@ -10,6 +10,7 @@
 //        events, headers (this turn) ◀── callbacks ── drain(into:) = nghttp2_session_mem_send
 
 internal import CNghttp2
+internal import CTriageShims
 internal import TriageBase
 
 /// One side of one HTTP/2 connection.
@@ -70,11 +71,12 @@ internal import TriageBase
         unsafe nghttp2_option_set_max_outbound_ack(option, Limits.queuedAnswersMax)
         // The owner's own limit, which has the owner's clock, comes first; this is the last resort.
         unsafe nghttp2_option_set_stream_reset_rate_limit(option, 1_000, 100)
+        let memory = unsafe CTriageShims_http2_memory()?.assumingMemoryBound(to: nghttp2_mem.self)
         var made: OpaquePointer?
         let code =
             switch role {
-            case .server: unsafe nghttp2_session_server_new2(&made, table, context, option)
-            case .client: unsafe nghttp2_session_client_new2(&made, table, context, option)
+            case .server: unsafe nghttp2_session_server_new3(&made, table, context, option, memory)
+            case .client: unsafe nghttp2_session_client_new3(&made, table, context, option, memory)
             }
         return code == 0 ? unsafe made : nil
     }
@@ -133,10 +135,18 @@ internal import TriageBase
         let result = unsafe bytes.withUnsafeBufferPointer { buffer -> Int in
             guard let base = buffer.baseAddress else { return 0 }
             unsafe state.input = base
+            state.inputCount = buffer.count
             defer { unsafe state.input = nil }
-            return unsafe nghttp2_session_mem_recv(session, base, buffer.count)
+            let result = unsafe nghttp2_session_mem_recv(session, base, buffer.count)
+            state.batchEnded()
+            return result
         }
         if result < 0 { throw Self.error(Int32(truncatingIfNeeded: result)) }
+        if let violation = state.violation {
+            state.violation = nil
+            state.counters.invalidFrames += 1
+            try terminate(violation)
+        }
     }
 
     /// Says that received body bytes were used, so that the windows may open again.

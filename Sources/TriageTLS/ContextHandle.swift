@@ -36,8 +36,6 @@ internal import TriageBase
     private static let intermediatesMax: Int32 = 2
     /// Bytes of a peer's certificate chain; OpenSSL's default is 100 KiB.
     private static let peerChainBytesMax = 32 << 10
-    /// Sessions kept for resumption, about 5 KiB each.
-    private static let sessionsMax = Limits.connectionsMax
     /// Seconds for which a session may be resumed; less when a certificate expires earlier.
     static let sessionSecondsMax = 3_600
 
@@ -58,7 +56,7 @@ internal import TriageBase
             pointer, CTriageShims_SSL_OP_NO_TICKET() | CTriageShims_SSL_OP_NO_RENEGOTIATION())
         _ = unsafe CTriageShims_SSL_CTX_set_mode(pointer, Int(SSL_MODE_RELEASE_BUFFERS))
         _ = unsafe CTriageShims_SSL_CTX_set_max_cert_list(pointer, Self.peerChainBytesMax)
-        _ = unsafe CTriageShims_SSL_CTX_sess_set_cache_size(pointer, Self.sessionsMax)
+        _ = unsafe CTriageShims_SSL_CTX_sess_set_cache_size(pointer, Limits.sessionsKeptMax)
         _ = unsafe SSL_CTX_set_timeout(pointer, Self.sessionSecondsMax)
         unsafe SSL_CTX_set_verify_depth(pointer, Self.intermediatesMax)
     }

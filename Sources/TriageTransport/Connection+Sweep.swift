@@ -27,6 +27,7 @@ extension Connection {
         }
         sweepHeaders()
         sweepOutput()
+        sweepPlain()
         sweepIdle()
         if case .noticed(let since) = drainPhase, has(Self.noticeMilliseconds, passedSince: since) {
             drainAcknowledged()

@@ -1,6 +1,6 @@
 // A server on the real transport with methods that tests and benchmarks need: the peers' Submit,
 // and echoes of every shape. Never shipped. Usage: triage-echo PORT CERT_DIR [optional]
-// [reactors=N] [cpu=N]
+// [reactors=N] [cpu=N] [connections=N]   (connections: of one identity)
 
 import Glibc
 import TriageBase
@@ -13,7 +13,9 @@ enum EchoServer {
     static func main() {
         let arguments = CommandLine.arguments
         guard arguments.count >= 3, let port = UInt16(arguments[1]) else {
-            print("usage: triage-echo PORT CERT_DIR [optional] [reactors=N] [cpu=N]")
+            print(
+                "usage: triage-echo PORT CERT_DIR [optional] [reactors=N] [cpu=N]"
+                    + " [connections=N]")
             exit(2)
         }
         do {
@@ -38,6 +40,9 @@ enum EchoServer {
             host: "127.0.0.1", port: port, reactorCount: number("reactors") ?? 1, tls: tls,
             methods: EchoMethods.table)
         if let cpu = number("cpu") { configuration.cpus = [cpu] }
+        if let count = number("connections") {
+            configuration.limits.connectionsPerIdentityMax = count
+        }
         let server = try Server(configuration, factory: EchoFactory())
         try server.start()
         let admin = try AdminListener(

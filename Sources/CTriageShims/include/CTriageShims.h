@@ -13,6 +13,7 @@
 #include "CTriageShimsStorage.h"
 #include "CTriageShimsIO.h"
 #include "CTriageShims_codec.h"
+#include "CTriageShims_http2.h"
 #include "CTriageShims_tls.h"
 
 #endif

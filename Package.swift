@@ -222,6 +222,7 @@ let package = Package(
             ]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
         fuzz,
-        testTarget("TriageHTTP2Tests", ["TriageBase", "TriageHTTP2", "TestSupport"]),
+        testTarget(
+            "TriageHTTP2Tests", ["TriageBase", "TriageHTTP2", "TestSupport", "CNghttp2"]),
     ]
 )

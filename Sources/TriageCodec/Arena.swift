@@ -141,6 +141,8 @@ final class Arena {
         let base = unsafe UnsafePointer<ProtobufCMessage>(OpaquePointer(message))
         let size = unsafe protobuf_c_message_get_packed_size(base)
         var bytes: [UInt8] = []
+        // Appending nothing writes to the empty array that all threads share.
+        if size == 0 { return bytes }
         // Not `init(unsafeUninitializedCapacity:)`, whose allocation is not specialised (50 ns).
         bytes.append(addingCapacity: size) { output in
             unsafe output.withUnsafeMutableBufferPointer { buffer, count in

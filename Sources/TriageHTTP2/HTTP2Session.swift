@@ -34,10 +34,22 @@ internal import TriageBase
     ///   - role: Which side this is. A client's preface is sent by the session.
     ///   - settings: What to announce and enforce.
     /// - Throws: ``HTTP2Error``: `.outOfMemory`.
-    package init(role: HTTP2Role, settings: HTTP2Settings = HTTP2Settings()) throws(HTTP2Error) {
+    package convenience init(
+        role: HTTP2Role, settings: HTTP2Settings = HTTP2Settings()
+    ) throws(HTTP2Error) {
+        let allocator = unsafe CTriageShims_http2_memory()
+        unsafe try self.init(
+            role: role, settings: settings,
+            allocator: allocator?.assumingMemoryBound(to: nghttp2_mem.self))
+    }
+
+    /// As above, with another allocator, which outlives the session: tests bring one that fails.
+    init(
+        role: HTTP2Role, settings: HTTP2Settings, allocator: UnsafeMutablePointer<nghttp2_mem>?
+    ) throws(HTTP2Error) {
         let memory = UnsafeMutablePointer<SessionState>.allocate(capacity: 1)
         unsafe memory.initialize(to: SessionState(role: role, settings: settings))
-        guard let made = unsafe Self.makeSession(role, settings, memory) else {
+        guard let made = unsafe Self.makeSession(role, settings, memory, allocator) else {
             unsafe memory.deinitialize(count: 1)
             unsafe memory.deallocate()
             throw .outOfMemory
@@ -54,7 +66,8 @@ internal import TriageBase
     }
 
     private static func makeSession(
-        _ role: HTTP2Role, _ settings: HTTP2Settings, _ context: UnsafeMutableRawPointer
+        _ role: HTTP2Role, _ settings: HTTP2Settings, _ context: UnsafeMutableRawPointer,
+        _ memory: UnsafeMutablePointer<nghttp2_mem>?
     ) -> OpaquePointer? {
         var option: OpaquePointer?
         guard let table = unsafe HTTP2Callbacks.table.pointer,
@@ -71,7 +84,6 @@ internal import TriageBase
         unsafe nghttp2_option_set_max_outbound_ack(option, Limits.queuedAnswersMax)
         // The owner's own limit, which has the owner's clock, comes first; this is the last resort.
         unsafe nghttp2_option_set_stream_reset_rate_limit(option, 1_000, 100)
-        let memory = unsafe CTriageShims_http2_memory()?.assumingMemoryBound(to: nghttp2_mem.self)
         var made: OpaquePointer?
         let code =
             switch role {

@@ -3,13 +3,14 @@
 
 import Synchronization
 import TriageBase
+import TriageIO
 
 /// Counts connections of all reactors against their limits.
 final class Admission: Sendable {
     private let limits: ServerLimits
     private let open = Atomic<Int>(0)
     private let unidentified = Atomic<Int>(0)
-    private let identities = Mutex<[Principal: Int]>([:])
+    private let identities = Lock<[Principal: Int]>([:])
 
     init(limits: ServerLimits) { self.limits = limits }
 

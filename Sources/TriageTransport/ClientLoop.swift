@@ -13,7 +13,7 @@ package typealias ClientWork = @Sendable (ClientLoopContext) -> Void
 
 /// The handle of a client loop, for any thread.
 package final class ClientLoop: Sendable {
-    private let waiting = Mutex<[ClientWork]>([])
+    private let waiting = Lock<[ClientWork]>([])
     private let wakeUp: WakeUp
     private let thread = Mutex<Thread?>(nil)
     private let isStopping = Atomic<Bool>(false)

@@ -1,7 +1,6 @@
 // The door through which other threads reach a loop: jobs in batches, and a wake-up only when the
 // loop sleeps. Knows nothing of what the jobs do.
 
-import Synchronization
 package import TriageGRPC
 package import TriageIO
 import TriageTLS
@@ -18,12 +17,12 @@ enum Control: Sendable {
 
 /// One reactor's queue of jobs.
 package final class Mailbox: ReactorMailbox {
-    private struct Waiting {
+    private struct Waiting: Sendable {
         var jobs: [any ReactorJob] = []
         var controls: [Control] = []
     }
 
-    private let waiting = Mutex(Waiting())
+    private let waiting = Lock(Waiting())
     private let wakeUp: WakeUp
 
     /// Makes the mailbox of the loop that `wakeUp` wakes.
@@ -55,11 +54,11 @@ package final class Mailbox: ReactorMailbox {
 
 /// Collects the counters of all reactors for one asker.
 final class Scrape: Sendable {
-    private let sum: Mutex<ServerMetrics>
+    private let sum: Lock<ServerMetrics>
     let latch: Latch
 
     init(methodCount: Int, _ latch: Latch) {
-        sum = Mutex(ServerMetrics(methodCount: methodCount))
+        sum = Lock(ServerMetrics(methodCount: methodCount))
         self.latch = latch
     }
 

@@ -11,6 +11,7 @@ private let target: FuzzTarget = {
     return target
 }()
 
+/// Runs one input of libFuzzer; its C name is fixed.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     target.run(unsafe Array(UnsafeBufferPointer(start: start, count: count)))

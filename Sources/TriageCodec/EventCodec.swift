@@ -108,6 +108,9 @@ extension StorageWriter {
             unsafe copy.pointee.purpose = text(read.purpose)
             unsafe stored.pointee.kind_case = .init(17)
             unsafe stored.pointee.sensitive_read = unsafe copy
+        case .snapshotTaken(let taken):
+            unsafe stored.pointee.kind_case = .init(19)
+            unsafe stored.pointee.snapshot_taken = write(taken)
         }
         return unsafe stored
     }
@@ -165,7 +168,8 @@ extension StorageWriter {
     private func writeAssignment(_ event: Event, _ stored: UnsafeMutablePointer<StoredEvent>) {
         switch event {
         case .caseOffered(
-            let assignment, let number, let specialist, let expiresAt, let from, let note):
+            let assignment, let number, let specialist, let expiresAt, let from, let note,
+            let explanation):
             let copy = unsafe arena.new(triaged__storage__v1__case_offered__init)
             unsafe copy.pointee.assignment_number = Int64(assignment.value)
             unsafe copy.pointee.case_number = Int64(number.value)
@@ -173,6 +177,7 @@ extension StorageWriter {
             unsafe copy.pointee.expire_milliseconds = expiresAt.milliseconds
             unsafe copy.pointee.handed_off_from = Int64(from.value)
             unsafe copy.pointee.note = text(note)
+            if let explanation { unsafe copy.pointee.explanation = write(explanation) }
             unsafe stored.pointee.kind_case = .init(6)
             unsafe stored.pointee.case_offered = unsafe copy
         case .caseAccepted(let assignment, let expiresAt):
@@ -273,6 +278,9 @@ extension StorageReader {
             }
             return unsafe .sensitiveRead(
                 SensitiveRead(target: target, purpose: string(stored.purpose)))
+        case 19:
+            return unsafe .snapshotTaken(
+                try read(try part(event.snapshot_taken, "Event.snapshot_taken")))
         default: throw .missing("Event.kind")
         }
     }
@@ -328,7 +336,10 @@ extension StorageReader {
                 specialist: Principal(journaled: string(stored.specialist)),
                 expiresAt: try time(stored.expire_milliseconds),
                 handedOffFrom: try assignmentNumber(stored.handed_off_from),
-                note: string(stored.note))
+                note: string(stored.note),
+                explanation: try stored.explanation.map {
+                    why throws(CodecError) in try unsafe read(why.pointee)
+                })
         case 7:
             let stored = unsafe try part(event.case_accepted, "Event.case_accepted")
             return unsafe .caseAccepted(

@@ -96,15 +96,13 @@ extension ReplyEncoder {
     }
 
     /// The reply of CreateSnapshot.
-    package func createSnapshot(
-        sequence: UInt64, recordCount: UInt64, bytes: Int, milliseconds: Int64
-    ) -> [UInt8] {
+    package func createSnapshot(_ answer: SnapshotAnswer) -> [UInt8] {
         arena.reset()
         let reply = unsafe arena.new(triaged__v1__create_snapshot_response__init)
-        unsafe reply.pointee.sequence = Int64(bitPattern: sequence)
-        unsafe reply.pointee.record_count = Int64(bitPattern: recordCount)
-        unsafe reply.pointee.size_bytes = Int64(bytes)
-        unsafe reply.pointee.duration = arena.duration(milliseconds: milliseconds)
+        unsafe reply.pointee.sequence = Int64(bitPattern: answer.sequence)
+        unsafe reply.pointee.record_count = Int64(bitPattern: answer.recordCount)
+        unsafe reply.pointee.size_bytes = Int64(bitPattern: answer.bytes)
+        unsafe reply.pointee.duration = arena.duration(milliseconds: Int64(answer.milliseconds))
         return unsafe arena.pack(reply)
     }
 

@@ -56,6 +56,19 @@ extension StorageWriter {
     }
 
     func write(
+        _ why: ClaimExplanation
+    ) -> UnsafeMutablePointer<Triaged__Storage__V1__ClaimExplanation> {
+        let stored = unsafe arena.new(triaged__storage__v1__claim_explanation__init)
+        unsafe stored.pointee.code = write(why.code)
+        unsafe stored.pointee.governed_by = Int32(why.governedBy.rawValue)
+        unsafe stored.pointee.level = Int32(why.level.rawValue)
+        unsafe stored.pointee.effective_deadline_milliseconds = why.effectiveDeadline.milliseconds
+        unsafe stored.pointee.skipped_count = Int64(clamping: why.skippedCount)
+        unsafe stored.pointee.first_skip_reason = Int32(why.firstSkipReason.rawValue)
+        return unsafe stored
+    }
+
+    func write(
         _ decision: CaseDecision
     ) -> UnsafeMutablePointer<Triaged__Storage__V1__CaseDecision> {
         let stored = unsafe arena.new(triaged__storage__v1__case_decision__init)
@@ -131,6 +144,19 @@ extension StorageReader {
             modifiersPresent: try modifiers(stored.present_bits, "ProtocolAnswers.present_bits"),
             modifiersUnknown: try modifiers(stored.unknown_bits, "ProtocolAnswers.unknown_bits"),
             modifiersAbsent: try modifiers(stored.absent_bits, "ProtocolAnswers.absent_bits"))
+    }
+
+    static func read(
+        _ stored: Triaged__Storage__V1__ClaimExplanation
+    ) throws(CodecError) -> ClaimExplanation {
+        unsafe ClaimExplanation(
+            code: try read(try part(stored.code, "ClaimExplanation.code")),
+            governedBy: try choice(stored.governed_by, "ClaimExplanation.governed_by"),
+            level: try choice(stored.level, "ClaimExplanation.level"),
+            effectiveDeadline: try time(stored.effective_deadline_milliseconds),
+            skippedCount: try number(stored.skipped_count, "ClaimExplanation.skipped_count"),
+            firstSkipReason: try choice(
+                stored.first_skip_reason, "ClaimExplanation.first_skip_reason"))
     }
 
     static func read(

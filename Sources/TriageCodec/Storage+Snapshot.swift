@@ -101,6 +101,7 @@ extension StorageWriter {
         unsafe stored.pointee.handed_off_from = Int64(assignment.handedOffFrom.value)
         unsafe stored.pointee.revision = Int64(bitPattern: assignment.revision)
         unsafe stored.pointee.note = text(assignment.note)
+        if let why = assignment.explanation { unsafe stored.pointee.explanation = write(why) }
         return unsafe stored
     }
 
@@ -185,8 +186,22 @@ extension StorageWriter {
         case .changedDisclosure(let id):
             unsafe stored.pointee.answer_case = .init(10)
             unsafe stored.pointee.disclosure_id = id.value
+        case .snapshot(let taken):
+            unsafe stored.pointee.answer_case = .init(11)
+            unsafe stored.pointee.snapshot = write(taken)
         case .recorded: break
         }
+        return unsafe stored
+    }
+
+    func write(
+        _ taken: SnapshotAnswer
+    ) -> UnsafeMutablePointer<Triaged__Storage__V1__SnapshotTaken> {
+        let stored = unsafe arena.new(triaged__storage__v1__snapshot_taken__init)
+        unsafe stored.pointee.sequence = Int64(bitPattern: taken.sequence)
+        unsafe stored.pointee.record_count = Int64(clamping: taken.recordCount)
+        unsafe stored.pointee.size_bytes = Int64(clamping: taken.bytes)
+        unsafe stored.pointee.duration_milliseconds = Int64(clamping: taken.milliseconds)
         return unsafe stored
     }
 }
@@ -289,6 +304,9 @@ extension StorageReader {
         value.acceptedAt = unsafe try time(stored.accept_milliseconds)
         value.endedAt = unsafe try time(stored.end_milliseconds)
         value.revision = unsafe try number(stored.revision, "AssignmentRecord.revision")
+        if let why = unsafe stored.explanation?.pointee {
+            value.explanation = unsafe try read(why)
+        }
         return value
     }
 
@@ -335,6 +353,17 @@ extension StorageReader {
     }
 
     static func read(
+        _ stored: Triaged__Storage__V1__SnapshotTaken
+    ) throws(CodecError) -> SnapshotAnswer {
+        unsafe SnapshotAnswer(
+            sequence: try number(stored.sequence, "SnapshotTaken.sequence"),
+            recordCount: try number(stored.record_count, "SnapshotTaken.record_count"),
+            bytes: try number(stored.size_bytes, "SnapshotTaken.size_bytes"),
+            milliseconds: try number(
+                stored.duration_milliseconds, "SnapshotTaken.duration_milliseconds"))
+    }
+
+    static func read(
         _ stored: Triaged__Storage__V1__LedgerRecord
     ) throws(CodecError) -> LedgerEntry {
         let answeredAt = unsafe try time(stored.time_milliseconds)
@@ -357,6 +386,8 @@ extension StorageReader {
         case 9:
             answer = unsafe .changedAssignment(try assignmentNumber(stored.assignment_number))
         case 10: answer = unsafe .changedDisclosure(DisclosureID(stored.disclosure_id))
+        case 11:
+            answer = unsafe .snapshot(try read(try part(stored.snapshot, "LedgerRecord.snapshot")))
         default: answer = .recorded
         }
         return unsafe LedgerEntry(

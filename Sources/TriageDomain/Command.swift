@@ -57,10 +57,33 @@ package enum Command: Sendable {
     case approveDisclosure(request: DisclosureID, etag: UInt64)
     case rejectDisclosure(request: DisclosureID, rejection: Rejection, etag: UInt64?)
 
+    /// A snapshot that the caller asked for is durable: recorded, so that a repeat is answered
+    /// alike.
+    case recordSnapshot(SnapshotAnswer)
     /// A sensitive read: recorded, changes nothing else.
     case recordRead(SensitiveRead)
     /// The clock reached a timer that the World asked for.
     case fireTimers
+}
+
+/// What a call for a snapshot is answered with.
+package struct SnapshotAnswer: Hashable, Sendable {
+    /// The journal sequence that the snapshot stands for.
+    package let sequence: UInt64
+    /// Records in it; below 2^36.
+    package let recordCount: UInt64
+    /// Its size.
+    package let bytes: UInt64
+    /// From its begin to its durability; below 2^24.
+    package let milliseconds: UInt64
+
+    /// Groups the figures; what is out of bounds is the bound.
+    package init(sequence: UInt64, recordCount: UInt64, bytes: UInt64, milliseconds: UInt64) {
+        self.sequence = sequence
+        self.recordCount = min(recordCount, 1 << 36 - 1)
+        self.bytes = bytes
+        self.milliseconds = min(milliseconds, 1 << 24 - 1)
+    }
 }
 
 /// A read of sensitive material, with its purpose.

@@ -60,9 +60,10 @@ package enum Event: Sendable {
     case caseClosed(case: CaseNumber)
     case caseReopened(case: CaseNumber, reason: String)
 
+    /// `explanation` is nil for a hand-off.
     case caseOffered(
         assignment: AssignmentNumber, case: CaseNumber, specialist: Principal, expiresAt: WallTime,
-        handedOffFrom: AssignmentNumber, note: String)
+        handedOffFrom: AssignmentNumber, note: String, explanation: ClaimExplanation?)
     case caseAccepted(assignment: AssignmentNumber, expiresAt: WallTime)
     case leaseRenewed(assignment: AssignmentNumber, expiresAt: WallTime)
     /// The assignment ended in `state`; the case returns to the queue unless it is decided, closed
@@ -86,4 +87,6 @@ package enum Event: Sendable {
     case legalClockDue(case: CaseNumber)
 
     case sensitiveRead(SensitiveRead)
+    /// A snapshot that somebody asked for is durable.
+    case snapshotTaken(SnapshotAnswer)
 }

@@ -72,5 +72,6 @@ package enum Outcome: Sendable {
     case nothingToClaim
     indirect case changedAssignment(AssignmentView)
     indirect case changedDisclosure(DisclosureView)
+    indirect case snapshot(SnapshotAnswer)
     case recorded
 }

@@ -95,7 +95,7 @@ package final class EngineCore: @unchecked Sendable {
 
     var claims = ClaimQueue()
     var watches: WatchTable
-    private(set) var status: EngineStatus
+    var status: EngineStatus
     var snapshots = SnapshotSchedule()
     private var markedAt: MonotonicTime
     /// More to do at once, although no request waits.
@@ -217,8 +217,8 @@ package final class EngineCore: @unchecked Sendable {
             var now = currentStatus()
             now.durableSequence = revision
             return .status(now)
-        case .snapshot:
-            return snapshots.ask(request, reactor)
+        case .snapshot(let key):
+            return askForSnapshot(request, key, reactor)
         }
     }
 
@@ -344,7 +344,7 @@ package final class EngineCore: @unchecked Sendable {
     // MARK: Commit and delivery
 
     /// Makes everything that was appended durable.
-    private func commit() {
+    func commit() {
         guard failure == nil, parts.journal.pendingBytes > 0 else { return }
         let records = parts.journal.nextSequence - 1 - status.durableSequence
         let started = parts.clock.monotonicTime()
@@ -380,8 +380,8 @@ package final class EngineCore: @unchecked Sendable {
         for waiting in claims.removeAll() {
             hold(waiting, .failed(.journalFailed), waiting.reactor)
         }
-        for (request, reactor) in snapshots.fail() {
-            hold(request, .failed(.journalFailed), reactor)
+        for call in snapshots.fail() {
+            hold(call.request, .failed(.journalFailed), call.reactor)
         }
         for watch in watches.removeAll() {
             hold(watch, .failed(.journalFailed), watch.reactor)
@@ -408,7 +408,7 @@ package final class EngineCore: @unchecked Sendable {
         deliver()
     }
 
-    private func deliver() {
+    func deliver() {
         for reactor in held.indices where !held[reactor].isEmpty {
             let completions = held[reactor]
             held[reactor] = []
@@ -445,49 +445,5 @@ package final class EngineCore: @unchecked Sendable {
         }
         commit()
         publish()
-    }
-
-    /// Begins the snapshot that lets the next start replay nothing, if configured and worth it.
-    func takeLastSnapshot() -> Bool {
-        guard configuration.snapshotAtStop, failure == nil, let taker = parts.snapshots,
-            snapshots.beginsLast(durable: status.durableSequence)
-        else { return false }
-        taker.take(
-            world.snapshotState, at: parts.journal.durableHead, time: now, report: parts.wake)
-        return true
-    }
-
-    /// Delivers what the end of the last snapshot still brought.
-    func deliverLast() { deliver() }
-
-    /// Counts a snapshot that failed, or remembers one that was taken.
-    func snapshotEnded(_ result: SnapshotResult) {
-        parts.snapshotEnded(result)
-        switch result {
-        case .taken(let receipt):
-            status.snapshot = receipt
-            for (request, reactor) in snapshots.ended() {
-                hold(request, .snapshot(receipt), reactor)
-            }
-        case .failed:
-            status.counters.snapshotFailures += 1
-            for (request, reactor) in snapshots.ended() {
-                hold(request, .failed(.snapshotFailed), reactor)
-            }
-        case .tidied(let tidied):
-            status.holdings = tidied.holdings
-            status.counters.segmentsRetired += UInt64(tidied.segments.count)
-        case .tidyFailed:
-            status.counters.tidyFailures += 1
-        }
-    }
-
-    /// Begins a snapshot when one is due or was asked for: everything applied is durable here.
-    private func snapshotIfDue() {
-        guard failure == nil, let taker = parts.snapshots,
-            snapshots.begins(configuration, durable: status.durableSequence, now: monotonic)
-        else { return }
-        taker.take(
-            world.snapshotState, at: parts.journal.durableHead, time: now, report: parts.wake)
     }
 }

@@ -43,7 +43,7 @@ package enum EngineReply: Sendable {
     /// How the service is.
     indirect case status(EngineStatus)
     /// A snapshot is durable.
-    indirect case snapshot(SnapshotReceipt)
+    indirect case snapshot(SnapshotAnswer)
 
     /// A part of a board watch.
     indirect case boardChanges(BoardChanges)
@@ -125,7 +125,7 @@ package struct AssignmentChanges: Sendable {
     package var bookmark: Bool
 }
 
-/// What a snapshot holds.
+/// The newest snapshot.
 package struct SnapshotReceipt: Sendable {
     /// The journal sequence that it stands for.
     package var sequence: UInt64

@@ -63,7 +63,7 @@ package enum EngineOperation: Sendable {
     /// How the service is.
     case status
     /// A snapshot now, answered when it is durable.
-    case snapshot
+    case snapshot(WriteKey)
 
     /// True for what the journal must take: refused once it has failed.
     var isWrite: Bool {
@@ -94,10 +94,9 @@ package enum EngineOperation: Sendable {
         switch self {
         case .write(.submitReport(_, let content), _): content.count + 256
         case .write: 4_096
-        case .claim, .readCase, .readDisclosure, .watchDisclosure: 512
+        case .claim, .readCase, .readDisclosure, .watchDisclosure, .snapshot: 512
         case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .credit, .cancel,
-            .status,
-            .snapshot:
+            .status:
             0
         }
     }

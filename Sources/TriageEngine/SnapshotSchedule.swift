@@ -1,10 +1,16 @@
 // When a snapshot is taken and who waits for it. Knows nothing of how it is written.
 
 internal import TriageBase
+internal import TriageCodec
 
 /// One snapshot at a time: by count of records, by time, or because somebody asked.
 struct SnapshotSchedule {
-    private typealias Call = (request: EngineRequest, reactor: Int)
+    /// A call for a snapshot.
+    struct Call {
+        let request: EngineRequest
+        let key: WriteKey
+        let reactor: Int
+    }
 
     /// Sequence of the last snapshot begun.
     private var sequence: UInt64 = 0
@@ -22,9 +28,14 @@ struct SnapshotSchedule {
     }
 
     /// Asks for a snapshot; the answer comes when it is durable.
-    mutating func ask(_ request: EngineRequest, _ reactor: Int) -> EngineReply? {
-        asking.append((request, reactor))
-        return nil
+    ///
+    /// A repeat of a call whose snapshot runs is answered with that one.
+    mutating func ask(_ call: Call) {
+        let isRepeat = served.contains {
+            $0.key.requestID == call.key.requestID
+                && $0.request.principal == call.request.principal
+        }
+        if isRepeat { served.append(call) } else { asking.append(call) }
     }
 
     /// When the next one is due by time.
@@ -67,7 +78,7 @@ struct SnapshotSchedule {
     /// The running one has ended.
     ///
     /// - Returns: Who asked for it.
-    mutating func ended() -> [(EngineRequest, Int)] {
+    mutating func ended() -> [Call] {
         isRunning = false
         defer { served = [] }
         return served
@@ -76,7 +87,7 @@ struct SnapshotSchedule {
     /// No snapshot will begin any more.
     ///
     /// - Returns: Who asked for one that has not begun.
-    mutating func fail() -> [(EngineRequest, Int)] {
+    mutating func fail() -> [Call] {
         defer { asking = [] }
         return asking
     }

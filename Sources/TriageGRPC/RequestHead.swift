@@ -22,6 +22,8 @@ package enum RequestVerdict {
 /// Source: gRPC PROTOCOL-HTTP2 "Requests".
 package struct RequestHead {
     private var isPost = false
+    /// The method is HEAD: a reply to it has no body.
+    package private(set) var isHead = false
     private var isGRPC = false
     private var acceptsTrailers = false
     /// The encoding that the request's messages may have.
@@ -42,6 +44,7 @@ package struct RequestHead {
         isPost =
             value.count == 4 && value[0] == UInt8(ascii: "P") && value[1] == UInt8(ascii: "O")
             && value[2] == UInt8(ascii: "S") && value[3] == UInt8(ascii: "T")
+        if !isPost { isHead = equal(value, Array("HEAD".utf8)) }
     }
 
     /// Sees `:path`.

@@ -47,7 +47,7 @@ private func onBeginFrame(
     _ user: UnsafeMutableRawPointer?
 ) -> Int32 {
     guard let header = unsafe header else { return 0 }
-    unsafe with(user) { unsafe $0.frameBegan(header.pointee) }
+    unsafe with(user) { unsafe $0.frameBegan(session, header.pointee) }
     return 0
 }
 

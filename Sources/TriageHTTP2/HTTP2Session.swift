@@ -135,10 +135,18 @@ internal import TriageBase
         let result = unsafe bytes.withUnsafeBufferPointer { buffer -> Int in
             guard let base = buffer.baseAddress else { return 0 }
             unsafe state.input = base
+            state.inputCount = buffer.count
             defer { unsafe state.input = nil }
-            return unsafe nghttp2_session_mem_recv(session, base, buffer.count)
+            let result = unsafe nghttp2_session_mem_recv(session, base, buffer.count)
+            state.batchEnded()
+            return result
         }
         if result < 0 { throw Self.error(Int32(truncatingIfNeeded: result)) }
+        if let violation = state.violation {
+            state.violation = nil
+            state.counters.invalidFrames += 1
+            try terminate(violation)
+        }
     }
 
     /// Says that received body bytes were used, so that the windows may open again.

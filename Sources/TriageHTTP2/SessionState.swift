@@ -24,6 +24,12 @@ internal import TriageBase
     var isReceivingHeaders = false
     /// The bytes that `receive` was given, while it runs.
     var input: UnsafePointer<UInt8>?
+    var inputCount = 0
+    /// What nghttp2 skips without a word, see FrameLedger.swift.
+    var ledger = FrameLedger()
+    var closedStreams = ClosedStreams()
+    /// The peer broke a rule that nghttp2 does not look at: the connection ends with this code.
+    var violation: HTTP2ErrorCode?
 
     /// The block that is being received.
     private var block = HeaderBlock(start: 0, count: 0, isOversize: false)
@@ -38,12 +44,22 @@ internal import TriageBase
 
     // MARK: Received
 
-    mutating func frameBegan(_ header: nghttp2_frame_hd) {
+    mutating func frameBegan(_ session: OpaquePointer?, _ header: nghttp2_frame_hd) {
         counters.frames += 1
+        let at = role == .server ? account(header) : 0
         switch UInt32(header.type) {
         case NGHTTP2_DATA.rawValue: counters.dataFrames += 1
-        case NGHTTP2_HEADERS.rawValue: counters.headers += 1
-        case NGHTTP2_PRIORITY.rawValue: counters.priorities += 1
+        case NGHTTP2_HEADERS.rawValue:
+            counters.headers += 1
+            guard role == .server else { return }
+            if header.stream_id > closedStreams.highestOpened {
+                closedStreams.highestOpened = header.stream_id
+            } else {
+                unsafe oldHeadersBegan(session, header.stream_id)
+            }
+        case NGHTTP2_PRIORITY.rawValue:
+            counters.priorities += 1
+            if role == .server { priorityBegan(header.stream_id, at: at) }
         case NGHTTP2_RST_STREAM.rawValue: counters.resets += 1
         case NGHTTP2_SETTINGS.rawValue:
             if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 {
@@ -136,6 +152,10 @@ internal import TriageBase
             headersEnded(
                 unsafe stream(session, header.stream_id),
                 ends: header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0)
+        case NGHTTP2_RST_STREAM.rawValue:
+            if let stream = unsafe stream(session, header.stream_id) {
+                streams[stream.slot].resetByPeer = true
+            }
         case NGHTTP2_GOAWAY.rawValue:
             if role == .client { unsafe refuseQueuedRequests(session) }
             unsafe events.append(
@@ -223,6 +243,12 @@ internal import TriageBase
             let stream = unsafe stream(session, header.stream_id)
             if let stream, streams[stream.slot].resetByUs { return }
             counters.resetsProvoked += 1
+            if let stream {
+                streams[stream.slot].resetByUs = true
+            } else {
+                // Refused before it became a stream of ours.
+                closedStreams.closed(header.stream_id, .resetByUs)
+            }
         default:
             break
         }
@@ -258,6 +284,7 @@ internal import TriageBase
             // Fails only for want of memory; the window then stays smaller, which is safe.
             _ = unsafe nghttp2_session_consume_connection(session, unconsumed)
         }
+        closedStreams.closed(id, streams[stream.slot].fate)
         closed(stream, HTTP2ErrorCode(rawValue: code))
     }
 

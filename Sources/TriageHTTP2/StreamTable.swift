@@ -92,8 +92,16 @@ struct StreamSlot {
     var headersReceived = false
     /// The peer ended its side.
     var remoteEnded = false
-    /// Our own caller reset it.
+    /// We reset it, or had to.
     var resetByUs = false
+    /// The peer reset it.
+    var resetByPeer = false
+
+    /// How it ended, once it has.
+    var fate: StreamFate {
+        if resetByPeer { return .resetByPeer }
+        return remoteEnded && !resetByUs ? .ended : .resetByUs
+    }
 
     mutating func append(_ chunk: OutputChunk) {
         buffered += chunk.count

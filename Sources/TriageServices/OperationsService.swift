@@ -14,8 +14,10 @@ extension ServiceHandler {
             try decoded { () throws(RequestError) in try decoder.decodeGetStatus(message) }
             ask(caller.call, echo: 0, caller.principal, .status)
         case .createSnapshot:
-            _ = try decoded { () throws(RequestError) in try decoder.decodeCreateSnapshot(message) }
-            ask(caller.call, echo: 0, caller.principal, .snapshot)
+            let key = try decoded { () throws(RequestError) in
+                try decoder.decodeCreateSnapshot(message)
+            }
+            ask(caller.call, echo: 0, caller.principal, .snapshot(key))
         default:
             throw Self.internalError
         }

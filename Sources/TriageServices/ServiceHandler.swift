@@ -344,11 +344,7 @@ package final class ServiceHandler: CallHandler {
             }
                 ?? .failure(Self.internalError)
         case .status(let status): .success(encoder.status(report(status)))
-        case .snapshot(let receipt):
-            .success(
-                encoder.createSnapshot(
-                    sequence: receipt.sequence, recordCount: receipt.recordCount,
-                    bytes: receipt.bytes, milliseconds: receipt.durationMilliseconds))
+        case .snapshot(let answer): .success(encoder.createSnapshot(answer))
         case .refused(let error): .failure(RPCError(error))
         case .failed(let failure): .failure(RPCError(failure))
         case .boardChanges, .assignmentChanges, .disclosureChange: .failure(Self.internalError)
@@ -368,7 +364,8 @@ package final class ServiceHandler: CallHandler {
             .success(encoder.assignment(view, viewer: completion.principal))
         case .changedDisclosure(let view):
             .success(encoder.disclosure(view, audience: Echo.audience(completion.echo)))
-        case .recorded: .failure(Self.internalError)
+        // A snapshot's answer is an EngineReply of its own.
+        case .snapshot, .recorded: .failure(Self.internalError)
         }
     }
 

@@ -43,8 +43,8 @@ extension Connection {
                     ? makeExtras(head, traits, acceptEncoding: acceptEncoding, block, headers) : nil
             )
         case .http(let status):
-            core.noteRefusal(.unknown, method: nil)
-            sendWhole(stream, status == 405 ? core.fields.notPost : core.fields.notGRPC)
+            plainBegan(
+                stream, status == 415 ? .notGRPC : head.isHead ? .notPostHead : .notPost)
         case .refuse(let error):
             core.noteRefusal(error.code, method: nil)
             sendWhole(stream, core.fields.trailersOnly(error))
@@ -104,7 +104,7 @@ extension Connection {
 
     func bodyReceived(_ stream: HTTP2Stream, _ bytes: Span<UInt8>, ended: Bool) {
         let slot = http2.userData(stream) - 1
-        guard slot >= 0 else { return http2.consume(stream, bytes.count) }
+        guard slot >= 0 else { return plainReceived(stream, bytes.count, ended: ended) }
         let call = core.calls[slot]
         // A copy in and out: an access that lasts for a call into another module is checked at run
         // time.
@@ -176,7 +176,7 @@ extension Connection {
 
     func inputEnded(_ stream: HTTP2Stream) {
         let slot = http2.userData(stream) - 1
-        guard slot >= 0 else { return }
+        guard slot >= 0 else { return plainReceived(stream, 0, ended: true) }
         let call = core.calls[slot]
         if call.isHolding {
             call.isEndHeld = true
@@ -290,7 +290,7 @@ extension Connection {
 
     func streamClosed(_ stream: HTTP2Stream) {
         let slot = http2.userData(stream) - 1
-        guard slot >= 0 else { return }
+        guard slot >= 0 else { return plainClosed(stream) }
         let call = core.calls[slot]
         if call.machine.isOpen { core.cancelled(call, .byClient) }
         release(call)

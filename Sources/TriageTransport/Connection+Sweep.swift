@@ -27,6 +27,7 @@ extension Connection {
         }
         sweepHeaders()
         sweepOutput()
+        sweepPlain()
         sweepIdle()
         sweepLife()
     }

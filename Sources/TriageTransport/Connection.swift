@@ -31,6 +31,8 @@ final class Connection {
     private var isIdentified = false
     /// Calls whose streams have not closed.
     var openCallCount = 0
+    /// Requests that are not gRPC and not complete.
+    var plainRequests: [PlainRequest] = []
     var longLivedCount = 0
     /// A reply has told the client which encodings we accept: once a connection is enough, because
     /// that never changes.

@@ -84,12 +84,6 @@ struct ReplyFields: Sendable {
     let gzipHead = HeaderFields.forever([status200, contentType, gzip])
     /// After the last one.
     let ok = HeaderFields.forever([statusOK])
-    /// Not a gRPC request.
-    let notGRPC = HeaderFields.forever([HeaderFields.Field(":status", "415")])
-    /// Not a POST.
-    let notPost = HeaderFields.forever([
-        HeaderFields.Field(":status", "405"), HeaderFields.Field("allow", "POST"),
-    ])
 
     /// Headers with the encodings that we accept, and a call's own metadata.
     func head(isGzip: Bool, metadata: [MetadataField]) -> HeaderFields {

@@ -330,7 +330,9 @@ def test_status_and_snapshot(own):
     assert before.state == O.SERVING_STATE_SERVING and before.version
     assert before.open_case_count == 1 and before.report_count == 1
     assert sum(each.queued_count for each in before.levels) == 1
-    snapshot = sre.operations.CreateSnapshot(O.CreateSnapshotRequest(request_id=request_id()))
+    asked = O.CreateSnapshotRequest(request_id=request_id())
+    snapshot = sre.operations.CreateSnapshot(asked)
+    assert sre.operations.CreateSnapshot(asked) == snapshot, "a repeat is answered alike"
     assert snapshot.sequence >= before.durable_sequence and snapshot.size_bytes > 0
     after = sre.operations.GetStatus(O.GetStatusRequest())
     assert after.snapshot_sequence == snapshot.sequence and after.HasField("snapshot_time")

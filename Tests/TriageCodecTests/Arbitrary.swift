@@ -167,11 +167,42 @@ struct Arbitrary {
 
     // MARK: Events
 
-    static let eventKinds = 18
+    static let eventKinds = 20
+    /// Those of the first release, of which fixtures are made.
+    static let eventKindsAtFirst = 18
 
     /// An event of one kind.
     mutating func event(_ kind: Int) -> Event {
-        kind < 9 ? caseEvent(kind) : disclosureEvent(kind)
+        switch kind {
+        case 0..<9: caseEvent(kind)
+        case 9..<Self.eventKindsAtFirst: disclosureEvent(kind)
+        default: laterEvent(kind)
+        }
+    }
+
+    /// What releases after the first one write.
+    private mutating func laterEvent(_ kind: Int) -> Event {
+        switch kind {
+        case 18: .snapshotTaken(snapshotAnswer())
+        default:
+            .caseOffered(
+                assignment: AssignmentNumber(number()), case: CaseNumber(number()),
+                specialist: principal(), expiresAt: time(), handedOffFrom: .none, note: "",
+                explanation: explanation())
+        }
+    }
+
+    mutating func snapshotAnswer() -> SnapshotAnswer {
+        SnapshotAnswer(
+            sequence: below(1 << 62), recordCount: below(1 << 36), bytes: below(1 << 62),
+            milliseconds: below(1 << 24))
+    }
+
+    mutating func explanation() -> ClaimExplanation {
+        ClaimExplanation(
+            code: code(), governedBy: pick(GoverningDeadline.self), level: pick(Level.self),
+            effectiveDeadline: time(), skippedCount: below(1 << 62),
+            firstSkipReason: pick(SkipReason.self))
     }
 
     private mutating func caseEvent(_ kind: Int) -> Event {
@@ -192,7 +223,7 @@ struct Arbitrary {
         case 5:
             return .caseOffered(
                 assignment: assignment, case: number, specialist: principal(), expiresAt: time(),
-                handedOffFrom: AssignmentNumber(self.number()), note: text())
+                handedOffFrom: AssignmentNumber(self.number()), note: text(), explanation: nil)
         case 6: return .caseAccepted(assignment: assignment, expiresAt: time())
         case 7: return .leaseRenewed(assignment: assignment, expiresAt: time())
         default:

@@ -360,7 +360,7 @@ import TriageBase
 
     @Test func encodesSnapshotAndHealth() throws {
         let sent = encoder.createSnapshot(
-            sequence: 9, recordCount: 8, bytes: 4_096, milliseconds: 12)
+            SnapshotAnswer(sequence: 9, recordCount: 8, bytes: 4_096, milliseconds: 12))
         #expect(
             try reply("CreateSnapshot", sent) == [
                 "sequence": 9, "record_count": 8, "size_bytes": 4_096,

@@ -150,6 +150,25 @@ import TriageJournal
         #expect((verified.statistics.segments.first?.first ?? 0) > 1)
     }
 
+    @Test func aRepeatedSnapshotCall_isAnsweredAlike_afterARestart() throws {
+        let directory = try TempDirectory()
+        let key = bench.freshKey()
+        var answers: [String] = []
+        for withSnapshot in [false, true, false] {
+            let (engine, sink) = try open(directory) { $0.snapshotAtStop = withSnapshot }
+            work(engine, sink, seed: 3, count: 5)
+            let before = sink.all.count
+            #expect(
+                engine.submit([bench.request(.snapshot(key))], reactor: 0, journalBytes: 512))
+            guard case .snapshot(let answer) = sink.wait(count: before + 1).last?.reply else {
+                throw Unexpected()
+            }
+            answers.append("\(answer)")
+            engine.stop()
+        }
+        #expect(Set(answers).count == 1)
+    }
+
     @Test func aJournalThatCannotBeTidied_takesSnapshotsAllTheSame() throws {
         let directory = try TempDirectory()
         var storage = options()
@@ -159,7 +178,7 @@ import TriageJournal
         let (engine, sink) = try open(directory, storage: storage)
         for round in 0..<3 as Range<UInt64> {
             work(engine, sink, seed: round, count: 60)
-            let asked = bench.request(.snapshot)
+            let asked = bench.request(.snapshot(bench.freshKey()))
             let before = sink.all.count
             #expect(engine.submit([asked], reactor: 0, journalBytes: 0))
             #expect(sink.wait(count: before + 1).last?.reply.kind == "snapshot")

@@ -59,10 +59,13 @@ package struct Assignment: Sendable {
     ///
     /// Sensitive.
     package var note: String
+    /// Why the case was offered; nil for a hand-off.
+    package var explanation: ClaimExplanation?
 
     package init(
         number: AssignmentNumber, caseNumber: CaseNumber, specialist: PrincipalIndex,
-        offeredAt: WallTime, expiresAt: WallTime, handedOffFrom: AssignmentNumber, note: String
+        offeredAt: WallTime, expiresAt: WallTime, handedOffFrom: AssignmentNumber, note: String,
+        explanation: ClaimExplanation? = nil
     ) {
         self.number = number
         self.caseNumber = caseNumber
@@ -76,6 +79,7 @@ package struct Assignment: Sendable {
         self.handedOffFrom = handedOffFrom
         revision = 0
         self.note = note
+        self.explanation = explanation
     }
 }
 

@@ -26,6 +26,8 @@ package enum LedgerAnswer: Hashable, Sendable {
     case changedAssignment(AssignmentNumber)
     /// The disclosure request as it is now.
     case changedDisclosure(DisclosureID)
+    /// A snapshot that was taken: answered exactly as the first time.
+    case snapshot(SnapshotAnswer)
     /// Only that it was done.
     case recorded
 }
@@ -38,12 +40,12 @@ package struct LedgerEntry: Hashable, Sendable {
     package let fingerprint: Hash128
     /// When it was answered; forgotten `Limits.requestIDMilliseconds` later.
     package let time: WallTime
-    /// Number of the case, assignment or disclosure request.
+    /// Number of the case, assignment or disclosure request; sequence of a snapshot.
     private let subject: UInt64
     /// Kind in bits 60-63; of a receipt, opened in bit 59, level in bits 56-58, report in bits
-    /// 0-47.
+    /// 0-47; of a snapshot, record count in bits 24-59, milliseconds in bits 0-23.
     private let packed: UInt64
-    /// Of a receipt; otherwise 0.
+    /// Of a receipt; bytes of a snapshot; otherwise 0.
     private let revision: UInt64
 
     /// Records an answer.
@@ -66,6 +68,10 @@ package struct LedgerEntry: Hashable, Sendable {
             (subject, packed, revision) = (number.value, 3 << 60, 0)
         case .changedDisclosure(let id): (subject, packed, revision) = (id.value, 4 << 60, 0)
         case .recorded: (subject, packed, revision) = (0, 5 << 60, 0)
+        case .snapshot(let taken):
+            subject = taken.sequence
+            packed = 6 << 60 | taken.recordCount << 24 | taken.milliseconds
+            revision = taken.bytes
         }
     }
 
@@ -84,6 +90,11 @@ package struct LedgerEntry: Hashable, Sendable {
         case 2: .offer(AssignmentNumber(subject))
         case 3: .changedAssignment(AssignmentNumber(subject))
         case 4: .changedDisclosure(DisclosureID(subject))
+        case 6:
+            .snapshot(
+                SnapshotAnswer(
+                    sequence: subject, recordCount: packed >> 24 & (1 << 36 - 1), bytes: revision,
+                    milliseconds: packed & (1 << 24 - 1)))
         default: .recorded
         }
     }

@@ -65,15 +65,15 @@ extension World {
         var reason = skipped.first.map { AssignmentRules.skipReason($0.lane, eligibility) } ?? .none
         if let firstDeclined, firstDeclined < skipped.first?.key ?? key { reason = .declined }
         let offer = nextAssignment
+        // Part of the event, so that a repeated claim is told the same, whatever has become since.
+        let why = explanation(
+            of: state.cases[place], skipped: UInt64(skipped.count) + declinedCount, reason)
         events.append(
             .caseOffered(
                 assignment: offer, case: key.number, specialist: context.principal,
-                expiresAt: offerEnd(place, context), handedOffFrom: .none, note: ""))
-        return .offer(
-            offer,
-            explanation(
-                of: state.cases[place], skipped: UInt64(skipped.count) + declinedCount,
-                reason))
+                expiresAt: offerEnd(place, context), handedOffFrom: .none, note: "",
+                explanation: why))
+        return .offer(offer, why)
     }
 
     func explanation(
@@ -167,7 +167,8 @@ extension World {
         events.append(
             .caseOffered(
                 assignment: offer, case: assignment.caseNumber, specialist: specialist,
-                expiresAt: offerEnd(place, context), handedOffFrom: number, note: note))
+                expiresAt: offerEnd(place, context), handedOffFrom: number, note: note,
+                explanation: nil))
         return .assignmentChanged(offer)
     }
 
@@ -191,14 +192,16 @@ extension World {
 
     mutating func applyOffer(
         _ number: AssignmentNumber, _ matter: CaseNumber, _ specialist: Principal,
-        _ expiresAt: WallTime, _ from: AssignmentNumber, _ note: String, _ header: EventHeader
+        _ expiresAt: WallTime, _ from: AssignmentNumber, _ note: String,
+        _ explanation: ClaimExplanation?, _ header: EventHeader
     ) {
         invariant(Int(number.value) == state.assignments.endIndex, "fencing tokens have no gap")
         invariant(state.cases[Int(matter.value)].assignment == .none, "a case has one holder")
         var assignment = Assignment(
             number: number, caseNumber: matter,
             specialist: indexes.principals.intern(specialist, in: &state.principals),
-            offeredAt: header.time, expiresAt: expiresAt, handedOffFrom: from, note: note)
+            offeredAt: header.time, expiresAt: expiresAt, handedOffFrom: from, note: note,
+            explanation: explanation)
         assignment.revision = header.sequence
         state.counters.lastAssignment = number
         state.assignments.append(assignment)

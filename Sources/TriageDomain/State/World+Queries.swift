@@ -218,7 +218,7 @@ extension World {
             .protocolAnswered(let number, _, _, _, _, _), .caseDecided(let number, _),
             .caseClosed(let number), .caseReopened(let number, _), .legalClockDue(let number):
             touch(number, &touched)
-        case .caseOffered(let number, _, _, _, _, _), .caseAccepted(let number, _),
+        case .caseOffered(let number, _, _, _, _, _, _), .caseAccepted(let number, _),
             .assignmentEnded(let number, _, _):
             touched.assignments.append(number)
             touch(state.assignments[Int(number.value)].caseNumber, &touched)
@@ -235,7 +235,7 @@ extension World {
         case .preservationPlaced(let id, _, _), .preservationExpired(let id),
             .verificationAdded(let id, _, _), .scopeSet(let id, _):
             touch(id, &touched)
-        case .sensitiveRead: break
+        case .sensitiveRead, .snapshotTaken: break
         }
     }
 

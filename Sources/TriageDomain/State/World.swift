@@ -16,6 +16,7 @@ package enum Decision: Sendable {
     case nothingToClaim
     case assignmentChanged(AssignmentNumber)
     case disclosureChanged(DisclosureID)
+    case snapshotRecorded(SnapshotAnswer)
     /// Something was written down that changes no resource that can be named (a read, timers). No
     /// event means that there was nothing to do.
     case recorded
@@ -101,6 +102,9 @@ package struct World: ~Copyable, Sendable {
             return try approveDisclosure(id, etag: etag, context, &events)
         case .rejectDisclosure(let id, let rejection, let etag):
             return try rejectDisclosure(id, rejection, etag: etag, &events)
+        case .recordSnapshot(let taken):
+            events.append(.snapshotTaken(taken))
+            return .snapshotRecorded(taken)
         case .recordRead(let read):
             return try recordRead(read, &events)
         case .fireTimers:
@@ -110,7 +114,9 @@ package struct World: ~Copyable, Sendable {
     }
 
     /// The first answer to the context's request id, if there was one within 24 hours.
-    private func repeatedAnswer(_ context: CommandContext) throws(DomainError) -> LedgerAnswer? {
+    ///
+    /// - Throws: ``DomainError/requestIDReused``.
+    package func repeatedAnswer(_ context: CommandContext) throws(DomainError) -> LedgerAnswer? {
         guard !context.requestID.isNone else { return nil }
         let key = RequestLedger.key(context.principal, context.requestID)
         guard let entry = indexes.ledger.entry(key, at: context.now, in: state.ledger) else {
@@ -168,8 +174,8 @@ package struct World: ~Copyable, Sendable {
         case .caseReopened(let number, _): change(number, header) { $0.state = .queued }
         case .legalClockDue(let number): change(number, header) { _ in }
         case .caseOffered(
-            let number, let matter, let specialist, let expiresAt, let from, let note):
-            applyOffer(number, matter, specialist, expiresAt, from, note, header)
+            let number, let matter, let specialist, let expiresAt, let from, let note, let why):
+            applyOffer(number, matter, specialist, expiresAt, from, note, why, header)
         case .caseAccepted(let number, let expiresAt): applyAcceptance(number, expiresAt, header)
         case .leaseRenewed(let number, let expiresAt): applyRenewal(number, expiresAt, header)
         case .assignmentEnded(let number, let ending, let reason):
@@ -185,7 +191,7 @@ package struct World: ~Copyable, Sendable {
         case .scopeSet(let id, let scope): applyScope(id, scope, header)
         case .disclosureApproved(let id, let revision): applyApproval(id, revision, header)
         case .disclosureRejected(let id, let rejection): applyRejection(id, rejection, header)
-        case .sensitiveRead: break
+        case .sensitiveRead, .snapshotTaken: break
         }
     }
 
@@ -200,7 +206,7 @@ package struct World: ~Copyable, Sendable {
         case .protocolAnswered(let number, _, _, _, _, _), .caseDecided(let number, _),
             .caseClosed(let number), .caseReopened(let number, _), .legalClockDue(let number):
             .changedCase(number)
-        case .caseOffered(let number, _, _, _, let from, _):
+        case .caseOffered(let number, _, _, _, let from, _, _):
             from == .none ? .offer(number) : .changedAssignment(number)
         case .caseAccepted(let number, _), .leaseRenewed(let number, _),
             .assignmentEnded(let number, _, _):
@@ -209,6 +215,7 @@ package struct World: ~Copyable, Sendable {
             .preservationExpired(let id), .verificationAdded(let id, _, _), .scopeSet(let id, _),
             .disclosureApproved(let id, _), .disclosureRejected(let id, _):
             .changedDisclosure(id)
+        case .snapshotTaken(let taken): .snapshot(taken)
         case .sensitiveRead: nil
         }
     }
@@ -240,7 +247,7 @@ package struct World: ~Copyable, Sendable {
             let place = Int(offered.caseNumber.value)
             return .offer(
                 assignmentView(offered), caseView(place, full: false),
-                explanation(of: state.cases[place], skipped: 0, .none))
+                offered.explanation ?? explanation(of: state.cases[place], skipped: 0, .none))
         case .nothingToClaim: return .nothingToClaim
         case .assignmentChanged(let number), .repeated(.changedAssignment(let number)):
             return .changedAssignment(assignmentView(state.assignments[Int(number.value)]))
@@ -249,6 +256,8 @@ package struct World: ~Copyable, Sendable {
                 preconditionFailure("a decision names a request that is not there")
             }
             return .changedDisclosure(disclosureView(place))
+        case .snapshotRecorded(let taken), .repeated(.snapshot(let taken)):
+            return .snapshot(taken)
         case .recorded, .repeated(.recorded): return .recorded
         }
     }

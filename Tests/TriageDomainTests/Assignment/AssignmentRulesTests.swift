@@ -31,6 +31,39 @@ import TriageBase
         #expect(try driver.claim(as: .bob, .generalOnly) == nil)
     }
 
+    @Test func aRepeatedClaimIsToldTheSameReason_whateverHasBecomeSince() throws {
+        let driver = Driver()
+        try driver.submit(.example(1, family: .childSexualExploitation, imminence: .now))
+        let mild = try driver.submit(.example(2)).caseNumber
+        let id = RequestID(high: 5, low: 5)
+        func claim(_ world: borrowing World) throws -> (AssignmentNumber, String) {
+            var events: [Event] = []
+            let context = CommandContext(
+                principal: .bob, now: driver.now, requestID: id,
+                fingerprint: Hash128(high: 0, low: 0), random: 0)
+            let decision = try world.decide(
+                .claimNext(eligibility: .generalOnly), context, into: &events)
+            #expect(events.isEmpty)
+            guard case .offer(let view, _, let why) = world.outcome(of: decision) else {
+                throw Unexpected()
+            }
+            return (view.value.number, "\(why)")
+        }
+        guard
+            case .offer(let view, _, let why) = try driver.run(
+                .claimNext(eligibility: .generalOnly), as: .bob, id: id)
+        else { throw Unexpected() }
+        #expect(why.skippedCount == 1 && why.firstSkipReason == .clearance && why.level == .p2)
+        // The case is raised, and what was passed over is taken by another.
+        try driver.submit(.example(2, imminence: .now))
+        #expect(try driver.matter(mild).level != .p2)
+        _ = try driver.take(as: .alice)
+        let first = (view.value.number, "\(why)")
+        #expect(try claim(driver.world) == first)
+        #expect(try claim(driver.replayed()) == first)
+        #expect(try claim(rebuilt(from: driver.world.snapshotState)) == first)
+    }
+
     @Test func skipReasonsNameWhatIsMissing() {
         let lane = Lane(family: 2, language: 77, clearance: 2, region: 1)
         func reason(

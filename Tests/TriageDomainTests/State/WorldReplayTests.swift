@@ -151,7 +151,7 @@ private struct Chance {
                 let (decision, events) = try driver.step(
                     command, as: principal, random: chance.random.next())
                 _ = driver.world.outcome(of: decision)
-                for case .caseOffered(let number, _, _, _, _, _) in events {
+                for case .caseOffered(let number, _, _, _, _, _, _) in events {
                     #expect(number.value > highestToken, "fencing tokens only grow")
                     highestToken = number.value
                 }

@@ -142,6 +142,51 @@ void   triaged__storage__v1__assessment__free_unpacked
   assert(message->base.descriptor == &triaged__storage__v1__assessment__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   triaged__storage__v1__claim_explanation__init
+                     (Triaged__Storage__V1__ClaimExplanation         *message)
+{
+  static const Triaged__Storage__V1__ClaimExplanation init_value = TRIAGED__STORAGE__V1__CLAIM_EXPLANATION__INIT;
+  *message = init_value;
+}
+size_t triaged__storage__v1__claim_explanation__get_packed_size
+                     (const Triaged__Storage__V1__ClaimExplanation *message)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__claim_explanation__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__storage__v1__claim_explanation__pack
+                     (const Triaged__Storage__V1__ClaimExplanation *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__claim_explanation__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__storage__v1__claim_explanation__pack_to_buffer
+                     (const Triaged__Storage__V1__ClaimExplanation *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__claim_explanation__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__Storage__V1__ClaimExplanation *
+       triaged__storage__v1__claim_explanation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__Storage__V1__ClaimExplanation *)
+     protobuf_c_message_unpack (&triaged__storage__v1__claim_explanation__descriptor,
+                                allocator, len, data);
+}
+void   triaged__storage__v1__claim_explanation__free_unpacked
+                     (Triaged__Storage__V1__ClaimExplanation *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__storage__v1__claim_explanation__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   triaged__storage__v1__protocol_answers__init
                      (Triaged__Storage__V1__ProtocolAnswers         *message)
 {
@@ -552,6 +597,109 @@ const ProtobufCMessageDescriptor triaged__storage__v1__assessment__descriptor =
   triaged__storage__v1__assessment__field_indices_by_name,
   1,  triaged__storage__v1__assessment__number_ranges,
   (ProtobufCMessageInit) triaged__storage__v1__assessment__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__storage__v1__claim_explanation__field_descriptors[6] =
+{
+  {
+    "code",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__ClaimExplanation, code),
+    &triaged__storage__v1__level_code__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "governed_by",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__ClaimExplanation, governed_by),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "level",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__ClaimExplanation, level),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "effective_deadline_milliseconds",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__ClaimExplanation, effective_deadline_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "skipped_count",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__ClaimExplanation, skipped_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "first_skip_reason",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__ClaimExplanation, first_skip_reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__storage__v1__claim_explanation__field_indices_by_name[] = {
+  0,   /* field[0] = code */
+  3,   /* field[3] = effective_deadline_milliseconds */
+  5,   /* field[5] = first_skip_reason */
+  1,   /* field[1] = governed_by */
+  2,   /* field[2] = level */
+  4,   /* field[4] = skipped_count */
+};
+static const ProtobufCIntRange triaged__storage__v1__claim_explanation__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor triaged__storage__v1__claim_explanation__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.storage.v1.ClaimExplanation",
+  "ClaimExplanation",
+  "Triaged__Storage__V1__ClaimExplanation",
+  "triaged.storage.v1",
+  sizeof(Triaged__Storage__V1__ClaimExplanation),
+  6,
+  triaged__storage__v1__claim_explanation__field_descriptors,
+  triaged__storage__v1__claim_explanation__field_indices_by_name,
+  1,  triaged__storage__v1__claim_explanation__number_ranges,
+  (ProtobufCMessageInit) triaged__storage__v1__claim_explanation__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor triaged__storage__v1__protocol_answers__field_descriptors[8] =

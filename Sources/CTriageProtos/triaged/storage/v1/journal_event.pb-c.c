@@ -817,6 +817,51 @@ void   triaged__storage__v1__sensitive_read__free_unpacked
   assert(message->base.descriptor == &triaged__storage__v1__sensitive_read__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   triaged__storage__v1__snapshot_taken__init
+                     (Triaged__Storage__V1__SnapshotTaken         *message)
+{
+  static const Triaged__Storage__V1__SnapshotTaken init_value = TRIAGED__STORAGE__V1__SNAPSHOT_TAKEN__INIT;
+  *message = init_value;
+}
+size_t triaged__storage__v1__snapshot_taken__get_packed_size
+                     (const Triaged__Storage__V1__SnapshotTaken *message)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__snapshot_taken__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__storage__v1__snapshot_taken__pack
+                     (const Triaged__Storage__V1__SnapshotTaken *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__snapshot_taken__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__storage__v1__snapshot_taken__pack_to_buffer
+                     (const Triaged__Storage__V1__SnapshotTaken *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__snapshot_taken__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__Storage__V1__SnapshotTaken *
+       triaged__storage__v1__snapshot_taken__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__Storage__V1__SnapshotTaken *)
+     protobuf_c_message_unpack (&triaged__storage__v1__snapshot_taken__descriptor,
+                                allocator, len, data);
+}
+void   triaged__storage__v1__snapshot_taken__free_unpacked
+                     (Triaged__Storage__V1__SnapshotTaken *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__storage__v1__snapshot_taken__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   triaged__storage__v1__legal_clock_due__init
                      (Triaged__Storage__V1__LegalClockDue         *message)
 {
@@ -965,7 +1010,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__journal_record__descripto
   (ProtobufCMessageInit) triaged__storage__v1__journal_record__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor triaged__storage__v1__event__field_descriptors[18] =
+static const ProtobufCFieldDescriptor triaged__storage__v1__event__field_descriptors[19] =
 {
   {
     "report_received",
@@ -1183,6 +1228,18 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__event__field_descrip
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "snapshot_taken",
+    19,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__Storage__V1__Event, kind_case),
+    offsetof(Triaged__Storage__V1__Event, snapshot_taken),
+    &triaged__storage__v1__snapshot_taken__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__event__field_indices_by_name[] = {
   8,   /* field[8] = assignment_ended */
@@ -1202,12 +1259,13 @@ static const unsigned triaged__storage__v1__event__field_indices_by_name[] = {
   0,   /* field[0] = report_received */
   13,   /* field[13] = scope_set */
   16,   /* field[16] = sensitive_read */
+  18,   /* field[18] = snapshot_taken */
   12,   /* field[12] = verification_added */
 };
 static const ProtobufCIntRange triaged__storage__v1__event__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 18 }
+  { 0, 19 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__event__descriptor =
 {
@@ -1217,7 +1275,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__event__descriptor =
   "Triaged__Storage__V1__Event",
   "triaged.storage.v1",
   sizeof(Triaged__Storage__V1__Event),
-  18,
+  19,
   triaged__storage__v1__event__field_descriptors,
   triaged__storage__v1__event__field_indices_by_name,
   1,  triaged__storage__v1__event__number_ranges,
@@ -1570,7 +1628,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__case_reopened__descriptor
   (ProtobufCMessageInit) triaged__storage__v1__case_reopened__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor triaged__storage__v1__case_offered__field_descriptors[6] =
+static const ProtobufCFieldDescriptor triaged__storage__v1__case_offered__field_descriptors[7] =
 {
   {
     "assignment_number",
@@ -1644,11 +1702,24 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__case_offered__field_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "explanation",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__CaseOffered, explanation),
+    &triaged__storage__v1__claim_explanation__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__case_offered__field_indices_by_name[] = {
   0,   /* field[0] = assignment_number */
   1,   /* field[1] = case_number */
   3,   /* field[3] = expire_milliseconds */
+  6,   /* field[6] = explanation */
   4,   /* field[4] = handed_off_from */
   5,   /* field[5] = note */
   2,   /* field[2] = specialist */
@@ -1656,7 +1727,7 @@ static const unsigned triaged__storage__v1__case_offered__field_indices_by_name[
 static const ProtobufCIntRange triaged__storage__v1__case_offered__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__case_offered__descriptor =
 {
@@ -1666,7 +1737,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__case_offered__descriptor 
   "Triaged__Storage__V1__CaseOffered",
   "triaged.storage.v1",
   sizeof(Triaged__Storage__V1__CaseOffered),
-  6,
+  7,
   triaged__storage__v1__case_offered__field_descriptors,
   triaged__storage__v1__case_offered__field_indices_by_name,
   1,  triaged__storage__v1__case_offered__number_ranges,
@@ -2246,6 +2317,83 @@ const ProtobufCMessageDescriptor triaged__storage__v1__sensitive_read__descripto
   triaged__storage__v1__sensitive_read__field_indices_by_name,
   1,  triaged__storage__v1__sensitive_read__number_ranges,
   (ProtobufCMessageInit) triaged__storage__v1__sensitive_read__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__storage__v1__snapshot_taken__field_descriptors[4] =
+{
+  {
+    "sequence",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__SnapshotTaken, sequence),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "record_count",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__SnapshotTaken, record_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "size_bytes",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__SnapshotTaken, size_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "duration_milliseconds",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__SnapshotTaken, duration_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__storage__v1__snapshot_taken__field_indices_by_name[] = {
+  3,   /* field[3] = duration_milliseconds */
+  1,   /* field[1] = record_count */
+  0,   /* field[0] = sequence */
+  2,   /* field[2] = size_bytes */
+};
+static const ProtobufCIntRange triaged__storage__v1__snapshot_taken__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor triaged__storage__v1__snapshot_taken__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.storage.v1.SnapshotTaken",
+  "SnapshotTaken",
+  "Triaged__Storage__V1__SnapshotTaken",
+  "triaged.storage.v1",
+  sizeof(Triaged__Storage__V1__SnapshotTaken),
+  4,
+  triaged__storage__v1__snapshot_taken__field_descriptors,
+  triaged__storage__v1__snapshot_taken__field_indices_by_name,
+  1,  triaged__storage__v1__snapshot_taken__number_ranges,
+  (ProtobufCMessageInit) triaged__storage__v1__snapshot_taken__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor triaged__storage__v1__legal_clock_due__field_descriptors[1] =

@@ -1379,7 +1379,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__case_record__descriptor =
   (ProtobufCMessageInit) triaged__storage__v1__case_record__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor triaged__storage__v1__assignment_record__field_descriptors[12] =
+static const ProtobufCFieldDescriptor triaged__storage__v1__assignment_record__field_descriptors[13] =
 {
   {
     "assignment_number",
@@ -1525,6 +1525,18 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__assignment_record__f
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "explanation",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__AssignmentRecord, explanation),
+    &triaged__storage__v1__claim_explanation__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__assignment_record__field_indices_by_name[] = {
   6,   /* field[6] = accept_milliseconds */
@@ -1532,6 +1544,7 @@ static const unsigned triaged__storage__v1__assignment_record__field_indices_by_
   1,   /* field[1] = case_number */
   8,   /* field[8] = end_milliseconds */
   7,   /* field[7] = expire_milliseconds */
+  12,   /* field[12] = explanation */
   9,   /* field[9] = handed_off_from */
   11,   /* field[11] = note */
   5,   /* field[5] = offer_milliseconds */
@@ -1543,7 +1556,7 @@ static const unsigned triaged__storage__v1__assignment_record__field_indices_by_
 static const ProtobufCIntRange triaged__storage__v1__assignment_record__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 12 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__assignment_record__descriptor =
 {
@@ -1553,7 +1566,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__assignment_record__descri
   "Triaged__Storage__V1__AssignmentRecord",
   "triaged.storage.v1",
   sizeof(Triaged__Storage__V1__AssignmentRecord),
-  12,
+  13,
   triaged__storage__v1__assignment_record__field_descriptors,
   triaged__storage__v1__assignment_record__field_indices_by_name,
   1,  triaged__storage__v1__assignment_record__number_ranges,
@@ -1780,7 +1793,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_record__descri
   (ProtobufCMessageInit) triaged__storage__v1__disclosure_record__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor triaged__storage__v1__ledger_record__field_descriptors[10] =
+static const ProtobufCFieldDescriptor triaged__storage__v1__ledger_record__field_descriptors[11] =
 {
   {
     "key_high",
@@ -1902,6 +1915,18 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__ledger_record__field
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "snapshot",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__Storage__V1__LedgerRecord, answer_case),
+    offsetof(Triaged__Storage__V1__LedgerRecord, snapshot),
+    &triaged__storage__v1__snapshot_taken__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__ledger_record__field_indices_by_name[] = {
   8,   /* field[8] = assignment_number */
@@ -1913,12 +1938,13 @@ static const unsigned triaged__storage__v1__ledger_record__field_indices_by_name
   1,   /* field[1] = key_low */
   7,   /* field[7] = offered_assignment */
   5,   /* field[5] = receipt */
+  10,   /* field[10] = snapshot */
   4,   /* field[4] = time_milliseconds */
 };
 static const ProtobufCIntRange triaged__storage__v1__ledger_record__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__ledger_record__descriptor =
 {
@@ -1928,7 +1954,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__ledger_record__descriptor
   "Triaged__Storage__V1__LedgerRecord",
   "triaged.storage.v1",
   sizeof(Triaged__Storage__V1__LedgerRecord),
-  10,
+  11,
   triaged__storage__v1__ledger_record__field_descriptors,
   triaged__storage__v1__ledger_record__field_indices_by_name,
   1,  triaged__storage__v1__ledger_record__number_ranges,

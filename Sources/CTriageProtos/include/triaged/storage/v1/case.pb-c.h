@@ -18,6 +18,7 @@ PROTOBUF_C__BEGIN_DECLS
 typedef struct Triaged__Storage__V1__ReportFacts Triaged__Storage__V1__ReportFacts;
 typedef struct Triaged__Storage__V1__LevelCode Triaged__Storage__V1__LevelCode;
 typedef struct Triaged__Storage__V1__Assessment Triaged__Storage__V1__Assessment;
+typedef struct Triaged__Storage__V1__ClaimExplanation Triaged__Storage__V1__ClaimExplanation;
 typedef struct Triaged__Storage__V1__ProtocolAnswers Triaged__Storage__V1__ProtocolAnswers;
 typedef struct Triaged__Storage__V1__CaseDecision Triaged__Storage__V1__CaseDecision;
 
@@ -137,6 +138,42 @@ struct  Triaged__Storage__V1__Assessment
 #define TRIAGED__STORAGE__V1__ASSESSMENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__assessment__descriptor) \
     , 0, NULL, 0, 0 }
+
+
+/*
+ * Why a case was offered to who claimed.
+ */
+struct  Triaged__Storage__V1__ClaimExplanation
+{
+  ProtobufCMessage base;
+  /*
+   * How its level came about.
+   */
+  Triaged__Storage__V1__LevelCode *code;
+  /*
+   * Which deadline determined its place: 0 service target, 1 legal clock.
+   */
+  int32_t governed_by;
+  /*
+   * Its level: 0 for P0 to 4 for P4.
+   */
+  int32_t level;
+  /*
+   * The deadline that determined its place.
+   */
+  int64_t effective_deadline_milliseconds;
+  /*
+   * Cases passed over.
+   */
+  int64_t skipped_count;
+  /*
+   * Why the first of them was.
+   */
+  int32_t first_skip_reason;
+};
+#define TRIAGED__STORAGE__V1__CLAIM_EXPLANATION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__claim_explanation__descriptor) \
+    , NULL, 0, 0, 0, 0, 0 }
 
 
 /*
@@ -293,6 +330,25 @@ Triaged__Storage__V1__Assessment *
 void   triaged__storage__v1__assessment__free_unpacked
                      (Triaged__Storage__V1__Assessment *message,
                       ProtobufCAllocator *allocator);
+/* Triaged__Storage__V1__ClaimExplanation methods */
+void   triaged__storage__v1__claim_explanation__init
+                     (Triaged__Storage__V1__ClaimExplanation         *message);
+size_t triaged__storage__v1__claim_explanation__get_packed_size
+                     (const Triaged__Storage__V1__ClaimExplanation   *message);
+size_t triaged__storage__v1__claim_explanation__pack
+                     (const Triaged__Storage__V1__ClaimExplanation   *message,
+                      uint8_t             *out);
+size_t triaged__storage__v1__claim_explanation__pack_to_buffer
+                     (const Triaged__Storage__V1__ClaimExplanation   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__Storage__V1__ClaimExplanation *
+       triaged__storage__v1__claim_explanation__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__storage__v1__claim_explanation__free_unpacked
+                     (Triaged__Storage__V1__ClaimExplanation *message,
+                      ProtobufCAllocator *allocator);
 /* Triaged__Storage__V1__ProtocolAnswers methods */
 void   triaged__storage__v1__protocol_answers__init
                      (Triaged__Storage__V1__ProtocolAnswers         *message);
@@ -342,6 +398,9 @@ typedef void (*Triaged__Storage__V1__LevelCode_Closure)
 typedef void (*Triaged__Storage__V1__Assessment_Closure)
                  (const Triaged__Storage__V1__Assessment *message,
                   void *closure_data);
+typedef void (*Triaged__Storage__V1__ClaimExplanation_Closure)
+                 (const Triaged__Storage__V1__ClaimExplanation *message,
+                  void *closure_data);
 typedef void (*Triaged__Storage__V1__ProtocolAnswers_Closure)
                  (const Triaged__Storage__V1__ProtocolAnswers *message,
                   void *closure_data);
@@ -357,6 +416,7 @@ typedef void (*Triaged__Storage__V1__CaseDecision_Closure)
 extern const ProtobufCMessageDescriptor triaged__storage__v1__report_facts__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__level_code__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__assessment__descriptor;
+extern const ProtobufCMessageDescriptor triaged__storage__v1__claim_explanation__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__protocol_answers__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__case_decision__descriptor;
 

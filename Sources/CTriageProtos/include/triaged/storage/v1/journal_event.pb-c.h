@@ -35,6 +35,7 @@ typedef struct Triaged__Storage__V1__ScopeSet Triaged__Storage__V1__ScopeSet;
 typedef struct Triaged__Storage__V1__DisclosureApproved Triaged__Storage__V1__DisclosureApproved;
 typedef struct Triaged__Storage__V1__DisclosureRejected Triaged__Storage__V1__DisclosureRejected;
 typedef struct Triaged__Storage__V1__SensitiveRead Triaged__Storage__V1__SensitiveRead;
+typedef struct Triaged__Storage__V1__SnapshotTaken Triaged__Storage__V1__SnapshotTaken;
 typedef struct Triaged__Storage__V1__LegalClockDue Triaged__Storage__V1__LegalClockDue;
 
 
@@ -100,7 +101,8 @@ typedef enum {
   TRIAGED__STORAGE__V1__EVENT__KIND_DISCLOSURE_APPROVED = 15,
   TRIAGED__STORAGE__V1__EVENT__KIND_DISCLOSURE_REJECTED = 16,
   TRIAGED__STORAGE__V1__EVENT__KIND_SENSITIVE_READ = 17,
-  TRIAGED__STORAGE__V1__EVENT__KIND_LEGAL_CLOCK_DUE = 18
+  TRIAGED__STORAGE__V1__EVENT__KIND_LEGAL_CLOCK_DUE = 18,
+  TRIAGED__STORAGE__V1__EVENT__KIND_SNAPSHOT_TAKEN = 19
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRIAGED__STORAGE__V1__EVENT__KIND__CASE)
 } Triaged__Storage__V1__Event__KindCase;
 
@@ -184,6 +186,10 @@ struct  Triaged__Storage__V1__Event
      * A legal clock of a case came within its handling allowance.
      */
     Triaged__Storage__V1__LegalClockDue *legal_clock_due;
+    /*
+     * A snapshot that somebody asked for is durable.
+     */
+    Triaged__Storage__V1__SnapshotTaken *snapshot_taken;
   };
 };
 #define TRIAGED__STORAGE__V1__EVENT__INIT \
@@ -349,10 +355,14 @@ struct  Triaged__Storage__V1__CaseOffered
    * Sensitive. The note of the hand-off.
    */
   char *note;
+  /*
+   * Why this case; absent for a hand-off, and in what was written before it existed.
+   */
+  Triaged__Storage__V1__ClaimExplanation *explanation;
 };
 #define TRIAGED__STORAGE__V1__CASE_OFFERED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__case_offered__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string }
+    , 0, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, NULL }
 
 
 /*
@@ -584,6 +594,34 @@ struct  Triaged__Storage__V1__SensitiveRead
 #define TRIAGED__STORAGE__V1__SENSITIVE_READ__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__sensitive_read__descriptor) \
     , (char *)protobuf_c_empty_string, TRIAGED__STORAGE__V1__SENSITIVE_READ__TARGET__NOT_SET, {0} }
+
+
+/*
+ * A snapshot that somebody asked for is durable.
+ */
+struct  Triaged__Storage__V1__SnapshotTaken
+{
+  ProtobufCMessage base;
+  /*
+   * The journal sequence that it holds.
+   */
+  int64_t sequence;
+  /*
+   * Records in it.
+   */
+  int64_t record_count;
+  /*
+   * Its size.
+   */
+  int64_t size_bytes;
+  /*
+   * How long it took.
+   */
+  int64_t duration_milliseconds;
+};
+#define TRIAGED__STORAGE__V1__SNAPSHOT_TAKEN__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__snapshot_taken__descriptor) \
+    , 0, 0, 0, 0 }
 
 
 /*
@@ -944,6 +982,25 @@ Triaged__Storage__V1__SensitiveRead *
 void   triaged__storage__v1__sensitive_read__free_unpacked
                      (Triaged__Storage__V1__SensitiveRead *message,
                       ProtobufCAllocator *allocator);
+/* Triaged__Storage__V1__SnapshotTaken methods */
+void   triaged__storage__v1__snapshot_taken__init
+                     (Triaged__Storage__V1__SnapshotTaken         *message);
+size_t triaged__storage__v1__snapshot_taken__get_packed_size
+                     (const Triaged__Storage__V1__SnapshotTaken   *message);
+size_t triaged__storage__v1__snapshot_taken__pack
+                     (const Triaged__Storage__V1__SnapshotTaken   *message,
+                      uint8_t             *out);
+size_t triaged__storage__v1__snapshot_taken__pack_to_buffer
+                     (const Triaged__Storage__V1__SnapshotTaken   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__Storage__V1__SnapshotTaken *
+       triaged__storage__v1__snapshot_taken__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__storage__v1__snapshot_taken__free_unpacked
+                     (Triaged__Storage__V1__SnapshotTaken *message,
+                      ProtobufCAllocator *allocator);
 /* Triaged__Storage__V1__LegalClockDue methods */
 void   triaged__storage__v1__legal_clock_due__init
                      (Triaged__Storage__V1__LegalClockDue         *message);
@@ -1019,6 +1076,9 @@ typedef void (*Triaged__Storage__V1__DisclosureRejected_Closure)
 typedef void (*Triaged__Storage__V1__SensitiveRead_Closure)
                  (const Triaged__Storage__V1__SensitiveRead *message,
                   void *closure_data);
+typedef void (*Triaged__Storage__V1__SnapshotTaken_Closure)
+                 (const Triaged__Storage__V1__SnapshotTaken *message,
+                  void *closure_data);
 typedef void (*Triaged__Storage__V1__LegalClockDue_Closure)
                  (const Triaged__Storage__V1__LegalClockDue *message,
                   void *closure_data);
@@ -1046,6 +1106,7 @@ extern const ProtobufCMessageDescriptor triaged__storage__v1__scope_set__descrip
 extern const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_approved__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_rejected__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__sensitive_read__descriptor;
+extern const ProtobufCMessageDescriptor triaged__storage__v1__snapshot_taken__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__legal_clock_due__descriptor;
 
 PROTOBUF_C__END_DECLS

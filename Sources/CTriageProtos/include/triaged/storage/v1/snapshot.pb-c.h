@@ -16,6 +16,7 @@ PROTOBUF_C__BEGIN_DECLS
 
 #include "triaged/storage/v1/case.pb-c.h"
 #include "triaged/storage/v1/disclosure.pb-c.h"
+#include "triaged/storage/v1/journal_event.pb-c.h"
 
 typedef struct Triaged__Storage__V1__SnapshotRecord Triaged__Storage__V1__SnapshotRecord;
 typedef struct Triaged__Storage__V1__CountersRecord Triaged__Storage__V1__CountersRecord;
@@ -407,10 +408,14 @@ struct  Triaged__Storage__V1__AssignmentRecord
    * Sensitive. The note of a hand-off.
    */
   char *note;
+  /*
+   * Why the case was offered; absent for a hand-off.
+   */
+  Triaged__Storage__V1__ClaimExplanation *explanation;
 };
 #define TRIAGED__STORAGE__V1__ASSIGNMENT_RECORD__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__assignment_record__descriptor) \
-    , 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, (char *)protobuf_c_empty_string }
+    , 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, (char *)protobuf_c_empty_string, NULL }
 
 
 /*
@@ -494,7 +499,8 @@ typedef enum {
   TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_CASE_NUMBER = 7,
   TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_OFFERED_ASSIGNMENT = 8,
   TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_ASSIGNMENT_NUMBER = 9,
-  TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_DISCLOSURE_ID = 10
+  TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_DISCLOSURE_ID = 10,
+  TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_SNAPSHOT = 11
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER__CASE)
 } Triaged__Storage__V1__LedgerRecord__AnswerCase;
 
@@ -546,6 +552,10 @@ struct  Triaged__Storage__V1__LedgerRecord
      * The disclosure request that was changed.
      */
     uint64_t disclosure_id;
+    /*
+     * The snapshot that was taken.
+     */
+    Triaged__Storage__V1__SnapshotTaken *snapshot;
   };
 };
 #define TRIAGED__STORAGE__V1__LEDGER_RECORD__INIT \

@@ -421,6 +421,8 @@ package final class EngineCore: @unchecked Sendable {
     func currentStatus() -> EngineStatus {
         status.counts = world.counts
         status.watchCount = watches.count
+        status.counters.watchesTooSlow = watches.tooSlowCount
+        status.counters.watchSweeps = watches.sweepCount
         status.waitingClaimCount = claims.count
         return status
     }

@@ -289,7 +289,8 @@ package final class EngineCore: @unchecked Sendable {
         payload.removeAll(keepingCapacity: true)
         codec.encode(header, events, into: &payload)
         do {
-            let sequence = try parts.journal.append(payload.span, time: header.time)
+            let bytes = payload
+            let sequence = try parts.journal.append(bytes.span, time: header.time)
             invariant(sequence == header.sequence, "the journal gives the next sequence")
             status.counters.records += 1
             return nil
@@ -421,6 +422,8 @@ package final class EngineCore: @unchecked Sendable {
     func currentStatus() -> EngineStatus {
         status.counts = world.counts
         status.watchCount = watches.count
+        status.counters.watchesTooSlow = watches.tooSlowCount
+        status.counters.watchSweeps = watches.sweepCount
         status.waitingClaimCount = claims.count
         return status
     }

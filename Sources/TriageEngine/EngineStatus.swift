@@ -81,6 +81,10 @@ package struct EngineCounters: Sendable {
     package var snapshotFailures: UInt64 = 0
     /// Segments that were removed or moved to the archive.
     package var segmentsRetired: UInt64 = 0
+    /// Watches ended because they did not keep up.
+    package var watchesTooSlow: UInt64 = 0
+    /// Times that a board watch was overrun before it had caught up, and swept.
+    package var watchSweeps: UInt64 = 0
     /// Times that superfluous files could not be removed or moved.
     package var tidyFailures: UInt64 = 0
     /// Commands that the rules refused, by ``DomainError/Kind``.

@@ -45,16 +45,27 @@ final class Watch: Asked {
     }
 }
 
-/// What a board watch remembers.
+/// What a board watch remembers: a bit a case, whatever happens while it catches up.
+///
+/// ```
+///   pages of the board --> changes from the ring --> caught up: bookmark, then further changes
+///            |                   |         ^
+///            +---- ring overran -+--> sweep: cases changed since the base
+/// ```
 struct BoardWatch {
     let filter: BoardFilter
-    /// Where the next page of the initial state begins; nil once all of it has been sent.
+    /// What is being sent before the changes of the ring; nil once all of it has been.
     var initial: InitialState?
     /// Cases that the caller has, or may have: only these are sent as removed.
     var known: NumberSet
+    /// Every case was sent as it was at this revision or later, or will be by `initial`.
+    var base: UInt64
 
-    /// How far the initial state has been sent.
+    /// How far it is.
     enum InitialState {
+        /// Open cases, in board order.
         case page(after: PriorityKey?)
+        /// Cases that changed after a revision, by number.
+        case sweep(since: UInt64, next: CaseNumber?)
     }
 }

@@ -1,19 +1,23 @@
 // All open watches, and what each gets next. A watch that lags costs a position in the ring; one
-// that the ring has overtaken is ended. Shows durable state only: it is advanced right after a
-// commit.
+// that the ring has overtaken is ended, unless it is still catching up. Shows durable state only:
+// it is advanced right after a commit.
 
 internal import TriageBase
 internal import TriageDomain
 
 /// The open watches and the changes that they follow.
 struct WatchTable {
-    private let configuration: EngineConfiguration
+    let configuration: EngineConfiguration
     /// Changes of cases.
     var board: ChangeRing
     /// Changes of assignments.
     var assignments: ChangeRing
     private var watches: [UInt64: Watch] = [:]
     private var disclosureWatches = 0
+    /// Watches ended because they did not keep up.
+    private(set) var tooSlowCount: UInt64 = 0
+    /// Times that a board watch swept because the ring overran it before it had caught up.
+    var sweepCount: UInt64 = 0
 
     init(_ configuration: EngineConfiguration, floor: UInt64) {
         self.configuration = configuration
@@ -40,7 +44,8 @@ struct WatchTable {
             let last = UInt64(world.counts.cases)
             let subject = BoardWatch(
                 filter: filter, initial: resume == 0 ? .page(after: nil) : nil,
-                known: resume == 0 ? NumberSet() : NumberSet(upTo: last))
+                known: resume == 0 ? NumberSet() : NumberSet(upTo: last),
+                base: resume == 0 ? revision : resume)
             add(request, reactor, .board(subject), position, resume)
         case .watchAssignments(let resume):
             guard let position = Self.position(assignments, resume, revision) else {
@@ -121,10 +126,11 @@ struct WatchTable {
     ) -> Bool {
         var more = false
         var ended: [UInt64] = []
+        var over = 0
         for watch in watches.values {
             switch watch.subject {
             case .board(let subject):
-                if watch.position < board.start {
+                if watch.position < board.start, !watch.owesBookmark {
                     send(watch, .failed(.watchTooSlow(revision: watch.revision)))
                     ended.append(watch.call)
                 } else if watch.credits > 0 {
@@ -142,79 +148,19 @@ struct WatchTable {
                 watch.credits -= 1
                 watch.subject = .disclosure(id, requester: requester, changed: false)
                 guard let view = try? world.disclosure(id, visibleTo: requester) else { continue }
-                let over = view.value.state == .approved || view.value.state == .rejected
-                send(watch, .disclosureChange(view, ended: over))
-                if over { ended.append(watch.call) }
+                let isOver = view.value.state == .approved || view.value.state == .rejected
+                send(watch, .disclosureChange(view, ended: isOver))
+                if isOver {
+                    ended.append(watch.call)
+                    over += 1
+                }
             case .disclosure(_, _, false):
                 continue
             }
         }
+        tooSlowCount += UInt64(ended.count - over)
         for call in ended { close(call) }
         return more
-    }
-
-    private func advance(
-        _ watch: Watch, _ subject: BoardWatch, _ world: borrowing World, _ durable: UInt64,
-        _ send: (Watch, EngineReply) -> Void
-    ) -> Bool {
-        var subject = subject
-        var changes: [BoardChanges.Change] = []
-        var revisions: [UInt64] = []
-        let previous = watch.revision
-        if case .page(let after) = subject.initial {
-            let page = world.board(
-                after: after, limit: configuration.watchPartMax, filter: subject.filter)
-            for view in page.cases {
-                subject.known.insert(view.value.number.value)
-                changes.append(.changed(view))
-                revisions.append(previous)
-            }
-            subject.initial = page.next.map { .page(after: $0) }
-        }
-        if subject.initial == nil {
-            takeChanges(watch, &subject, world, durable, &changes, &revisions)
-            watch.revision = board.revision(before: watch.position, current: durable)
-        }
-        watch.subject = .board(subject)
-        let caughtUp = subject.initial == nil && watch.position == board.end
-        // A quiet filter must not let the caller's revision fall out of the ring unnoticed.
-        let stale = watch.position - watch.sentPosition > configuration.ringCount / 8
-        let bookmark = caughtUp && (watch.owesBookmark || stale)
-        if !changes.isEmpty || bookmark {
-            watch.credits -= 1
-            watch.sentPosition = watch.position
-            if bookmark { watch.owesBookmark = false }
-            let part = BoardChanges(
-                changes: changes, revisions: revisions, previousRevision: previous,
-                revision: watch.revision, bookmark: bookmark ? world.counts.openCases : nil)
-            send(watch, .boardChanges(part))
-        }
-        return !caughtUp && watch.credits > 0
-    }
-
-    /// Takes changes from the ring until the part is full.
-    private func takeChanges(
-        _ watch: Watch, _ subject: inout BoardWatch, _ world: borrowing World, _ durable: UInt64,
-        _ changes: inout [BoardChanges.Change], _ revisions: inout [UInt64]
-    ) {
-        while watch.position < board.end, changes.count < configuration.watchPartMax {
-            let entry = board[watch.position]
-            watch.position += 1
-            let number = CaseNumber(entry.number)
-            // A later change of the same case is in the ring too, and shows what this one would.
-            guard let view = try? world.view(of: number, full: false),
-                view.value.revision <= entry.revision
-            else { continue }
-            if view.value.state != .closed, world.matches(view.value, subject.filter) {
-                subject.known.insert(number.value)
-                changes.append(.changed(view))
-            } else if subject.known.remove(number.value) {
-                changes.append(.removed(number))
-            } else {
-                continue
-            }
-            revisions.append(board.revision(before: watch.position, current: durable))
-        }
     }
 
     private func advance(

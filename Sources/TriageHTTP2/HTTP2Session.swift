@@ -20,6 +20,8 @@ internal import TriageBase
     private let session: OpaquePointer
     /// Owned; nghttp2's callbacks write to it while `receive` and `drain` run.
     private let memory: UnsafeMutablePointer<SessionState>
+    /// nghttp2's; kept until the session is gone.
+    private let pool: HTTP2Memory
 
     // Not `_read`: 6.3.1 then copies the state into the coroutine's frame and uses it after the
     // frame is freed (found by the address sanitizer in a debug build).
@@ -33,41 +35,36 @@ internal import TriageBase
     /// - Parameters:
     ///   - role: Which side this is. A client's preface is sent by the session.
     ///   - settings: What to announce and enforce.
+    ///   - pool: Where nghttp2's memory comes from; one for all sessions of a thread.
     /// - Throws: ``HTTP2Error``: `.outOfMemory`.
-    package convenience init(
-        role: HTTP2Role, settings: HTTP2Settings = HTTP2Settings()
-    ) throws(HTTP2Error) {
-        let allocator = unsafe CTriageShims_http2_memory()
-        unsafe try self.init(
-            role: role, settings: settings,
-            allocator: allocator?.assumingMemoryBound(to: nghttp2_mem.self))
-    }
-
-    /// As above, with another allocator, which outlives the session: tests bring one that fails.
-    init(
-        role: HTTP2Role, settings: HTTP2Settings, allocator: UnsafeMutablePointer<nghttp2_mem>?
+    package init(
+        role: HTTP2Role, settings: HTTP2Settings = HTTP2Settings(),
+        pool: HTTP2Memory = HTTP2Memory()
     ) throws(HTTP2Error) {
         let memory = UnsafeMutablePointer<SessionState>.allocate(capacity: 1)
         unsafe memory.initialize(to: SessionState(role: role, settings: settings))
-        guard let made = unsafe Self.makeSession(role, settings, memory, allocator) else {
+        guard let made = unsafe Self.makeSession(role, settings, memory, pool) else {
             unsafe memory.deinitialize(count: 1)
             unsafe memory.deallocate()
             throw .outOfMemory
         }
         unsafe session = made
         unsafe self.memory = memory
+        self.pool = pool
         try announce(settings)
     }
 
     deinit {
-        unsafe nghttp2_session_del(session)
+        // Without memory for its queue, 1.52 frees a stream's item and keeps a pointer to it, and
+        // frees it again here: such a session is rather lost (found by MemoryFaultTests).
+        if !isSpent { unsafe nghttp2_session_del(session) }
         unsafe memory.deinitialize(count: 1)
         unsafe memory.deallocate()
     }
 
     private static func makeSession(
         _ role: HTTP2Role, _ settings: HTTP2Settings, _ context: UnsafeMutableRawPointer,
-        _ memory: UnsafeMutablePointer<nghttp2_mem>?
+        _ pool: HTTP2Memory
     ) -> OpaquePointer? {
         var option: OpaquePointer?
         guard let table = unsafe HTTP2Callbacks.table.pointer,
@@ -87,8 +84,10 @@ internal import TriageBase
         var made: OpaquePointer?
         let code =
             switch role {
-            case .server: unsafe nghttp2_session_server_new3(&made, table, context, option, memory)
-            case .client: unsafe nghttp2_session_client_new3(&made, table, context, option, memory)
+            case .server:
+                unsafe nghttp2_session_server_new3(&made, table, context, option, pool.table)
+            case .client:
+                unsafe nghttp2_session_client_new3(&made, table, context, option, pool.table)
             }
         return code == 0 ? unsafe made : nil
     }
@@ -144,6 +143,7 @@ internal import TriageBase
     ///
     /// Source: nghttp2_session_mem_recv(3).
     package func receive(_ bytes: Span<UInt8>) throws(HTTP2Error) {
+        if isSpent { throw .outOfMemory }
         let result = unsafe bytes.withUnsafeBufferPointer { buffer -> Int in
             guard let base = buffer.baseAddress else { return 0 }
             unsafe state.input = base
@@ -153,7 +153,7 @@ internal import TriageBase
             state.batchEnded()
             return result
         }
-        if result < 0 { throw Self.error(Int32(truncatingIfNeeded: result)) }
+        if result < 0 { throw error(Int32(truncatingIfNeeded: result)) }
         if let violation = state.violation {
             state.violation = nil
             state.counters.invalidFrames += 1
@@ -220,7 +220,7 @@ internal import TriageBase
             }
         guard id > 0 else {
             state.streams.close(slot)
-            throw Self.error(id)
+            throw error(id)
         }
         state.counters.streamsOpened += 1
         if endStream { state.streams[slot].end = .submitted }
@@ -304,11 +304,12 @@ internal import TriageBase
     ///
     /// Source: nghttp2_session_mem_send(3).
     package func drain(into output: inout [UInt8], atMost limit: Int) throws(HTTP2Error) -> Bool {
+        if isSpent { throw .outOfMemory }
         while output.count < limit {
             var frame: UnsafePointer<UInt8>?
             let count = unsafe nghttp2_session_mem_send(session, &frame)
             if count == 0 { return false }
-            if count < 0 { throw Self.error(Int32(truncatingIfNeeded: count)) }
+            if count < 0 { throw error(Int32(truncatingIfNeeded: count)) }
             unsafe output.append(contentsOf: UnsafeBufferPointer(start: frame, count: count))
         }
         return wantsWrite
@@ -316,7 +317,7 @@ internal import TriageBase
 
     /// Ends a stream at once; what it had queued is dropped.
     package func reset(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
-        guard state.streams.isCurrent(stream), !state.streams[stream.slot].resetByUs
+        guard !isSpent, state.streams.isCurrent(stream), !state.streams[stream.slot].resetByUs
         else { return }
         state.streams[stream.slot].resetByUs = true
         // Fails only for want of memory; the stream then lives until the connection ends.
@@ -408,12 +409,16 @@ internal import TriageBase
 
     // MARK: Errors
 
+    /// Memory ran out in the library: nothing is asked of it any more.
+    private(set) var isSpent = false
+
     private func check(_ code: Int32) throws(HTTP2Error) {
-        if code < 0 { throw Self.error(code) }
+        if code < 0 { throw error(code) }
     }
 
-    private static func error(_ code: Int32) -> HTTP2Error {
-        switch code {
+    private func error(_ code: Int32) -> HTTP2Error {
+        if code == NGHTTP2_ERR_NOMEM.rawValue { isSpent = true }
+        return switch code {
         case NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue: .badPreface
         case NGHTTP2_ERR_FLOODED.rawValue: .flooded
         case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue: .continuationFlood

@@ -86,7 +86,8 @@ package final class Server: Sendable {
             for (index, seed) in seeds.enumerated() {
                 let cpus = configuration.cpus
                 let thread = try Thread(
-                    name: "reactor-\(index)", cpu: cpus.isEmpty ? nil : cpus[index % cpus.count]
+                    name: "reactor-\(index)", cpu: cpus.isEmpty ? nil : cpus[index % cpus.count],
+                    urgency: .prompt
                 ) { [self] in
                     run(index, seed, ready)
                 }
@@ -100,9 +101,11 @@ package final class Server: Sendable {
     }
 
     private func run(_ index: Int, _ seed: Seed, _ ready: Latch) {
+        let chance = configuration.seed ?? mix64(clock.monotonicTime().nanoseconds)
         let core = ServerCore(
             reactor: index, reactorCount: seeds.count, table: configuration.methods,
-            limits: configuration.limits, now: clock.monotonicTime())
+            limits: configuration.limits, now: clock.monotonicTime(),
+            seed: chance &+ UInt64(index))
         defer { core.stop() }
         let reactor: Reactor
         do throws(SocketError) {

@@ -29,6 +29,7 @@ final class Daemon {
     /// - Throws: `ConfigurationError` or ``StartError`` when it cannot start.
     static func run(_ configuration: ServeConfiguration) throws -> Int32 {
         Limits.assertRelations()
+        Heap.keepFreedMemory()
         // Before any thread: all of them inherit what is blocked here.
         SignalSource.ignoreBrokenPipes()
         let signals: SignalSource
@@ -58,12 +59,12 @@ final class Daemon {
         engine = try Self.openEngine(configuration, health, log)
         let services = ServiceFactory(
             engine: engine, policy: policy, health: health, version: Build.version)
+        var serving = ServerConfiguration(
+            host: configuration.listen.host, port: configuration.listen.port,
+            reactorCount: configuration.reactorCount, tls: tls, methods: services.methods)
+        serving.limits.ageMillisecondsMax = configuration.connectionAgeMilliseconds
         do {
-            server = try Server(
-                ServerConfiguration(
-                    host: configuration.listen.host, port: configuration.listen.port,
-                    reactorCount: configuration.reactorCount, tls: tls, methods: services.methods),
-                factory: services, clock: SystemClock())
+            server = try Server(serving, factory: services, clock: SystemClock())
             admin = try AdminListener(
                 host: configuration.admin.host, port: configuration.admin.port,
                 routes: Metrics.routes(

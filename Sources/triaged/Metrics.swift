@@ -91,6 +91,13 @@ enum Metrics {
             status.counters.records)
         page.single(
             "triaged_engine_watches", "gauge", "Watches that are open.", UInt64(status.watchCount))
+        page.single(
+            "triaged_watches_too_slow_total", "counter",
+            "Watches ended because they did not keep up.", status.counters.watchesTooSlow)
+        page.single(
+            "triaged_watch_sweeps_total", "counter",
+            "Times that a board watch was overrun before it had caught up, and went on.",
+            status.counters.watchSweeps)
         appendStorage(status, to: &page)
         page.describe(
             "triaged_refusals_total", "counter", "Commands that the rules refused, by reason.")

@@ -8,57 +8,72 @@ import TriageBase
 
 @testable import TriageHTTP2
 
-/// An allocator for nghttp2 that fails when it is told to, and counts what is not given back.
+/// Puts itself in front of a pool: fails when it is told to, and counts what is not given back.
 @safe private final class FailingMemory {
-    private struct State {
+    private struct Counter {
         var count = 0
         var outstanding = 0
-        var failsAt = 0
-        var failsForGood = false
+        let failsAt: Int
+        let failsForGood: Bool
 
         /// True when this allocation is to fail.
         mutating func step() -> Bool {
             count += 1
-            return count == failsAt || (failsForGood && count > failsAt)
+            return count == failsAt || (failsForGood && count > failsAt && failsAt > 0)
         }
     }
 
+    @unsafe private struct State {
+        var counter: Counter
+        let inner: nghttp2_mem
+    }
+
+    /// What the session under test is given.
+    let pool = HTTP2Memory()
     private let state: UnsafeMutablePointer<State>
-    let allocator: UnsafeMutablePointer<nghttp2_mem>
 
     init(failsAt: Int, forGood: Bool) {
         unsafe state = .allocate(capacity: 1)
-        unsafe state.initialize(to: State(failsAt: failsAt, failsForGood: forGood))
-        unsafe allocator = .allocate(capacity: 1)
-        unsafe allocator.initialize(
-            to: nghttp2_mem(
-                mem_user_data: state,
-                malloc: { size, user in
-                    guard let state = unsafe FailingMemory.state(user),
-                        unsafe !state.pointee.step()
-                    else { return nil }
-                    unsafe state.pointee.outstanding += 1
-                    return unsafe malloc(size)
-                },
-                free: { pointer, user in
-                    guard let pointer = unsafe pointer else { return }
-                    unsafe FailingMemory.state(user)?.pointee.outstanding -= 1
-                    unsafe free(pointer)
-                },
-                calloc: { count, size, user in
-                    guard let state = unsafe FailingMemory.state(user),
-                        unsafe !state.pointee.step()
-                    else { return nil }
-                    unsafe state.pointee.outstanding += 1
-                    return unsafe calloc(count, size)
-                },
-                realloc: { pointer, size, user in
-                    guard let state = unsafe FailingMemory.state(user),
-                        unsafe !state.pointee.step()
-                    else { return nil }
-                    if unsafe pointer == nil { unsafe state.pointee.outstanding += 1 }
-                    return unsafe realloc(pointer, size)
-                }))
+        unsafe state.initialize(
+            to: State(
+                counter: Counter(failsAt: failsAt, failsForGood: forGood),
+                inner: pool.table.pointee))
+        unsafe pool.table.pointee = nghttp2_mem(
+            mem_user_data: state,
+            malloc: { size, user in
+                unsafe FailingMemory.allocate(user, isNew: true) { inner in
+                    unsafe inner.malloc?(size, inner.mem_user_data)
+                }
+            },
+            free: { pointer, user in
+                guard unsafe pointer != nil, let state = unsafe FailingMemory.state(user) else {
+                    return
+                }
+                unsafe state.pointee.counter.outstanding -= 1
+                let inner = unsafe state.pointee.inner
+                unsafe inner.free?(pointer, inner.mem_user_data)
+            },
+            calloc: { count, size, user in
+                unsafe FailingMemory.allocate(user, isNew: true) { inner in
+                    unsafe inner.calloc?(count, size, inner.mem_user_data)
+                }
+            },
+            realloc: { pointer, size, user in
+                unsafe FailingMemory.allocate(user, isNew: unsafe pointer == nil) { inner in
+                    unsafe inner.realloc?(pointer, size, inner.mem_user_data)
+                }
+            })
+    }
+
+    private static func allocate(
+        _ user: UnsafeMutableRawPointer?, isNew: Bool,
+        _ body: (nghttp2_mem) -> UnsafeMutableRawPointer?
+    ) -> UnsafeMutableRawPointer? {
+        guard let state = unsafe state(user), unsafe !state.pointee.counter.step() else {
+            return nil
+        }
+        if isNew { unsafe state.pointee.counter.outstanding += 1 }
+        return unsafe body(state.pointee.inner)
     }
 
     private static func state(_ user: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<State>? {
@@ -66,12 +81,12 @@ import TriageBase
     }
 
     /// Allocations asked for so far.
-    var count: Int { unsafe state.pointee.count }
+    var count: Int { unsafe state.pointee.counter.count }
     /// Allocations that were not freed.
-    var outstanding: Int { unsafe state.pointee.outstanding }
+    var outstanding: Int { unsafe state.pointee.counter.outstanding }
 
     deinit {
-        unsafe allocator.deallocate()
+        unsafe pool.table.pointee = state.pointee.inner
         unsafe state.deallocate()
     }
 }
@@ -175,20 +190,25 @@ private let ok = HeaderFields.forever([.init("grpc-status", "0")])
     ) -> (allocations: Int, answered: Int) {
         let memory = FailingMemory(failsAt: failsAt, forGood: forGood)
         var answered = 0
+        // What such a session holds is given up.
+        var isSpent = false
         do {
             let settings = HTTP2Settings()
-            let faulty = try unsafe HTTP2Session(
-                role: role, settings: settings, allocator: memory.allocator)
+            let faulty = try HTTP2Session(role: role, settings: settings, pool: memory.pool)
             let other = try HTTP2Session(role: role == .server ? .client : .server)
             let seen = role == .server ? converse(other, faulty) : converse(faulty, other)
+            isSpent = faulty.isSpent
             for (call, result) in seen where result.closed == .noError && result.hasTrailers {
                 answered += 1
                 #expect(result.body == body(call), "allocation \(failsAt), call \(call)")
             }
         } catch {
+            isSpent = true
             #expect(error == .outOfMemory, "allocation \(failsAt): \(error)")
         }
-        #expect(memory.outstanding == 0, "allocation \(failsAt): \(memory.outstanding) are lost")
+        #expect(
+            isSpent || memory.outstanding == 0,
+            "allocation \(failsAt): \(memory.outstanding) are lost")
         return (memory.count, answered)
     }
 

@@ -83,6 +83,28 @@ extension World {
         return page
     }
 
+    /// Numbers of cases, closed ones included, that changed after a revision, in rising order.
+    ///
+    /// - Parameters:
+    ///   - revision: Cases that changed later are wanted.
+    ///   - next: The first number to look at, nil for the first of all; afterwards the one to go on
+    ///     with, nil at the end.
+    ///   - limit: Numbers at most; 1 or more.
+    ///   - scanMax: Cases looked at, at most.
+    package func cases(
+        changedAfter revision: UInt64, from next: inout CaseNumber?, limit: Int, scanMax: Int
+    ) -> [CaseNumber] {
+        var found: [CaseNumber] = []
+        var place = max(state.cases.startIndex, Int(clamping: next?.value ?? 0))
+        let end = min(state.cases.endIndex, place + scanMax)
+        while place < end, found.count < limit {
+            if state.cases[place].revision > revision { found.append(state.cases[place].number) }
+            place += 1
+        }
+        next = place < state.cases.endIndex ? CaseNumber(UInt64(place)) : nil
+        return found
+    }
+
     /// True when a case is wanted by a filter.
     package func matches(_ value: Case, _ filter: BoardFilter) -> Bool {
         func has(_ wanted: Int, _ bit: UInt8) -> Bool { wanted == 0 || wanted >> Int(bit) & 1 == 1 }

@@ -4,6 +4,34 @@ import TriageBase
 @testable import TriageDomain
 
 @Suite struct BoardTests {
+    @Test func whatChangedAfterARevision_closedOnesIncluded_inBoundedSteps() throws {
+        let driver = Driver()
+        for subject in 1...9 as ClosedRange<UInt64> { try driver.submit(.example(subject)) }
+        let revision = driver.world.counters.sequence
+        let held = try driver.take()
+        try driver.decideIt(held)
+        try driver.run(
+            .closeCase(case: held.caseNumber, token: held.number, liveRiskEnded: true, etag: nil))
+        try driver.submit(.example(7))
+        try driver.submit(.example(20))
+        var found: [UInt64] = []
+        var next: CaseNumber?
+        var steps = 0
+        repeat {
+            let page = driver.world.cases(
+                changedAfter: revision, from: &next, limit: 2, scanMax: 4)
+            #expect(page.count <= 2)
+            found += page.map(\.value)
+            steps += 1
+        } while next != nil
+        #expect(found == [held.caseNumber.value, 7, 10].sorted() && steps >= 3)
+        var none: CaseNumber?
+        #expect(
+            driver.world.cases(
+                changedAfter: .max, from: &none, limit: 9, scanMax: 99
+            ).isEmpty && none == nil)
+    }
+
     /// Every case in the order of the reference, from its fields alone.
     static func expected(_ world: borrowing World) -> [CaseNumber] {
         world.snapshotState.cases.filter(\.isOpen).sorted { a, b in

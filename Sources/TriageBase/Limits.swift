@@ -148,6 +148,21 @@ package enum Limits {
     package static let headerBlockMillisecondsMax: Int64 = 10_000
     /// A connection with no stream.
     package static let idleMillisecondsMax: Int64 = 300_000
+    /// Silence of a peer that has streams open, after which it is asked for a sign of life.
+    ///
+    /// gRPC's own servers wait two hours; a specialist's watch must not stay dark that long.
+    package static let keepaliveMilliseconds: Int64 = 60_000
+    /// How long the answer may take; gRPC's default.
+    package static let keepaliveTimeoutMilliseconds: Int64 = 20_000
+    /// A connection, from its handshake, give or take a tenth: clients find new servers, and show
+    /// their certificates again.
+    package static let ageMillisecondsMax: Int64 = 3_600_000
+    /// Calls still open when a connection has reached its age: as long as a unary call may take.
+    package static let ageGraceMilliseconds = unaryMillisecondsMax
+    /// PING frames at once, and one more for each ``pingMillisecondsEach`` (CVE-2019-9512).
+    package static let pingBurst = 10
+    /// See ``pingBurst``.
+    package static let pingMillisecondsEach: Int64 = 10_000
     /// A unary call, whatever its deadline; and the request of any other call until it is there.
     package static let unaryMillisecondsMax: Int64 = 60_000
     /// No progress of a stream that has bytes to send.

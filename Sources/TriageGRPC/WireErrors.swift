@@ -73,6 +73,11 @@ package enum WireError {
         .unavailable, reason: "SERVER_DRAINING",
         message: "The server is shutting down. Try again on another connection.",
         retryAfterMilliseconds: 1_000)
+    /// The connection has reached its age and the grace is over.
+    package static let connectionAged = RPCError(
+        .unavailable, reason: "CONNECTION_AGED",
+        message: "The connection has reached its age. Go on with another one.",
+        retryAfterMilliseconds: 0)
     /// A handler answered in a way that its method does not allow.
     package static let replyCardinality = RPCError(
         .internal, reason: "INTERNAL", message: "The server failed to answer. Report it.")

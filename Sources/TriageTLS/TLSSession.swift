@@ -43,6 +43,11 @@ package enum ReadStep: Equatable, Sendable {
     /// When the peer's certificate expires; nil without one.
     package private(set) var peerNotAfter: WallTime?
 
+    /// How long the peer's certificate is still good, milliseconds; nil without one.
+    package var peerMillisecondsLeft: Int64? {
+        peerNotAfter.map { max(0, $0.milliseconds - context.shared.now.milliseconds) }
+    }
+
     /// Starts a session in the role of its context.
     ///
     /// - Throws: ``TLSError``: `.unavailable` when memory runs out or the server name is not
@@ -115,8 +120,12 @@ package enum ReadStep: Equatable, Sendable {
 
     // MARK: Ciphertext
 
+    /// How many bytes the peer has sent so far.
+    package private(set) var bytesReceived: UInt64 = 0
+
     /// Takes bytes that the peer sent.
     package func receive(_ ciphertext: Span<UInt8>) {
+        bytesReceived &+= UInt64(ciphertext.count)
         unsafe ciphertext.withUnsafeBufferPointer { unsafe state.input.append($0) }
     }
 

@@ -46,7 +46,9 @@ struct AbuseLimits {
             burst: Limits.resetBurst, perSecond: Double(Limits.resetsPerSecond), now: now)
         let provokedMax = Limits.provokedResetsPerMinute
         provoked = TokenBucket(burst: provokedMax, perSecond: Double(provokedMax) / 60, now: now)
-        pings = TokenBucket(burst: 10, perSecond: 0.1, now: now)
+        pings = TokenBucket(
+            burst: Limits.pingBurst, perSecond: 1_000 / Double(Limits.pingMillisecondsEach),
+            now: now)
         let settingsMax = Limits.settingsPerMinute
         settings = TokenBucket(burst: settingsMax, perSecond: Double(settingsMax) / 60, now: now)
     }

@@ -1,6 +1,6 @@
-// What time does to a connection: once a second each is looked at for what it failed to do. And
-// drain, which ends a connection without losing a call. Time is handed in, as everywhere in this
-// machine.
+// What time does to a connection: once a second each is looked at for what it failed to do. Time is
+// handed in, as everywhere in this machine. How a connection ends in peace is in
+// Connection+Life.swift.
 
 import TriageBase
 import TriageGRPC
@@ -8,7 +8,7 @@ import TriageHTTP2
 import TriageTLS
 
 extension Connection {
-    private func has(_ milliseconds: Int64, passedSince start: MonotonicTime) -> Bool {
+    func has(_ milliseconds: Int64, passedSince start: MonotonicTime) -> Bool {
         core.now.nanoseconds(since: start) > UInt64(milliseconds) * 1_000_000
     }
 
@@ -29,12 +29,10 @@ extension Connection {
         sweepOutput()
         sweepPlain()
         sweepIdle()
-        if case .noticed(let since) = drainPhase, has(Self.noticeMilliseconds, passedSince: since) {
-            drainAcknowledged()
-        }
+        sweepLife()
     }
 
-    private func time(_ kind: LimitKind) {
+    func time(_ kind: LimitKind) {
         core.metrics.count(kind)
         end(kind.label, .noError, debug: kind.farewell)
     }
@@ -70,51 +68,5 @@ extension Connection {
         } else if has(core.limits.idleMillisecondsMax, passedSince: activeAt) {
             time(.idleTime)
         }
-    }
-
-    // MARK: Drain
-
-    /// How long the answer to the notice's ping may take, milliseconds.
-    private static let noticeMilliseconds: Int64 = 1_000
-    private static let drainPing: UInt64 = 0x6472_6169_6E00_0000  // "drain"
-
-    /// Announces the end: streams on their way are still served.
-    ///
-    /// Source: RFC 9113 §6.8; grpc-go's server drains in the same two steps.
-    func beginDrain() {
-        guard case .none = drainPhase, !isEnding else { return }
-        if wire.isHandshaking { return end("draining") }
-        drainPhase = .noticed(since: core.now)
-        do throws(HTTP2Error) {
-            try http2.shutdownNotice()
-            try http2.ping(Self.drainPing)
-        } catch {
-            end("draining")
-        }
-        markDirty()
-    }
-
-    /// A round trip after the notice: no stream opened before it is on its way any more.
-    func drainAcknowledged() {
-        guard case .noticed = drainPhase, !isEnding else { return }
-        drainPhase = .final
-        do throws(HTTP2Error) {
-            try http2.goAway(.noError, debug: "draining")
-        } catch {
-            end("draining")
-        }
-        markDirty()
-    }
-
-    /// The grace is over: what is still open ends now.
-    func finishDrain() {
-        guard !isEnding else { return }
-        for call in core.calls.all where call.connection === self && call.machine.isOpen {
-            core.metrics.count(.drainTime)
-            core.end(call, self, WireError.draining)
-            core.notifyCancelled(call, .drained)
-        }
-        flush()
-        end("drained", .noError, debug: "draining")
     }
 }

@@ -60,6 +60,11 @@ final class Connection {
     var hasSettings = false
     var streamsSeen = 0
     var drainPhase = DrainPhase.none
+    /// Debug text of the last GOAWAY of a connection that retires.
+    var farewell: StaticString = "draining"
+    var keepalive: Keepalive
+    /// Drawn when the handshake is complete.
+    var age: ConnectionAge?
 
     /// How far a drain has come on this connection.
     enum DrainPhase {
@@ -77,6 +82,7 @@ final class Connection {
         self.admission = admission
         share = core.shares.strangers
         abuse = AbuseLimits(now: core.now)
+        keepalive = Keepalive(now: core.now)
         acceptedAt = core.now
         openedAt = core.now
         activeAt = core.now
@@ -106,6 +112,7 @@ final class Connection {
             openedAt = core.now
             activeAt = core.now
             handshakeCompleted()
+            lifeBegan()
         case .failed(let error):
             core.metrics.handshakesFailed += 1
             end(error.description)
@@ -218,7 +225,7 @@ final class Connection {
                     core.handler?.streamWritable(core.id(core.calls[slot]))
                 }
             case .settingsReceived: hasSettings = true
-            case .pingAcknowledged: drainAcknowledged()
+            case .pingAcknowledged(let ping): pingAcknowledged(ping)
             case .trailers, .informational, .goAwayReceived, .settingsAcknowledged:
                 // Request trailers carry nothing that gRPC knows; endStream follows. A client's
                 // GOAWAY announces that it opens no more streams: idle time and wantsRead see to

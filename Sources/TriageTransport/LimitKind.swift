@@ -23,6 +23,9 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
     case prefaceTime
     case headerBlockTime
     case idleTime
+    case keepalive
+    case connectionAge
+    case ageGrace
     case outputBytes
     case stalledStream
     case stalledSocket
@@ -60,6 +63,9 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .prefaceTime: "preface_time"
         case .headerBlockTime: "header_block_time"
         case .idleTime: "idle_time"
+        case .keepalive: "keepalive"
+        case .connectionAge: "connection_age"
+        case .ageGrace: "age_grace"
         case .outputBytes: "output_bytes"
         case .stalledStream: "stalled_stream"
         case .stalledSocket: "stalled_socket"
@@ -89,6 +95,8 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .continuations: "too_many_continuations"
         case .connectionsPerIdentity: "connections_per_identity"
         case .idleTime: "idle"
+        case .keepalive: "keepalive_timeout"
+        case .connectionAge, .ageGrace: "max_age"
         case .handshakeTime, .prefaceTime, .headerBlockTime, .stalledSocket: "timeout"
         case .connections, .unidentifiedConnections, .headerBytes, .headerFields,
             .concurrentStreams, .keyUpdates, .outputBytes, .stalledStream, .messageBytes,

@@ -411,6 +411,7 @@ final class Reactor {
     private func beginDrain() {
         guard drainingSince == nil else { return }
         drainingSince = core.now
+        core.isDraining = true
         if let descriptor = listener?.descriptor { loop.remove(descriptor) }
         listener = nil
         for channel in channels { channel?.connection.beginDrain() }

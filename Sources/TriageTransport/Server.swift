@@ -100,9 +100,11 @@ package final class Server: Sendable {
     }
 
     private func run(_ index: Int, _ seed: Seed, _ ready: Latch) {
+        let chance = configuration.seed ?? mix64(clock.monotonicTime().nanoseconds)
         let core = ServerCore(
             reactor: index, reactorCount: seeds.count, table: configuration.methods,
-            limits: configuration.limits, now: clock.monotonicTime())
+            limits: configuration.limits, now: clock.monotonicTime(),
+            seed: chance &+ UInt64(index))
         defer { core.stop() }
         let reactor: Reactor
         do throws(SocketError) {

@@ -43,6 +43,14 @@ package struct ServerLimits: Sendable {
     package var headerBlockMillisecondsMax = Limits.headerBlockMillisecondsMax
     /// A connection without a stream, milliseconds.
     package var idleMillisecondsMax = Limits.idleMillisecondsMax
+    /// A silent peer with open streams is asked for a sign of life, milliseconds.
+    package var keepaliveMilliseconds = Limits.keepaliveMilliseconds
+    /// For its answer, milliseconds.
+    package var keepaliveTimeoutMilliseconds = Limits.keepaliveTimeoutMilliseconds
+    /// A connection's life, milliseconds, give or take a tenth.
+    package var ageMillisecondsMax = Limits.ageMillisecondsMax
+    /// Calls still open at its end, milliseconds.
+    package var ageGraceMilliseconds = Limits.ageGraceMilliseconds
     /// A call of a method that takes and gives one message, milliseconds.
     package var unaryMillisecondsMax = Limits.unaryMillisecondsMax
     /// A stream that has bytes to send and moves none, milliseconds.
@@ -83,6 +91,8 @@ package struct ServerConfiguration: Sendable {
     package var methods: MethodTable
     /// Bounds.
     package var limits = ServerLimits()
+    /// Where the ages of connections are drawn from; nil: from the time of the start.
+    package var seed: UInt64?
 
     /// Describes a server.
     package init(

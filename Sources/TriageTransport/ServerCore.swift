@@ -23,6 +23,10 @@ final class ServerCore: CallResponder {
     var now: MonotonicTime
     let calls: CallTable
     let timers: TimerWheel
+    /// The server stops: connections that still come are told so.
+    var isDraining = false
+    /// For the ages of connections.
+    var random: SeededRandom
     var metrics: ServerMetrics
     /// What each method counts; the last one is for calls that no method matches.
     let counters: [MethodCounters]
@@ -54,7 +58,7 @@ final class ServerCore: CallResponder {
 
     init(
         reactor: Int, reactorCount: Int, table: MethodTable, limits: ServerLimits,
-        now: MonotonicTime
+        now: MonotonicTime, seed: UInt64 = 0
     ) {
         self.reactor = reactor
         self.table = table
@@ -64,6 +68,7 @@ final class ServerCore: CallResponder {
         self.now = now
         calls = CallTable(messageBytesMax: limits.messageBytesMax)
         timers = TimerWheel(now: now)
+        random = SeededRandom(seed: seed)
         metrics = ServerMetrics(methodCount: table.methods.count)
         counters = (0...table.methods.count).map { _ in MethodCounters() }
         bytesHeldMax = limits.messageBytesInFlightMax / reactorCount

@@ -58,12 +58,12 @@ final class Daemon {
         engine = try Self.openEngine(configuration, health, log)
         let services = ServiceFactory(
             engine: engine, policy: policy, health: health, version: Build.version)
+        var serving = ServerConfiguration(
+            host: configuration.listen.host, port: configuration.listen.port,
+            reactorCount: configuration.reactorCount, tls: tls, methods: services.methods)
+        serving.limits.ageMillisecondsMax = configuration.connectionAgeMilliseconds
         do {
-            server = try Server(
-                ServerConfiguration(
-                    host: configuration.listen.host, port: configuration.listen.port,
-                    reactorCount: configuration.reactorCount, tls: tls, methods: services.methods),
-                factory: services, clock: SystemClock())
+            server = try Server(serving, factory: services, clock: SystemClock())
             admin = try AdminListener(
                 host: configuration.admin.host, port: configuration.admin.port,
                 routes: Metrics.routes(

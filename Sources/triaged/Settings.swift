@@ -2,6 +2,7 @@
 // table names every setting, so that the three sources and their documentation cannot drift apart.
 
 internal import ArgumentParser
+internal import TriageBase
 internal import TriageIO
 internal import Yams
 
@@ -17,6 +18,7 @@ enum Setting: String, CaseIterable {
     case policy
     case clientCertificates = "client-certificates"
     case reactors
+    case connectionAge = "connection-age-seconds"
     case snapshotRecords = "snapshot-records"
     case snapshotMinutes = "snapshot-minutes"
     case snapshotsKept = "snapshots-kept"
@@ -37,6 +39,7 @@ enum Setting: String, CaseIterable {
         case .crl, .journalArchive: ""
         case .clientCertificates: "required"
         case .reactors: "1"
+        case .connectionAge: String(Limits.ageMillisecondsMax / 1_000)
         case .snapshotRecords: "1000000"
         case .snapshotMinutes: "60"
         case .snapshotsKept: "2"
@@ -92,6 +95,10 @@ struct SettingFlags: ParsableArguments {
     var clientCertificates: String?
     @Option(help: "Threads that serve connections.")
     var reactors: String?
+    @Option(
+        name: .customLong("connection-age-seconds"),
+        help: "A connection that is so old is told to end; clients connect anew.")
+    var connectionAge: String?
     @Option(name: .customLong("snapshot-records"), help: "Take a snapshot after this many records.")
     var snapshotRecords: String?
     @Option(name: .customLong("snapshot-minutes"), help: "Take a snapshot after this many minutes.")
@@ -123,6 +130,7 @@ struct SettingFlags: ParsableArguments {
         case .policy: policy
         case .clientCertificates: clientCertificates
         case .reactors: reactors
+        case .connectionAge: connectionAge
         case .snapshotRecords: snapshotRecords
         case .snapshotMinutes: snapshotMinutes
         case .snapshotsKept: snapshotsKept

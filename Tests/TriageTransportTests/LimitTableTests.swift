@@ -45,7 +45,9 @@ import TriageIO
                 "errors that make us reset a stream (MadeYouReset)",
                 "\(Limits.provokedResetsPerMinute) a minute")
         case .pings:
-            row("PING frames beyond one for each DATA frame that we sent", "10, then 1 in 10 s")
+            row(
+                "PING frames beyond one for each DATA frame that we sent",
+                "\(Limits.pingBurst), then 1 in \(seconds(Limits.pingMillisecondsEach))")
         case .settings: row("SETTINGS frames", "\(Limits.settingsPerMinute) a minute")
         case .queuedAnswers:
             row("PING and SETTINGS whose answers are not read", "\(Limits.queuedAnswersMax)")
@@ -85,6 +87,18 @@ import TriageIO
         case .prefaceTime: row("preface and SETTINGS after it", Limits.prefaceMillisecondsMax)
         case .headerBlockTime: row("a header block", Limits.headerBlockMillisecondsMax)
         case .idleTime: row("a connection without a stream", Limits.idleMillisecondsMax)
+        case .keepalive:
+            row(
+                "after \(seconds(Limits.keepaliveMilliseconds)) of silence with streams open, the "
+                    + "answer to our PING", Limits.keepaliveTimeoutMilliseconds)
+        case .connectionAge:
+            row(
+                "a connection's life, give or take a tenth", Limits.ageMillisecondsMax,
+                "GOAWAY twice, its calls go on")
+        case .ageGrace:
+            row(
+                "calls that are open when a connection has reached its age",
+                Limits.ageGraceMilliseconds, "UNAVAILABLE")
         case .stalledStream:
             row(
                 "a stream whose bytes do not move", Limits.stalledStreamMillisecondsMax,

@@ -92,6 +92,8 @@ final class Machine {
     /// The client has seen the server close TLS.
     private(set) var isClosed = false
     private let ownsCore: Bool
+    /// The client sends nothing more, not even answers.
+    var isMute = false
     /// Whether the client gives window for what it receives.
     var consumes = true
 
@@ -140,6 +142,13 @@ final class Machine {
         try turn()
     }
 
+    /// Brings the first flight of the client to the server.
+    func beginHandshake() throws {
+        _ = try tls.handshake()
+        toServer()
+        _ = connection.advanceHandshake()
+    }
+
     func handshake() throws {
         _ = try tls.handshake()
         for _ in 0..<4 {
@@ -180,6 +189,7 @@ final class Machine {
     }
 
     private func clientWrites() throws {
+        if isMute { return }
         var plaintext: [UInt8] = []
         _ = try http2.drain(into: &plaintext, atMost: .max)
         if !plaintext.isEmpty { try tls.write(plaintext.span) }

@@ -1,0 +1,112 @@
+// How a connection ends in peace: because the server drains, or because it has reached its age. And
+// the question whether its peer is still there. Time is handed in, as everywhere in this machine.
+
+import TriageBase
+import TriageGRPC
+import TriageHTTP2
+import TriageTLS
+
+extension Connection {
+    /// How long the answer to the notice's ping may take, milliseconds.
+    private static let noticeMilliseconds: Int64 = 1_000
+    private static let drainPing: UInt64 = 0x6472_6169_6E00_0000  // "drain"
+    private static let keepalivePing: UInt64 = 0x616C_6976_653F_0000  // "alive?"
+
+    /// The handshake is complete: draws the span of the connection's life, which does not outlast
+    /// the peer's certificate.
+    func lifeBegan() {
+        guard !isEnding else { return }
+        if core.isDraining { beginDrain() }
+        age = ConnectionAge(
+            now: core.now, limits: core.limits,
+            certificateMilliseconds: wire.tls.peerMillisecondsLeft,
+            random: &core.random)
+    }
+
+    /// Does what is due: asks a silent peer, retires an old connection, ends one that was told to.
+    func sweepLife() {
+        if case .noticed(let since) = drainPhase, has(Self.noticeMilliseconds, passedSince: since) {
+            goAwayForGood()
+        }
+        switch age?.judge(core.now) ?? .nothing {
+        case .nothing: break
+        case .retire:
+            guard case .none = drainPhase else { break }
+            core.metrics.count(.connectionAge)
+            retire(LimitKind.connectionAge.farewell)
+        case .finish: return finish(.ageGrace, WireError.connectionAged)
+        }
+        guard !isEnding else { return }
+        switch keepalive.judge(
+            bytes: wire.tls.bytesReceived, hasStreams: http2.openStreamCount > 0, now: core.now,
+            limits: core.limits)
+        {
+        case .nothing: break
+        case .ping:
+            // Fails only for want of memory; then the next step ends the connection.
+            try? http2.ping(Self.keepalivePing)
+            markDirty()
+        case .dead: time(.keepalive)
+        }
+    }
+
+    // MARK: Retiring
+
+    /// Announces the end because the server stops.
+    func beginDrain() { retire("draining") }
+
+    /// Announces the end: streams on their way are still served.
+    ///
+    /// Source: RFC 9113 §6.8; grpc-go's server drains in the same two steps.
+    private func retire(_ reason: StaticString) {
+        guard case .none = drainPhase, !isEnding else { return }
+        farewell = reason
+        if wire.isHandshaking {
+            // A client that has begun is told properly, after its handshake; see `lifeBegan`.
+            if wire.tls.bytesReceived == 0 { end("draining") }
+            return
+        }
+        drainPhase = .noticed(since: core.now)
+        do throws(HTTP2Error) {
+            try http2.shutdownNotice()
+            // nghttp2 sends a PING before any GOAWAY that waits: only behind one that has left does
+            // its answer say that the client has read the notice.
+            flush()
+            if !isEnding { try http2.ping(Self.drainPing) }
+        } catch {
+            end("draining")
+        }
+        markDirty()
+    }
+
+    /// The answer to a ping of ours.
+    func pingAcknowledged(_ ping: UInt64) {
+        if ping == Self.drainPing { goAwayForGood() }
+    }
+
+    /// A round trip after the notice: no stream opened before it is on its way any more.
+    private func goAwayForGood() {
+        guard case .noticed = drainPhase, !isEnding else { return }
+        drainPhase = .final
+        do throws(HTTP2Error) {
+            try http2.goAway(.noError, debug: farewell)
+        } catch {
+            end("draining")
+        }
+        markDirty()
+    }
+
+    /// The grace of a drain is over: what is still open ends now.
+    func finishDrain() { finish(.drainTime, WireError.draining) }
+
+    private func finish(_ kind: LimitKind, _ error: RPCError) {
+        guard !isEnding else { return }
+        for call in core.calls.all where call.connection === self && call.machine.isOpen {
+            core.metrics.count(kind)
+            core.end(call, self, error)
+            core.notifyCancelled(call, .drained)
+        }
+        flush()
+        end(kind.label, .noError, debug: farewell)
+    }
+}

@@ -1,6 +1,5 @@
 #include "CTriageShims_http2.h"
 
-#include <nghttp2/nghttp2.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -8,8 +7,7 @@
 // buffer that it packs frames into, 16 KiB and 10 bytes, for the session's whole life.
 enum { LARGE = 8 << 10, PAGE = 4 << 10 };
 
-static void *allocate(size_t size, void *user) {
-    (void)user;
+void *CTriageShims_allocate(size_t size) {
     if (size < LARGE) return malloc(size);
     void *bytes;
     if (posix_memalign(&bytes, PAGE, size) != 0) return NULL;
@@ -18,21 +16,5 @@ static void *allocate(size_t size, void *user) {
     return bytes;
 }
 
-static void release(void *bytes, void *user) {
-    (void)user;
-    free(bytes);
-}
-
-static void *allocate_zeroed(size_t count, size_t size, void *user) {
-    (void)user;
-    return calloc(count, size);
-}
-
-static void *resize(void *bytes, size_t size, void *user) {
-    return bytes == NULL ? allocate(size, user) : realloc(bytes, size);
-}
-
-void *CTriageShims_http2_memory(void) {
-    static nghttp2_mem memory = {NULL, allocate, release, allocate_zeroed, resize};
-    return &memory;
-}
+void *CTriageShims_reallocate(void *memory, size_t size) { return realloc(memory, size); }
+void CTriageShims_free(void *memory) { free(memory); }

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -9,6 +10,8 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 int CTriageShims_accept(int listener) {
     return accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -109,4 +112,22 @@ int CTriageShims_pin_thread(int cpu) {
     CPU_ZERO(&set);
     CPU_SET((unsigned)cpu, &set);
     return pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}
+
+int CTriageShims_schedule_thread(uint64_t slice_nanoseconds, int nice) {
+    // The first published layout of the kernel's struct sched_attr.
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attributes = {.size = sizeof attributes, .nice = nice, .runtime = slice_nanoseconds};
+    return (int)syscall(SYS_sched_setattr, 0, &attributes, 0u);
+}
+
+void CTriageShims_keep_freed_memory(int map_threshold, int trim_threshold, int top_pad) {
+    mallopt(M_MMAP_THRESHOLD, map_threshold);
+    mallopt(M_TRIM_THRESHOLD, trim_threshold);
+    mallopt(M_TOP_PAD, top_pad);
 }

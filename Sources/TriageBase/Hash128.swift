@@ -27,27 +27,28 @@ package struct Hash128: Hashable, Sendable {
     package init(of bytes: Span<UInt8>, seed: UInt64) {
         var a = mix64(seed ^ 0x9E37_79B9_7F4A_7C15)
         var b = mix64(seed &+ 0xD1B5_4A32_D192_ED03)
-        var index = 0
-        let count = bytes.count
-        // Written out, so that the optimiser makes one load of the eight.
-        while index &+ 8 <= count {
+        var rest = bytes
+        // Written out and on a part of known length, so that the optimiser makes one load of the
+        // eight, without a check.
+        while rest.count >= 8 {
+            let eight = rest.extracting(first: 8)
             let low =
-                UInt32(bytes[index]) | UInt32(bytes[index &+ 1]) << 8
-                | UInt32(bytes[index &+ 2]) << 16 | UInt32(bytes[index &+ 3]) << 24
+                UInt32(eight[0]) | UInt32(eight[1]) << 8
+                | UInt32(eight[2]) << 16 | UInt32(eight[3]) << 24
             let high =
-                UInt32(bytes[index &+ 4]) | UInt32(bytes[index &+ 5]) << 8
-                | UInt32(bytes[index &+ 6]) << 16 | UInt32(bytes[index &+ 7]) << 24
+                UInt32(eight[4]) | UInt32(eight[5]) << 8
+                | UInt32(eight[6]) << 16 | UInt32(eight[7]) << 24
             Self.mix(UInt64(high) << 32 | UInt64(low), &a, &b)
-            index &+= 8
+            rest = rest.extracting(droppingFirst: 8)
         }
-        if index < count {
+        if !rest.isEmpty {
             var word: UInt64 = 0
-            for (shift, at) in (index..<count).enumerated() {
-                word |= UInt64(bytes[at]) << UInt64(8 &* shift)
+            for index in rest.indices {
+                word |= UInt64(rest[index]) << UInt64(8 &* index)
             }
             Self.mix(word, &a, &b)
         }
-        a = mix64(a ^ UInt64(count))
+        a = mix64(a ^ UInt64(bytes.count))
         b = mix64(b &+ a)
         high = a
         low = b

@@ -8,29 +8,50 @@
 /// case. Compared byte for byte.
 package struct Principal: Hashable, Sendable, CustomStringConvertible {
     /// `spiffe://trust-domain/path` or `dns:name`.
-    package let text: String
+    package var text: String { storage.text }
+    /// The text as a number, made once: a request id is looked up under it at each write.
+    package var fingerprint: Hash128 { storage.fingerprint }
+
+    /// Made once a connection, handed from step to step of every call.
+    private final class Storage: Sendable {
+        let text: String
+        let fingerprint: Hash128
+
+        init(_ text: String) {
+            self.text = text
+            fingerprint = Hash128(of: text.utf8.span, seed: 0x7265_7175_6573_7421)
+        }
+    }
+
+    private let storage: Storage
 
     /// Wraps a SPIFFE ID.
     ///
     /// - Parameter spiffeID: The URI SAN, already verified against X509-SVID rules.
     package init(spiffeID: String) {
-        text = spiffeID
+        self.init(journaled: spiffeID)
     }
 
     /// Wraps a DNS SAN, in lower case.
     package init(dnsName: String) {
-        text = "dns:" + dnsName.lowercased()
+        self.init(journaled: "dns:" + dnsName.lowercased())
     }
 
     /// Restores a principal from the journal, where ``text`` was written.
     package init(journaled text: String) {
-        self.text = text
+        storage = Storage(text)
     }
 
     /// The service itself, as the actor of timers and automatic rules.
     package static let system = Principal(journaled: "system:triaged")
 
     package var description: String { text }
+
+    package static func == (a: Principal, b: Principal) -> Bool {
+        a.storage === b.storage || a.text == b.text
+    }
+
+    package func hash(into hasher: inout Hasher) { hasher.combine(fingerprint) }
 }
 
 /// A client's idempotency key: a UUID as 16 bytes.

@@ -54,8 +54,8 @@ package enum SnapshotCodec {
                 unsafe $0.pointee.principal = writer.write(index, state.principals[index])
             }
         }
-        for index in state.cases.indices {
-            let value = state.cases[index]
+        // Not by index: from this module that goes through an access that is not specialised.
+        for value in state.cases {
             unsafe try put(.cases) {
                 unsafe $0.pointee.kind_case = .init(3)
                 unsafe $0.pointee.case_record = writer.write(value)
@@ -79,22 +79,22 @@ package enum SnapshotCodec {
                 }
             }
         }
-        for index in state.assignments.indices {
+        for assignment in state.assignments {
             unsafe try put(.assignments) {
                 unsafe $0.pointee.kind_case = .init(7)
-                unsafe $0.pointee.assignment = writer.write(state.assignments[index])
+                unsafe $0.pointee.assignment = writer.write(assignment)
             }
         }
-        for index in state.disclosures.indices {
+        for request in state.disclosures {
             unsafe try put(.disclosures) {
                 unsafe $0.pointee.kind_case = .init(8)
-                unsafe $0.pointee.disclosure = writer.write(state.disclosures[index])
+                unsafe $0.pointee.disclosure = writer.write(request)
             }
         }
-        for index in state.ledger.indices {
+        for entry in state.ledger {
             unsafe try put(.ledger) {
                 unsafe $0.pointee.kind_case = .init(9)
-                unsafe $0.pointee.ledger = writer.write(state.ledger[index])
+                unsafe $0.pointee.ledger = writer.write(entry)
             }
         }
     }

@@ -16,7 +16,7 @@ final class BackgroundSnapshots: SnapshotTaker {
     init(_ directory: DataDirectory, _ clock: any TimeSource) throws(IOError) {
         self.directory = directory
         self.clock = clock
-        thread = try TaskThread(name: "snapshot")
+        thread = try TaskThread(name: "snapshot", urgency: .background)
     }
 
     func take(

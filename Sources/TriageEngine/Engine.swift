@@ -57,7 +57,7 @@ package final class Engine: Sendable {
         core: EngineCore, inbox: Monitor<Inbox>, configuration: EngineConfiguration,
         closing: @escaping @Sendable () -> Void
     ) throws(EngineError) {
-        do throws(IOError) { thread = try TaskThread(name: "engine") } catch {
+        do throws(IOError) { thread = try TaskThread(name: "engine", urgency: .prompt) } catch {
             throw .thread(error)
         }
         self.core = core

@@ -312,7 +312,8 @@ package final class EngineCore: @unchecked Sendable {
         payload.removeAll(keepingCapacity: true)
         codec.encode(header, events, into: &payload)
         do {
-            let sequence = try parts.journal.append(payload.span, time: header.time)
+            let bytes = payload
+            let sequence = try parts.journal.append(bytes.span, time: header.time)
             invariant(sequence == header.sequence, "the journal gives the next sequence")
             status.counters.records += 1
             return nil

@@ -108,7 +108,8 @@ package struct InflateLimits: Sendable {
             // One byte more than allowed tells a message at its bound from one above it.
             let room = min(Self.stepBytes, allowed - output.count + 1)
             let (code, made) = step(room)
-            output.append(copying: scratch.span.extracting(first: made))
+            let inflated = scratch
+            output.append(copying: inflated.span.extracting(first: made))
             if output.count > allowed { return .failure(.tooLarge(limit: allowed)) }
             switch code {
             case Z_STREAM_END:

@@ -20,6 +20,8 @@ internal import TriageBase
     private let session: OpaquePointer
     /// Owned; nghttp2's callbacks write to it while `receive` and `drain` run.
     private let memory: UnsafeMutablePointer<SessionState>
+    /// nghttp2's; kept until the session is gone.
+    private let pool: HTTP2Memory
 
     // Not `_read`: 6.3.1 then copies the state into the coroutine's frame and uses it after the
     // frame is freed (found by the address sanitizer in a debug build).
@@ -33,17 +35,22 @@ internal import TriageBase
     /// - Parameters:
     ///   - role: Which side this is. A client's preface is sent by the session.
     ///   - settings: What to announce and enforce.
+    ///   - pool: Where nghttp2's memory comes from; one for all sessions of a thread.
     /// - Throws: ``HTTP2Error``: `.outOfMemory`.
-    package init(role: HTTP2Role, settings: HTTP2Settings = HTTP2Settings()) throws(HTTP2Error) {
+    package init(
+        role: HTTP2Role, settings: HTTP2Settings = HTTP2Settings(),
+        pool: HTTP2Memory = HTTP2Memory()
+    ) throws(HTTP2Error) {
         let memory = UnsafeMutablePointer<SessionState>.allocate(capacity: 1)
         unsafe memory.initialize(to: SessionState(role: role, settings: settings))
-        guard let made = unsafe Self.makeSession(role, settings, memory) else {
+        guard let made = unsafe Self.makeSession(role, settings, memory, pool) else {
             unsafe memory.deinitialize(count: 1)
             unsafe memory.deallocate()
             throw .outOfMemory
         }
         unsafe session = made
         unsafe self.memory = memory
+        self.pool = pool
         try announce(settings)
     }
 
@@ -54,7 +61,8 @@ internal import TriageBase
     }
 
     private static func makeSession(
-        _ role: HTTP2Role, _ settings: HTTP2Settings, _ context: UnsafeMutableRawPointer
+        _ role: HTTP2Role, _ settings: HTTP2Settings, _ context: UnsafeMutableRawPointer,
+        _ pool: HTTP2Memory
     ) -> OpaquePointer? {
         var option: OpaquePointer?
         guard let table = unsafe HTTP2Callbacks.table.pointer,
@@ -71,12 +79,13 @@ internal import TriageBase
         unsafe nghttp2_option_set_max_outbound_ack(option, Limits.queuedAnswersMax)
         // The owner's own limit, which has the owner's clock, comes first; this is the last resort.
         unsafe nghttp2_option_set_stream_reset_rate_limit(option, 1_000, 100)
-        let memory = unsafe CTriageShims_http2_memory()?.assumingMemoryBound(to: nghttp2_mem.self)
         var made: OpaquePointer?
         let code =
             switch role {
-            case .server: unsafe nghttp2_session_server_new3(&made, table, context, option, memory)
-            case .client: unsafe nghttp2_session_client_new3(&made, table, context, option, memory)
+            case .server:
+                unsafe nghttp2_session_server_new3(&made, table, context, option, pool.table)
+            case .client:
+                unsafe nghttp2_session_client_new3(&made, table, context, option, pool.table)
             }
         return code == 0 ? unsafe made : nil
     }

@@ -12,12 +12,14 @@ package enum FileAccess: Sendable {
     case read
     /// An existing file, for reading and writing.
     case update
+    /// As ``update``, past the page cache where the file system can: see ``createDirect``.
+    case updateDirect
     /// A file for reading and writing, made empty if absent, kept if present.
     case ensure
     /// A new file, or an existing one cut to nothing, for writing and reading.
     case create
     /// As ``create``, past the page cache where the file system can: addresses, offsets and counts
-    /// of writes are then multiples of 4096.
+    /// are then multiples of 4096.
     case createDirect
 }
 
@@ -39,13 +41,15 @@ package struct FileHandle: ~Copyable, Sendable {
         let flags: Int32
         switch access {
         case .read: flags = O_RDONLY
-        case .update: flags = O_RDWR
+        case .update, .updateDirect: flags = O_RDWR
         case .ensure: flags = O_RDWR | O_CREAT
         case .create, .createDirect: flags = O_RDWR | O_CREAT | O_TRUNC
         }
         var descriptor = Int32(-1)
-        if case .createDirect = access {
+        switch access {
+        case .createDirect, .updateDirect:
             descriptor = Self.open(path, flags | CTriageShims_O_DIRECT())
+        case .read, .update, .ensure, .create: break
         }
         if descriptor < 0 { descriptor = Self.open(path, flags) }
         guard descriptor >= 0 else { throw IOError(.open, path: path, .current) }

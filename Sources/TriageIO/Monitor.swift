@@ -95,13 +95,15 @@ package final class TaskThread: Sendable {
 
     /// Starts the thread.
     ///
-    /// - Parameter name: For process listings; at most 15 bytes.
+    /// - Parameters:
+    ///   - name: For process listings; at most 15 bytes.
+    ///   - urgency: How it shares a CPU.
     /// - Throws: ``IOError``: `.thread` when the system has no thread left.
-    package init(name: String) throws(IOError) {
+    package init(name: String, urgency: Thread.Urgency = .normal) throws(IOError) {
         let monitor = Monitor(State())
         self.monitor = monitor
         do {
-            thread = try Thread(name: name) { Self.run(monitor) }
+            thread = try Thread(name: name, urgency: urgency) { Self.run(monitor) }
         } catch {
             throw IOError(.thread, path: name, Errno(rawValue: error.errno))
         }

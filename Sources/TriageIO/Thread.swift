@@ -12,12 +12,40 @@ package final class Thread: Sendable {
     private final class Box: Sendable {
         let name: String
         let cpu: Int?
+        let urgency: Urgency
         let body: @Sendable () -> Void
 
-        init(_ name: String, _ cpu: Int?, _ body: @escaping @Sendable () -> Void) {
+        init(
+            _ name: String, _ cpu: Int?, _ urgency: Urgency, _ body: @escaping @Sendable () -> Void
+        ) {
             self.name = name
             self.cpu = cpu
+            self.urgency = urgency
             self.body = body
+        }
+    }
+
+    /// How the system shares a CPU between this thread and others that want it.
+    package enum Urgency: Sendable {
+        /// As any thread.
+        case normal
+        /// Somebody waits for what it does: it runs soon after it wakes, in short turns.
+        case prompt
+        /// Long work that nobody waits for: gives way, but is never starved.
+        case background
+
+        /// The time slice in nanoseconds, 0 for the kernel's, and the nice value.
+        ///
+        /// Kernels before 6.12 know no slice of a thread's own and use theirs, some 3 ms: what a
+        /// call may then lose to a thread that computes.
+        ///
+        /// Source: sched_setattr(2).
+        fileprivate var schedule: (sliceNanoseconds: UInt64, nice: Int32) {
+            switch self {
+            case .normal: (0, 0)
+            case .prompt: (700_000, 0)
+            case .background: (0, 10)
+            }
         }
     }
 
@@ -29,20 +57,21 @@ package final class Thread: Sendable {
     /// - Parameters:
     ///   - name: Shown by the system's tools; its first 15 bytes count.
     ///   - cpu: The only CPU that it may use; nil: any.
+    ///   - urgency: How it shares a CPU; a wish, which a system may not grant.
     ///   - stackBytes: Size of its stack.
     ///   - body: What it runs; the thread ends when this returns.
     /// - Throws: ``SocketError`` (EAGAIN) when the system has no thread to give.
     ///
     /// Source: pthread_create(3).
     package init(
-        name: String, cpu: Int? = nil, stackBytes: Int = 2 << 20,
+        name: String, cpu: Int? = nil, urgency: Urgency = .normal, stackBytes: Int = 2 << 20,
         _ body: @escaping @Sendable () -> Void
     ) throws(SocketError) {
         var attributes = pthread_attr_t()
         unsafe pthread_attr_init(&attributes)
         defer { unsafe pthread_attr_destroy(&attributes) }
         unsafe pthread_attr_setstacksize(&attributes, stackBytes)
-        let box = unsafe Unmanaged.passRetained(Box(name, cpu, body))
+        let box = unsafe Unmanaged.passRetained(Box(name, cpu, urgency, body))
         var handle = pthread_t()
         let code = unsafe pthread_create(
             &handle, &attributes,
@@ -51,6 +80,8 @@ package final class Thread: Sendable {
                 let box = unsafe Unmanaged<Box>.fromOpaque(context).takeRetainedValue()
                 _ = unsafe CTriageShims_name_thread(String(box.name.prefix(15)))
                 if let cpu = box.cpu { _ = CTriageShims_pin_thread(Int32(cpu)) }
+                let (slice, nice) = box.urgency.schedule
+                if slice != 0 || nice != 0 { _ = CTriageShims_schedule_thread(slice, nice) }
                 box.body()
                 return nil
             }, unsafe box.toOpaque())

@@ -124,7 +124,7 @@ package final class DataDirectory: Sendable {
                 try disk.remove(path + "/" + entry.name)
             }
             try disk.syncDirectory(path)
-            let file = try disk.open(path + "/" + FileName.segment(segment), .update)
+            let file = try disk.open(path + "/" + FileName.segment(segment), .updateDirect)
             let mark = try openMark(report.head, time)
             return (file, try file.size(), offset, mark)
         }

@@ -166,7 +166,7 @@ package final class JournalWriter: Journal {
     private func rotate(_ first: UInt64) throws(IOError) {
         let spare = directory + "/" + FileName.spare
         let path = directory + "/" + FileName.segment(first)
-        let next = try disk.open(spare, .update)
+        let next = try disk.open(spare, .updateDirect)
         var block = PageBuffer(capacity: Format.blockBytes)
         HeaderBlock(
             kind: .segment, cluster: cluster, sequence: first, time: lastTime,

@@ -45,8 +45,9 @@ struct SegmentImage: ~Copyable {
     /// Copies the durable part of the first page in.
     mutating func fillCarry(from file: any DiskFile) throws(IOError) {
         guard used > 0 else { return }
-        let count = try file.read(into: &buffer, 0..<used, at: base)
-        guard count == used else { throw IOError(.read, path: FileName.spare, .inputOutput) }
+        // A whole page: the file may be open past the page cache.
+        let count = try file.read(into: &buffer, 0..<Format.blockBytes, at: base)
+        guard count >= used else { throw IOError(.read, path: FileName.spare, .inputOutput) }
     }
 
     /// Makes room for a record of at most `count` payload bytes.

@@ -130,6 +130,7 @@ package final class ClientLoopContext {
 
     private let clock: any TimeSource
     private let loop: EventLoop
+    private let pool = HTTP2Memory()
     private var channels: [ClientChannel?] = []
     private var resumed: [Int] = []
     private var input = [UInt8](repeating: 0, count: 64 << 10)
@@ -174,7 +175,7 @@ package final class ClientLoopContext {
         let wire: Wire
         do throws(TLSError) {
             let session = try TLSSession(tls)
-            guard let http2 = try? HTTP2Session(role: .client) else {
+            guard let http2 = try? HTTP2Session(role: .client, pool: pool) else {
                 throw TLSError.unavailable("memory ran out")
             }
             wire = Wire(session, http2)
@@ -254,7 +255,8 @@ package final class ClientLoopContext {
         switch channel.socket.read(into: &input) {
         case .bytes(let count):
             channel.mayRead = count == input.count || channel.sawEnd
-            channel.connection.wire.tls.receive(input.span.extracting(first: count))
+            let bytes = input
+            channel.connection.wire.tls.receive(bytes.span.extracting(first: count))
             process(channel)
             if channel.mayRead { resumed.append(index) }
         case .wouldBlock: channel.mayRead = false

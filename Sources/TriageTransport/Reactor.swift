@@ -42,6 +42,7 @@ final class Reactor {
     private let loop: EventLoop
     private var listener: Socket?
     private var tls: TLSContext
+    private let pool = HTTP2Memory()
 
     private var channels: [Channel?] = []
     private var resumed: [Channel] = []
@@ -173,7 +174,8 @@ final class Reactor {
         let wire: Wire
         do {
             wire = Wire(
-                try TLSSession(tls), try HTTP2Session(role: .server, settings: settings))
+                try TLSSession(tls),
+                try HTTP2Session(role: .server, settings: settings, pool: pool))
         } catch {
             // Memory ran out.
             admission.close(nil)
@@ -230,7 +232,8 @@ final class Reactor {
             core.metrics.bytesReceived += UInt64(count)
             // A short read has emptied the socket, unless the end of the stream waits behind it.
             channel.mayRead = count == input.count || channel.sawEnd
-            connection.wire.tls.receive(input.span.extracting(first: count))
+            let bytes = input
+            connection.wire.tls.receive(bytes.span.extracting(first: count))
             if connection.wire.isHandshaking {
                 queueHandshake(channel)
             } else if process(channel) {

@@ -86,7 +86,8 @@ package final class Server: Sendable {
             for (index, seed) in seeds.enumerated() {
                 let cpus = configuration.cpus
                 let thread = try Thread(
-                    name: "reactor-\(index)", cpu: cpus.isEmpty ? nil : cpus[index % cpus.count]
+                    name: "reactor-\(index)", cpu: cpus.isEmpty ? nil : cpus[index % cpus.count],
+                    urgency: .prompt
                 ) { [self] in
                     run(index, seed, ready)
                 }

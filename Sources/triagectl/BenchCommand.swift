@@ -62,6 +62,13 @@ struct BenchCommand: AsyncParsableCommand {
     var ineligiblePercent = 0
     @Option(help: "Open loop: so many calls a second; status and submit.")
     var rate: Double?
+    @Flag(
+        name: .customLong("busy-poll"),
+        help: """
+            Never sleep while waiting, so that waking the client is no part of the latency; takes \
+            a whole CPU; status and submit, closed loop.
+            """)
+    var busyPoll = false
 
     mutating func validate() throws {
         guard (1...1_000).contains(connections), (1...100).contains(streams), calls > 0, cases > 0,
@@ -88,8 +95,10 @@ struct BenchCommand: AsyncParsableCommand {
         let client = try global.clientConfiguration()
         let plan = LoadPlan(
             connections: connections, streams: streams,
-            seconds: workload == .fill ? nil : seconds, warmup: workload == .fill ? 0 : warmup,
-            callsMax: workload == .fill ? cases : nil, rate: workload == .fill ? nil : rate)
+            seconds: workload == .fill ? nil : seconds,
+            warmup: workload == .fill ? 0 : warmup,
+            callsMax: workload == .fill ? cases : nil, rate: workload == .fill ? nil : rate,
+            busyPoll: busyPoll)
         let source: any CallSource =
             switch workload {
             case .status, .claim: StatusSource()

@@ -19,6 +19,8 @@ struct LoadPlan: Sendable {
     var callsMax: Int?
     /// Calls a second, open loop; nil: closed loop.
     var rate: Double?
+    /// Closed loop: whether the loop's thread asks for events without ever sleeping.
+    var busyPoll: Bool
 }
 
 /// What a load measured.
@@ -129,6 +131,8 @@ final class LoadRun: @unchecked Sendable {
             nextDue = now
             context.setTurnHook { [unowned self] in startDue() }
         } else {
+            // A hook that is due at once keeps the loop from sleeping.
+            if plan.busyPoll { context.setTurnHook { [unowned context] in context.now } }
             while let slot = free.popLast() { start(slot, intended: now) }
         }
     }

@@ -29,6 +29,7 @@ final class Daemon {
     /// - Throws: `ConfigurationError` or ``StartError`` when it cannot start.
     static func run(_ configuration: ServeConfiguration) throws -> Int32 {
         Limits.assertRelations()
+        Heap.keepFreedMemory()
         // Before any thread: all of them inherit what is blocked here.
         SignalSource.ignoreBrokenPipes()
         let signals: SignalSource

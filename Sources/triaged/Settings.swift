@@ -40,7 +40,7 @@ enum Setting: String, CaseIterable {
         case .clientCertificates: "required"
         case .reactors: "1"
         case .connectionAge: String(Limits.ageMillisecondsMax / 1_000)
-        case .snapshotRecords: "1000000"
+        case .snapshotRecords: "2000000"
         case .snapshotMinutes: "60"
         case .snapshotsKept: "2"
         case .journalRetention: "keep"

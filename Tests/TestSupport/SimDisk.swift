@@ -318,7 +318,7 @@ package final class SimDisk: Disk {
         let id: Int = try perform(.open, .open, path) { state in
             if let id = state.names[path] {
                 switch access {
-                case .read, .update, .ensure: break
+                case .read, .update, .updateDirect, .ensure: break
                 case .create, .createDirect:
                     state.changes += 1
                     state.files[id]?.current = []
@@ -326,7 +326,8 @@ package final class SimDisk: Disk {
                 return .success(id)
             }
             switch access {
-            case .read, .update: return .failure(IOError(.open, path: path, .notFound))
+            case .read, .update, .updateDirect:
+                return .failure(IOError(.open, path: path, .notFound))
             case .ensure, .create, .createDirect:
                 state.changes += 1
                 return .success(state.makeFile(path))

@@ -21,9 +21,12 @@ final class LinkedSessions {
     /// The same for the client.
     var onClient: (HTTP2Event, [UInt8]) throws -> Void = { _, _ in }
 
-    init(client: HTTP2Settings = HTTP2Settings(), server: HTTP2Settings = HTTP2Settings()) throws {
+    init(
+        client: HTTP2Settings = HTTP2Settings(), server: HTTP2Settings = HTTP2Settings(),
+        serverPool: HTTP2Memory = HTTP2Memory()
+    ) throws {
         self.client = try HTTP2Session(role: .client, settings: client)
-        self.server = try HTTP2Session(role: .server, settings: server)
+        self.server = try HTTP2Session(role: .server, settings: server, pool: serverPool)
     }
 
     private func dispatch(_ session: HTTP2Session, _ input: [UInt8]) throws {

@@ -2,8 +2,14 @@
 #ifndef C_TRIAGE_SHIMS_HTTP2_H
 #define C_TRIAGE_SHIMS_HTTP2_H
 
-// An nghttp2_mem of the C library's heap, except that a session's send buffer lies on pages of its
-// own: an idle session keeps the one page that small frames touch, not all five. Never freed.
-void *CTriageShims_http2_memory(void);
+#include <stddef.h>
+
+/// malloc(3), except that a large block lies on pages of its own: an idle session keeps the one
+/// page of its send buffer that small frames touch, not all five.
+void *CTriageShims_allocate(size_t size);
+/// realloc(3).
+void *CTriageShims_reallocate(void *memory, size_t size);
+/// free(3).
+void CTriageShims_free(void *memory);
 
 #endif

@@ -12,8 +12,7 @@ struct RequestLedger: Sendable {
 
     /// What a principal's request id is remembered under.
     static func key(_ principal: Principal, _ id: RequestID) -> Hash128 {
-        Hash128(of: principal.text.utf8.span, seed: 0x7265_7175_6573_7421)
-            .combined(with: Hash128(high: id.high, low: id.low))
+        principal.fingerprint.combined(with: Hash128(high: id.high, low: id.low))
     }
 
     /// The entry of a key, if it is not older than 24 hours.

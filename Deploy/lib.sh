@@ -14,7 +14,7 @@ build_packages="libnghttp2-dev>=1.52.0-1+deb12u3 libssl-dev libprotobuf-c-dev zl
     openssl"
 # What tests need besides: generators to compare the committed code with, and Python.
 test_packages="protobuf-compiler protobuf-c-compiler libprotobuf-dev python3 python3-venv git
-    util-linux"
+    util-linux nghttp2-client"
 # What the interoperability cases need: the second stock implementation of gRPC.
 interop_packages="g++ pkg-config libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev"
 bench_packages="nghttp2-client nghttp2-server util-linux gcc libc6-dev python3"

@@ -11,7 +11,7 @@ package struct MethodSchema: Sendable {
     package let request: MessageSchema
     package let reply: MessageSchema
 
-    /// Every method of `triaged.v1` and of health checking.
+    /// Every method of `triaged.v1`, of health checking and of channelz.
     package static let all: [MethodSchema] = {
         unsafe [
             triaged__v1__triage_service__descriptor,
@@ -19,6 +19,7 @@ package struct MethodSchema: Sendable {
             triaged__v1__disclosure_service__descriptor,
             triaged__v1__operations_service__descriptor,
             grpc__health__v1__health__descriptor,
+            grpc__channelz__v1__channelz__descriptor,
         ].flatMap { unsafe methods(of: $0) }
     }()
 

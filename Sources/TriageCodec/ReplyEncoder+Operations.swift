@@ -106,7 +106,24 @@ extension ReplyEncoder {
         return unsafe arena.pack(reply)
     }
 
-    /// The reply of both health methods.
+    /// The reply of Health List: every service with its status.
+    package func healthList(_ services: [String], _ status: HealthStatus) -> [UInt8] {
+        arena.reset()
+        let reply = unsafe arena.new(grpc__health__v1__health_list_response__init)
+        unsafe reply.pointee.n_statuses = services.count
+        unsafe reply.pointee.statuses = arena.list(services) { name in
+            let entry = unsafe arena.new(
+                grpc__health__v1__health_list_response__statuses_entry__init)
+            let value = unsafe arena.new(grpc__health__v1__health_check_response__init)
+            unsafe value.pointee.status = .init(UInt32(status.rawValue))
+            unsafe entry.pointee.key = arena.text(name)
+            unsafe entry.pointee.value = unsafe value
+            return unsafe entry
+        }
+        return unsafe arena.pack(reply)
+    }
+
+    /// The reply of Health Check and Watch.
     package func health(_ status: HealthStatus) -> [UInt8] {
         arena.reset()
         let reply = unsafe arena.new(grpc__health__v1__health_check_response__init)

@@ -133,6 +133,11 @@ extension RequestDecoder {
         return try form.finish(service)
     }
 
+    /// Decodes Health List, which says nothing.
+    package func decodeHealthList(_ bytes: Span<UInt8>) throws(RequestError) {
+        _ = unsafe try unpack(bytes, grpc__health__v1__health_list_request__init)
+    }
+
     /// Decodes one question of server reflection.
     package func decodeReflection(
         _ bytes: Span<UInt8>

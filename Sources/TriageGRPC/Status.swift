@@ -33,20 +33,24 @@ package enum Status {
             MetadataField(
                 name: detailsName, value: Base64.encode(StatusDetails.encode(error).span)),
         ]
-        if let delay = error.retryAfterMilliseconds, pushesBack(error.code) {
-            fields.append(
-                MetadataField(name: pushbackName, value: Array(String(max(0, delay)).utf8)))
+        if let pushback = pushback(error) {
+            fields.append(MetadataField(name: pushbackName, value: Array(pushback.utf8)))
         }
         return fields
     }
 
-    /// Whether a library that retries this code by its policy is told when.
+    /// What a library that retries by its policy is told: when, or -1 for not at all.
+    ///
+    /// Never 0, which grpcio 1.85 takes for no answer at all and waits out the deadline.
+    /// A limit that time does not lift (a message that is too large) must not be tried again,
+    /// though its code is one that is retried; nil leaves the delay to the policy.
     ///
     /// Source: gRPC proposal A6 "Pushback".
-    private static func pushesBack(_ code: StatusCode) -> Bool {
-        switch code {
-        case .resourceExhausted, .unavailable: true
-        default: false
+    private static func pushback(_ error: RPCError) -> String? {
+        switch error.code {
+        case .resourceExhausted: error.retryAfterMilliseconds.map { String(max(1, $0)) } ?? "-1"
+        case .unavailable: error.retryAfterMilliseconds.map { String(max(1, $0)) }
+        default: nil
         }
     }
 

@@ -14,7 +14,9 @@ package enum Route: UInt8, CaseIterable, Sendable {
     case submitDisclosureRequest, getDisclosureRequest, listDisclosureRequests, addVerification
     case setScope, approveDisclosure, rejectDisclosure, watchDisclosureRequest
     case getStatus, createSnapshot
-    case healthCheck, healthWatch
+    case healthCheck, healthList, healthWatch
+    case channelzTopChannels, channelzServers, channelzServer, channelzServerSockets
+    case channelzChannel, channelzSubchannel, channelzSocket
     case reflection, reflectionAlpha
 
     /// The route of a `:path`; nil for a method that is not served.
@@ -53,7 +55,15 @@ package enum Route: UInt8, CaseIterable, Sendable {
         case .getStatus: "/triaged.v1.OperationsService/GetStatus"
         case .createSnapshot: "/triaged.v1.OperationsService/CreateSnapshot"
         case .healthCheck: "/grpc.health.v1.Health/Check"
+        case .healthList: "/grpc.health.v1.Health/List"
         case .healthWatch: "/grpc.health.v1.Health/Watch"
+        case .channelzTopChannels: "/grpc.channelz.v1.Channelz/GetTopChannels"
+        case .channelzServers: "/grpc.channelz.v1.Channelz/GetServers"
+        case .channelzServer: "/grpc.channelz.v1.Channelz/GetServer"
+        case .channelzServerSockets: "/grpc.channelz.v1.Channelz/GetServerSockets"
+        case .channelzChannel: "/grpc.channelz.v1.Channelz/GetChannel"
+        case .channelzSubchannel: "/grpc.channelz.v1.Channelz/GetSubchannel"
+        case .channelzSocket: "/grpc.channelz.v1.Channelz/GetSocket"
         case .reflection: "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
         case .reflectionAlpha: "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
         }
@@ -72,7 +82,10 @@ package enum Route: UInt8, CaseIterable, Sendable {
             .acceptCase, .renewLease, .releaseLease, .handOffCase, .completeCase,
             .watchAssignments, .submitDisclosureRequest, .getDisclosureRequest, .addVerification,
             .setScope, .approveDisclosure, .rejectDisclosure, .watchDisclosureRequest, .getStatus,
-            .healthCheck, .healthWatch, .reflection, .reflectionAlpha:
+            .healthCheck, .healthList, .healthWatch, .channelzTopChannels, .channelzServers,
+            .channelzServer, .channelzServerSockets, .channelzChannel, .channelzSubchannel,
+            .channelzSocket, .reflection,
+            .reflectionAlpha:
             1
         }
     }
@@ -93,8 +106,12 @@ package enum Route: UInt8, CaseIterable, Sendable {
             RoleSet(.legal, .lead)
         case .getStatus: RoleSet(.operator, .lead, .auditor)
         case .createSnapshot: RoleSet(.operator, .lead)
+        case .channelzTopChannels, .channelzServers, .channelzServer, .channelzServerSockets,
+            .channelzChannel, .channelzSubchannel, .channelzSocket:
+            RoleSet(.operator)
         case .healthCheck, .healthWatch: nil
-        case .reflection, .reflectionAlpha: .all
+        // It names every service, which a stranger may not ask reflection either.
+        case .healthList, .reflection, .reflectionAlpha: .all
         }
     }
 

@@ -46,6 +46,9 @@ package final class HealthState: Sendable {
         state.withLock { $0.mailboxes.append(mailbox) }
     }
 
+    /// What is served, by name; the empty name is the server as a whole.
+    var services: [String] { state.withLock { $0.services.sorted() } }
+
     func service(_ name: String) -> HealthService {
         state.withLock { $0.services.contains(name) } ? .known : .unknown
     }
@@ -82,6 +85,15 @@ extension ServiceHandler {
                     + "one that reflection lists")
         }
         responder.respond(call, status(service, isServing))
+    }
+
+    /// Health List: every service at once.
+    func healthList(_ call: CallID, _ message: Span<UInt8>) throws(RPCError) {
+        try decoded { () throws(RequestError) in try decoder.decodeHealthList(message) }
+        responder.respond(
+            call,
+            encoder.healthList(
+                shared.health.services, shared.health.isServing ? .serving : .notServing))
     }
 
     func healthChanged(_ isServing: Bool) {

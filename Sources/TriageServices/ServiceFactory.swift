@@ -61,6 +61,9 @@ package final class ServiceFactory: CallHandlerFactory {
         route == .listCases || route == .listDisclosureRequests ? .compressesReplies : []
     }
 
+    /// Says which server the services run in, for channelz.
+    package func attach(_ inspector: any ServerInspector) { shared.inspector.set(inspector) }
+
     private static func freshKey() -> PageTokenKey {
         var random = SystemRandomNumberGenerator()
         return PageTokenKey(first: random.next(), second: random.next())
@@ -69,7 +72,8 @@ package final class ServiceFactory: CallHandlerFactory {
     package func makeHandler(
         reactor: Int, responder: any CallResponder, mailbox: any ReactorMailbox
     ) -> any CallHandler {
-        let handler = ServiceHandler(shared: shared, reactor: reactor, responder: responder)
+        let handler = ServiceHandler(
+            shared: shared, reactor: reactor, responder: responder, mailbox: mailbox)
         connect(reactor, EngineSink(mailbox))
         shared.health.subscribe(mailbox)
         shared.policy.subscribe(mailbox)

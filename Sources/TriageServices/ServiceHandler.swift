@@ -51,6 +51,7 @@ package final class ServiceHandler: CallHandler {
 
     let shared: SharedServices
     let responder: any CallResponder
+    let mailbox: any ReactorMailbox
     let decoder: RequestDecoder
     let encoder: ReplyEncoder
     var longCalls: [UInt64: LongCall] = [:]
@@ -60,7 +61,11 @@ package final class ServiceHandler: CallHandler {
     private var bulkReads = BulkReads()
     private var gatheredBytes = 0
 
-    init(shared: SharedServices, reactor: Int, responder: any CallResponder) {
+    init(
+        shared: SharedServices, reactor: Int, responder: any CallResponder,
+        mailbox: any ReactorMailbox
+    ) {
+        self.mailbox = mailbox
         self.shared = shared
         decoder = RequestDecoder(pageTokenKey: shared.pageTokenKey)
         encoder = ReplyEncoder(pageTokenKey: shared.pageTokenKey)
@@ -125,6 +130,10 @@ package final class ServiceHandler: CallHandler {
             try disclosure(route, caller, message)
         case .getStatus, .createSnapshot:
             try operations(route, caller, message)
+        case .channelzTopChannels, .channelzServers, .channelzServer, .channelzServerSockets,
+            .channelzChannel, .channelzSubchannel, .channelzSocket:
+            try channelz(route, caller, message)
+        case .healthList: try healthList(caller.call, message)
         case .submitReports, .healthCheck, .healthWatch, .reflection, .reflectionAlpha:
             // The method table says that these are streams, or they were answered before.
             throw Self.internalError
@@ -402,6 +411,7 @@ final class SharedServices: Sendable {
     let descriptors: DescriptorSet
     let pageTokenKey: PageTokenKey
     let version: String
+    let inspector = InspectorBox()
 
     init(
         engine: any EngineDoor, policy: PolicyStore, health: HealthState, routes: [Route],

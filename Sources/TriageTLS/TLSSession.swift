@@ -308,6 +308,16 @@ package enum ReadStep: Equatable, Sendable {
         return unsafe name[0] == UInt8(ascii: "h") && name[1] == UInt8(ascii: "2")
     }
 
+    /// IANA's name of the cipher suite; empty before there is one.
+    ///
+    /// Source: SSL_CIPHER_standard_name(3).
+    package var cipherSuite: String {
+        guard let cipher = unsafe SSL_get_current_cipher(ssl),
+            let name = unsafe SSL_CIPHER_standard_name(cipher)
+        else { return "" }
+        return unsafe String(cString: name)
+    }
+
     /// True when the handshake resumed an earlier session.
     package var resumed: Bool { unsafe SSL_session_reused(ssl) == 1 }
 }

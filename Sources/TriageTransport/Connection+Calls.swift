@@ -211,6 +211,7 @@ extension Connection {
     @inline(__always)
     private func deliverRequest(_ call: Call, _ message: Span<UInt8>) {
         call.counters.received += 1
+        messagesReceived += 1
         if call.machine.isServerStreaming {
             // The cap was for the request; what the answer may take is the client's to say.
             core.setDeadline(call, call.clientDeadline)
@@ -251,6 +252,7 @@ extension Connection {
             extendCap(call)
             guard case .deliver = call.machine.messageReceived() else { return }
             call.counters.received += 1
+            messagesReceived += 1
             core.handlerWasCalled = true
             let deframer = call.deframer
             call.extras?.isMessageCompressed = deframer.isCompressed

@@ -45,6 +45,7 @@ extension Connection {
         case .ping:
             // Fails only for want of memory; then the next step ends the connection.
             try? http2.ping(Self.keepalivePing)
+            keepAlivesSent += 1
             markDirty()
         case .dead: time(.keepalive)
         }

@@ -31,6 +31,11 @@ final class Connection {
     private var isIdentified = false
     /// Calls whose streams have not closed.
     var openCallCount = 0
+    /// Its number among the connections of this reactor, for channelz.
+    let serial: UInt64
+    var messagesSent: UInt64 = 0
+    var messagesReceived: UInt64 = 0
+    var keepAlivesSent = 0
     /// Requests that are not gRPC and not complete.
     var plainRequests: [PlainRequest] = []
     var longLivedCount = 0
@@ -87,6 +92,7 @@ final class Connection {
         openedAt = core.now
         activeAt = core.now
         sentAt = core.now
+        serial = core.metrics.connectionsAccepted + 1
         index = core.add(self)
     }
 

@@ -14,6 +14,8 @@ enum Control: Sendable {
     case drain
     /// Copy your counters.
     case scrape(Scrape)
+    /// Say what channelz asks.
+    case inspect(Inspection)
 }
 
 /// One reactor's queue of jobs.

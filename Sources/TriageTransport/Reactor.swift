@@ -140,6 +140,12 @@ final class Reactor {
             case .reload(let context): tls = context
             case .drain: beginDrain()
             case .scrape(let scrape): scrape.add(core.snapshot())
+            case .inspect(let inspection):
+                inspection.add(
+                    core.facts(for: inspection.question) { index in
+                        guard let channel = channels[index] else { return (nil, nil) }
+                        return (channel.socket.localAddress(), channel.socket.peerAddress())
+                    })
             }
         }
     }

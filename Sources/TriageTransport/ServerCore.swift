@@ -129,6 +129,7 @@ final class ServerCore: CallResponder {
         _ = machine.finished(ok: true)
         call.machine = machine
         call.counters.sent += 1
+        connection.messagesSent += 1
         noteEnd(call, .ok)
         if let extras = call.extras {
             reply(call, connection, extras, message)
@@ -153,6 +154,7 @@ final class ServerCore: CallResponder {
         case .message: break
         }
         call.counters.sent += 1
+        connection.messagesSent += 1
         let buffered =
             if let extras = call.extras {
                 send(call, connection, extras, message)

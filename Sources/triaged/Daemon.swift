@@ -65,6 +65,7 @@ final class Daemon {
         serving.limits.ageMillisecondsMax = configuration.connectionAgeMilliseconds
         do {
             server = try Server(serving, factory: services, clock: SystemClock())
+            services.attach(server)
             admin = try AdminListener(
                 host: configuration.admin.host, port: configuration.admin.port,
                 routes: Metrics.routes(

@@ -179,10 +179,10 @@ class Client:
         credentials = grpc.ssl_channel_credentials(
             (authority or certs / "ca.crt").read_bytes(), key, chain)
         # A pool of its own: otherwise channels with the same arguments share one connection.
-        self.raw = grpc.secure_channel(address, credentials, options=[
-            ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0),
-            ("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200),
-            *options])
+        self.raw = grpc.secure_channel(address, credentials, options=list({
+            "grpc.use_local_subchannel_pool": 1, "grpc.enable_retries": 0,
+            "grpc.initial_reconnect_backoff_ms": 50, "grpc.max_reconnect_backoff_ms": 200,
+            **dict(options)}.items()))
         channel = grpc.intercept_channel(self.raw, _Recorder(self.called))
         self.triage = stubs.triage_grpc.TriageServiceStub(channel)
         self.assignments = stubs.assignment_grpc.AssignmentServiceStub(channel)

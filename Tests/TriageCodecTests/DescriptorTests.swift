@@ -17,7 +17,7 @@ import TriageDomain
         let files = [
             "triaged/v1/triage_service", "triaged/v1/assignment_service",
             "triaged/v1/disclosure_service", "triaged/v1/operations_service",
-            "grpc/health/v1/health", "grpc/reflection/v1/reflection",
+            "grpc/channelz/v1/channelz", "grpc/health/v1/health", "grpc/reflection/v1/reflection",
             "grpc/reflection/v1alpha/reflection",
         ]
         var methods: Set<DescriptorSet.Method> = []
@@ -41,10 +41,10 @@ import TriageDomain
         #expect(set.methods.count == Set(set.methods).count)
         #expect(
             set.services == [
-                "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
-                "grpc.reflection.v1alpha.ServerReflection", "triaged.v1.AssignmentService",
-                "triaged.v1.DisclosureService", "triaged.v1.OperationsService",
-                "triaged.v1.TriageService",
+                "grpc.channelz.v1.Channelz", "grpc.health.v1.Health",
+                "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
+                "triaged.v1.AssignmentService", "triaged.v1.DisclosureService",
+                "triaged.v1.OperationsService", "triaged.v1.TriageService",
             ])
     }
 

@@ -44,6 +44,14 @@ struct Decoding {
         case "GetStatus": try decoder.decodeGetStatus(bytes)
         case "CreateSnapshot": _ = try decoder.decodeCreateSnapshot(bytes)
         case "Check", "Watch": _ = try decoder.decodeHealthCheck(bytes)
+        case "List": try decoder.decodeHealthList(bytes)
+        case "GetTopChannels": _ = try decoder.decodeTopChannels(bytes)
+        case "GetServers": _ = try decoder.decodeServers(bytes)
+        case "GetServer": _ = try decoder.decodeServer(bytes)
+        case "GetServerSockets": _ = try decoder.decodeServerSockets(bytes)
+        case "GetChannel": _ = try decoder.decodeChannel(bytes)
+        case "GetSubchannel": _ = try decoder.decodeSubchannel(bytes)
+        case "GetSocket": _ = try decoder.decodeSocket(bytes)
         case "ServerReflectionInfo": _ = try decoder.decodeReflection(bytes)
         default: Issue.record("\(method) has no decoder")
         }
@@ -80,6 +88,11 @@ struct Decoding {
         "RejectDisclosure": Valid.rejectDisclosure,
         "WatchDisclosureRequest": ["name": .string(Valid.disclosureName)], "GetStatus": [:],
         "CreateSnapshot": ["request_id": .string(uuid)], "Check": ["service": "triaged.v1"],
+        "List": [:], "GetTopChannels": [:], "GetServers": ["start_server_id": .long(1)],
+        "GetServer": ["server_id": .long(1)],
+        "GetServerSockets": ["server_id": .long(1), "max_results": .long(9)],
+        "GetChannel": ["channel_id": .long(1)], "GetSubchannel": ["subchannel_id": .long(1)],
+        "GetSocket": ["socket_id": .long(1)],
         "Watch": [:],
     ]
 }

@@ -57,6 +57,37 @@ import TriageGRPC
         #expect(decoded.code == .invalidArgument)
     }
 
+    @Test func pushback_saysWhenToTryAgain_orNotTo() {
+        func pushback(_ code: StatusCode, _ delay: Int64?) -> String? {
+            let error = RPCError(code, reason: "R", message: "m", retryAfterMilliseconds: delay)
+            return Status.trailers(error).first {
+                $0.name == Array("grpc-retry-pushback-ms".utf8)
+            }.map { String(decoding: $0.value, as: UTF8.self) }
+        }
+        #expect(pushback(.resourceExhausted, 1_500) == "1500")
+        #expect(pushback(.resourceExhausted, nil) == "-1")
+        #expect(pushback(.unavailable, 0) == "1", "grpcio takes 0 for no answer")
+        #expect(pushback(.unavailable, -5) == "1")
+        #expect(pushback(.unavailable, nil) == nil)
+        #expect(pushback(.aborted, 1_000) == nil)
+        func read(_ text: String) -> Int64? { Status.pushback(Array(text.utf8).span) }
+        #expect(read("0") == 0)
+        #expect(read("1500") == 1_500)
+        for text in ["-1", "", "x", "1.5", " 1", "99999999999"] { #expect(read(text) == nil) }
+    }
+
+    @Test func trailers_withEverythingAtItsLimit_stayBelow8KiB() {
+        let error = RPCError(
+            .unavailable, reason: String(repeating: "R", count: 63),
+            message: String(repeating: "\u{1}", count: 5_000),
+            fieldViolations: (0..<500).map {
+                FieldViolation(field: "f\($0)", description: String(repeating: "d", count: 50))
+            }, retryAfterMilliseconds: .max)
+        let size = Status.trailers(error).reduce(0) { $0 + $1.name.count + $1.value.count + 32 }
+        #expect(size <= Limits.trailerBytesMax)
+        #expect(Limits.trailerBytesMax < 8 << 10)
+    }
+
     @Test func violations_areKeptFromTheFront() throws {
         let error = RPCError(
             .invalidArgument, reason: "R", message: "",

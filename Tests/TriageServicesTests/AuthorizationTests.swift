@@ -33,7 +33,14 @@ import TriageGRPC
         ),
         ([.operator, .lead, .auditor], [.getStatus]),
         ([.operator, .lead], [.createSnapshot]),
-        (Role.allCases, [.reflection, .reflectionAlpha]),
+        (Role.allCases, [.healthList, .reflection, .reflectionAlpha]),
+        (
+            [.operator],
+            [
+                .channelzTopChannels, .channelzServers, .channelzServer, .channelzServerSockets,
+                .channelzChannel, .channelzSubchannel, .channelzSocket,
+            ]
+        ),
     ]
 
     @Test func theTable_namesEveryMethodThatNeedsAnIdentity_once() {

@@ -203,6 +203,15 @@ import TriageJournal
         #expect(try bench.reply(.healthCheck, by: "").text("status") == "NOT_SERVING")
     }
 
+    @Test func list_namesEveryService() throws {
+        let bench = ServiceBench()
+        let listed = try bench.reply(.healthList, by: "auditor").messages("statuses")
+        let names = listed.compactMap { $0.text("key") }
+        #expect(names.contains("triaged.v1.TriageService") && names == names.sorted())
+        #expect(Set(names).count == names.count && names.count == listed.count)
+        #expect(listed.allSatisfy { $0.message("value")?.text("status") == "SERVING" })
+    }
+
     @Test func watch_tellsEveryChange_andNothingElse() throws {
         let bench = ServiceBench()
         let known = bench.begin(.healthWatch, by: "", [])

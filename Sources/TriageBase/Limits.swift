@@ -179,6 +179,8 @@ package enum Limits {
     /// Reports of one SubmitReports call, so that its reply stays below what the smallest client
     /// accepts.
     package static let reportsPerStreamMax = 10_000
+    /// Reopenings that a case remembers; older ones are in the journal.
+    package static let reopeningsPerCaseMax = 64
     /// Verification steps of one disclosure request: there are six methods, and what so many steps
     /// have not verified is to be rejected.
     package static let verificationsPerDisclosureMax = 64

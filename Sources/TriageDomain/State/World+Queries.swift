@@ -149,6 +149,7 @@ extension World {
         for report in value.more { name(report.submitter, &view.principals) }
         for round in value.rounds { name(round.principal, &view.principals) }
         for decision in value.decisions { name(decision.principal, &view.principals) }
+        for reopening in value.reopenings { name(reopening.principal, &view.principals) }
         for pending in value.pendingLowering { name(pending.proposer, &view.principals) }
         for principal in value.declinedBy { name(principal, &view.principals) }
         return view

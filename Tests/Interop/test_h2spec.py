@@ -1,8 +1,4 @@
-"""h2spec against our server, where an h2spec is on PATH.
-
-What of its cases our code decides, and not nghttp2, has tests of its own in
-Tests/TriageHTTP2Tests/Wire and Tests/TriageTransportTests: those run everywhere.
-"""
+"""h2spec against our server, where it is on PATH; test_rfc9113.py has its rules everywhere."""
 
 import re
 import shutil

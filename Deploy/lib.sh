@@ -16,7 +16,8 @@ build_packages="libnghttp2-dev>=1.52.0-1+deb12u3 libssl-dev libprotobuf-c-dev zl
 test_packages="protobuf-compiler protobuf-c-compiler libprotobuf-dev python3 python3-venv git
     util-linux nghttp2-client"
 # What the interoperability cases need: the second stock implementation of gRPC.
-interop_packages="g++ pkg-config libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev nghttp2-server"
+interop_packages="g++ pkg-config libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev
+    nghttp2-server"
 bench_packages="nghttp2-client nghttp2-server util-linux gcc libc6-dev python3"
 
 # need_packages NAME[>=VERSION]...: installs what is missing as root, else says how and stops.

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -9,8 +10,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <stddef.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 int CTriageShims_accept(int listener) {
@@ -112,6 +116,43 @@ int CTriageShims_pin_thread(int cpu) {
     CPU_ZERO(&set);
     CPU_SET((unsigned)cpu, &set);
     return pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}
+
+int CTriageShims_duplicate_listener(int fd) {
+    int accepting = 0, type = 0;
+    socklen_t size = sizeof accepting;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepting, &size) != 0) return -1;
+    size = sizeof type;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0) return -1;
+    if (!accepting || type != SOCK_STREAM) return errno = EINVAL, -1;
+    if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0) return -1;
+    return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+int CTriageShims_notify(const char *path, const char *text) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(path);
+    if (length >= sizeof address.sun_path) return errno = ENAMETOOLONG, -1;
+    memcpy(address.sun_path, path, length);
+    if (path[0] == '@') address.sun_path[0] = 0;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    ssize_t sent = sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&address, size);
+    int error = errno;
+    close(fd);
+    return errno = error, sent < 0 ? -1 : 0;
+}
+
+int CTriageShims_file_stamp(const char *path, int64_t *numbers) {
+    struct stat status;
+    if (stat(path, &status) != 0) return -1;
+    numbers[0] = (int64_t)status.st_dev;
+    numbers[1] = (int64_t)status.st_ino;
+    numbers[2] = (int64_t)status.st_size;
+    numbers[3] = (int64_t)status.st_mtim.tv_sec * 1000000000 + status.st_mtim.tv_nsec;
+    numbers[4] = (int64_t)status.st_ctim.tv_sec * 1000000000 + status.st_ctim.tv_nsec;
+    return 0;
 }
 
 int CTriageShims_schedule_thread(uint64_t slice_nanoseconds, int nice) {

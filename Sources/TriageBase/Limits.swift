@@ -83,6 +83,9 @@ package enum Limits {
     /// TLS handshake steps (up to 1 ms of CPU each) in a turn: with two, 200 reconnects a second
     /// moved the p99 of other connections' calls by 2.3 times.
     package static let handshakeStepsPerTurnMax = 1
+    /// Open connections in a turn whose certificates are judged anew after a reload, 0.2 ms each:
+    /// all of 2,048 within a second, and no call waits for more than one.
+    package static let rechecksPerTurnMax = 1
     /// TLS sessions kept for resumption, up to 10 KiB each.
     ///
     /// Each handshake adds one and the oldest goes first: a client that reconnects in a loop must
@@ -179,6 +182,8 @@ package enum Limits {
     /// Reports of one SubmitReports call, so that its reply stays below what the smallest client
     /// accepts.
     package static let reportsPerStreamMax = 10_000
+    /// Reopenings that a case remembers; older ones are in the journal.
+    package static let reopeningsPerCaseMax = 64
     /// Verification steps of one disclosure request: there are six methods, and what so many steps
     /// have not verified is to be rejected.
     package static let verificationsPerDisclosureMax = 64

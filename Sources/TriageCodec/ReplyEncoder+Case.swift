@@ -42,6 +42,7 @@ extension ReplyEncoder {
             unsafe message.pointee.pending_lowering = unsafe copy
         }
         unsafe message.pointee.live = value.live ? 1 : 0
+        unsafe message.pointee.waits_for = .init(UInt32(value.waitsFor.rawValue))
         switch detail {
         case .basic: break
         case .full: unsafe addSensitive(view, to: message)
@@ -89,6 +90,14 @@ extension ReplyEncoder {
         unsafe message.pointee.n_decisions = value.decisions.count
         unsafe message.pointee.decisions = arena.list(value.decisions) { decision in
             unsafe self.decision(decision, view.principals)
+        }
+        unsafe message.pointee.n_reopenings = value.reopenings.count
+        unsafe message.pointee.reopenings = arena.list(value.reopenings) { reopening in
+            let copy = unsafe arena.new(triaged__v1__reopening__init)
+            unsafe copy.pointee.reason = arena.text(reopening.reason)
+            unsafe copy.pointee.principal = name(reopening.principal, view.principals)
+            unsafe copy.pointee.create_time = arena.time(reopening.reopenedAt)
+            return unsafe copy
         }
     }
 

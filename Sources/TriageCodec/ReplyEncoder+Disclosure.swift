@@ -60,6 +60,7 @@ extension ReplyEncoder {
                     .disclosures, high: UInt64(bitPattern: next.receivedAt.milliseconds),
                     low: next.id.value, binding, pageTokenKey))
         }
+        unsafe reply.pointee.withheld_count = Int64(page.withheld)
         return unsafe arena.pack(reply)
     }
 

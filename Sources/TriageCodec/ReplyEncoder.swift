@@ -89,6 +89,7 @@ package final class ReplyEncoder {
         }
         unsafe reply.pointee.open_count = Int64(openCount)
         unsafe reply.pointee.revision = Int64(bitPattern: revision)
+        unsafe reply.pointee.withheld_count = Int64(page.withheld)
         return unsafe arena.pack(reply)
     }
 

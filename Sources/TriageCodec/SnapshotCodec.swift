@@ -12,7 +12,7 @@ private typealias StoredRecord = Triaged__Storage__V1__SnapshotRecord
 package enum SnapshotSections: UInt16, CaseIterable, Sendable {
     case counters = 1
     case principals = 2
-    /// Cases, each followed by its further reports, rounds and decisions.
+    /// Cases, each followed by its further reports, rounds, decisions and reopenings.
     case cases = 3
     case assignments = 4
     case disclosures = 5
@@ -23,8 +23,8 @@ package enum SnapshotSections: UInt16, CaseIterable, Sendable {
 package enum SnapshotCodec {
     /// Gives every record of a state to `append`, with its section.
     ///
-    /// A case is one record with its first report, and one more for each further report, round and
-    /// decision, so that no record grows with the case.
+    /// A case is one record with its first report, and one more for each further report, round,
+    /// decision and reopening, so that no record grows with the case.
     ///
     /// - Throws: What `append` throws; nothing else.
     /// - Complexity: O(state); memory for one record at a time.
@@ -60,24 +60,7 @@ package enum SnapshotCodec {
                 unsafe $0.pointee.kind_case = .init(3)
                 unsafe $0.pointee.case_record = writer.write(value)
             }
-            for report in value.more {
-                unsafe try put(.cases) {
-                    unsafe $0.pointee.kind_case = .init(4)
-                    unsafe $0.pointee.report = writer.write(report)
-                }
-            }
-            for round in value.rounds {
-                unsafe try put(.cases) {
-                    unsafe $0.pointee.kind_case = .init(5)
-                    unsafe $0.pointee.round = writer.write(round)
-                }
-            }
-            for decision in value.decisions {
-                unsafe try put(.cases) {
-                    unsafe $0.pointee.kind_case = .init(6)
-                    unsafe $0.pointee.decision = writer.write(decision)
-                }
-            }
+            unsafe try putParts(of: value, writer, put)
         }
         for assignment in state.assignments {
             unsafe try put(.assignments) {
@@ -98,6 +81,38 @@ package enum SnapshotCodec {
             }
         }
     }
+
+    /// Gives what follows a case's own record.
+    private static func putParts<Failure: Error>(
+        of value: Case, _ writer: StorageWriter,
+        _ put: (SnapshotSections, (UnsafeMutablePointer<StoredRecord>) -> Void) throws(Failure) ->
+            Void
+    ) throws(Failure) {
+        for report in value.more {
+            unsafe try put(.cases) {
+                unsafe $0.pointee.kind_case = .init(4)
+                unsafe $0.pointee.report = writer.write(report)
+            }
+        }
+        for round in value.rounds {
+            unsafe try put(.cases) {
+                unsafe $0.pointee.kind_case = .init(5)
+                unsafe $0.pointee.round = writer.write(round)
+            }
+        }
+        for decision in value.decisions {
+            unsafe try put(.cases) {
+                unsafe $0.pointee.kind_case = .init(6)
+                unsafe $0.pointee.decision = writer.write(decision)
+            }
+        }
+        for reopening in value.reopenings {
+            unsafe try put(.cases) {
+                unsafe $0.pointee.kind_case = .init(10)
+                unsafe $0.pointee.reopening = writer.write(reopening)
+            }
+        }
+    }
 }
 
 /// Decodes the records of one snapshot, in the order in which they were written.
@@ -110,8 +125,11 @@ package final class SnapshotDecoder {
         var reports: Int
         var rounds: Int
         var decisions: Int
+        var reopenings: Int
 
-        var isComplete: Bool { reports == 0 && rounds == 0 && decisions == 0 }
+        var isComplete: Bool {
+            reports == 0 && rounds == 0 && decisions == 0 && reopenings == 0
+        }
     }
 
     private let arena = Arena()
@@ -147,7 +165,7 @@ package final class SnapshotDecoder {
     private func add(
         _ stored: StoredRecord, _ kind: UInt32, _ builder: inout WorldBuilder
     ) throws(CodecError) {
-        if (4...6).contains(kind) {
+        if (4...6).contains(kind) || kind == 10 {
             unsafe try addPart(stored, kind)
             return
         }
@@ -163,14 +181,15 @@ package final class SnapshotDecoder {
         case 3:
             let record = unsafe try StorageReader.part(stored.case_record, "case")
             let counts = unsafe (
-                record.more_report_count, record.round_count, record.decision_count
+                record.more_report_count, record.round_count, record.decision_count,
+                record.reopening_count
             )
-            guard counts.0 >= 0, counts.1 >= 0, counts.2 >= 0 else {
+            guard counts.0 >= 0, counts.1 >= 0, counts.2 >= 0, counts.3 >= 0 else {
                 throw .outOfRange("CaseRecord.counts")
             }
             pending = unsafe Pending(
                 value: try StorageReader.read(record), reports: Int(counts.0),
-                rounds: Int(counts.1), decisions: Int(counts.2))
+                rounds: Int(counts.1), decisions: Int(counts.2), reopenings: Int(counts.3))
         case 7:
             let assignment = unsafe try StorageReader.read(
                 try StorageReader.part(stored.assignment, "assignment"))
@@ -201,6 +220,13 @@ package final class SnapshotDecoder {
             case_.decisions -= 1
             case_.value.decisions.append(
                 unsafe try StorageReader.read(try StorageReader.part(stored.decision, "decision")))
+        case 10
+        where case_.reports == 0 && case_.rounds == 0 && case_.decisions == 0
+            && case_.reopenings > 0:
+            case_.reopenings -= 1
+            case_.value.reopenings.append(
+                unsafe try StorageReader.read(
+                    try StorageReader.part(stored.reopening, "reopening")))
         default: throw .outOfOrder("a part that its case did not announce")
         }
         pending = case_
@@ -219,7 +245,7 @@ package final class SnapshotDecoder {
         switch kind {
         case 1: .counters
         case 2: .principals
-        case 3...6: .cases
+        case 3...6, 10: .cases
         case 7: .assignments
         case 8: .disclosures
         case 9: .ledger

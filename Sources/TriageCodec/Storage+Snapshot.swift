@@ -48,6 +48,16 @@ extension StorageWriter {
         return unsafe stored
     }
 
+    func write(
+        _ reopening: Reopening
+    ) -> UnsafeMutablePointer<Triaged__Storage__V1__Reopening> {
+        let stored = unsafe arena.new(triaged__storage__v1__reopening__init)
+        unsafe stored.pointee.reason = text(reopening.reason)
+        unsafe stored.pointee.principal_index = Int32(reopening.principal.value)
+        unsafe stored.pointee.reopen_milliseconds = reopening.reopenedAt.milliseconds
+        return unsafe stored
+    }
+
     func write(_ value: Case) -> UnsafeMutablePointer<Triaged__Storage__V1__CaseRecord> {
         let stored = unsafe arena.new(triaged__storage__v1__case_record__init)
         unsafe stored.pointee.case_number = Int64(value.number.value)
@@ -82,6 +92,7 @@ extension StorageWriter {
         unsafe stored.pointee.more_report_count = Int32(value.more.count)
         unsafe stored.pointee.round_count = Int32(value.rounds.count)
         unsafe stored.pointee.decision_count = Int32(value.decisions.count)
+        unsafe stored.pointee.reopening_count = Int32(value.reopenings.count)
         return unsafe stored
     }
 
@@ -246,6 +257,15 @@ extension StorageReader {
             principal: try principal(stored.principal_index, "ProtocolRound.principal_index"),
             answeredAt: try time(stored.answer_milliseconds),
             lowerReason: string(stored.lower_reason))
+    }
+
+    static func read(
+        _ stored: Triaged__Storage__V1__Reopening
+    ) throws(CodecError) -> Reopening {
+        unsafe Reopening(
+            reason: string(stored.reason),
+            principal: try principal(stored.principal_index, "Reopening.principal_index"),
+            reopenedAt: try time(stored.reopen_milliseconds))
     }
 
     static func read(_ stored: Triaged__Storage__V1__CaseRecord) throws(CodecError) -> Case {

@@ -35,6 +35,9 @@ final class BackgroundSnapshots: SnapshotTaker {
         }
     }
 
+    /// Does something else on the thread, after what was begun: nothing is tidied away meanwhile.
+    func run(_ body: @escaping @Sendable () -> Void) { thread.submit(body) }
+
     /// Ends the thread, once what was begun is written.
     func stop() { thread.stop() }
 

@@ -66,7 +66,13 @@ extension Engine {
         }
         let parts = EngineParts(
             journal: writer, clock: clock, snapshots: snapshots,
-            reload: { RecoveredWorld.read(directory, upTo: writer.durableHead.sequence) },
+            reload: {
+                let last = writer.durableHead.sequence
+                snapshots.run {
+                    let reloaded = ReloadedWorld(RecoveredWorld.read(directory, upTo: last))
+                    inbox.change { $0.reloaded = reloaded }
+                }
+            },
             journalFailed: journalFailed, snapshotEnded: snapshotEnded,
             housekeep: { writer.writeMark(time: $0) },
             wake: { result in inbox.change { $0.snapshots.append(result) } })

@@ -35,11 +35,14 @@ package final class Engine: Sendable {
         var journalBytes = 0
         var sinks: [(reactor: Int, sink: any CompletionSink)] = []
         var snapshots: [SnapshotResult] = []
+        var reloaded: ReloadedWorld?
         var stopping = false
         var stopped = false
 
         /// True when the engine has something to take.
-        var isReady: Bool { !batches.isEmpty || !sinks.isEmpty || !snapshots.isEmpty || stopping }
+        var isReady: Bool {
+            !batches.isEmpty || !sinks.isEmpty || !snapshots.isEmpty || reloaded != nil || stopping
+        }
     }
 
     let inbox: Monitor<Inbox>
@@ -115,7 +118,8 @@ package final class Engine: Sendable {
             var taken = take()
             let stopping = taken.stopping
             for (reactor, sink) in taken.sinks { core.connect(reactor: reactor, sink: sink) }
-            core.turn(taken.batches, snapshots: taken.snapshots)
+            core.turn(
+                taken.batches, snapshots: taken.snapshots, reloaded: taken.reloaded)
             taken.batches = []
             if stopping { break }
             let idle = !inbox.change { $0.isReady }

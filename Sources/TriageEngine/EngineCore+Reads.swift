@@ -22,7 +22,11 @@ extension EngineCore {
                 }
                 return .caseView(view)
             }
-            return .caseView(try world.view(of: number, full: false))
+            let view = try world.view(of: number, full: false)
+            if withholds, view.value.revision > status.durableSequence {
+                return .failed(.journalFailed)
+            }
+            return .caseView(view)
         } catch {
             return .refused(error)
         }
@@ -34,6 +38,9 @@ extension EngineCore {
     ) -> EngineReply {
         do {
             let view = try world.disclosure(id, visibleTo: requester)
+            if withholds, view.value.revision > status.durableSequence {
+                return .failed(.journalFailed)
+            }
             if let purpose,
                 let refusal = record(
                     SensitiveRead(target: .disclosure(id), purpose: purpose), principal)

@@ -25,6 +25,19 @@ package enum SnapshotResult: Sendable {
     case tidyFailed(JournalError)
 }
 
+/// The durable state as it was read back.
+///
+/// `@unchecked Sendable`: made by one thread and taken by another, which has it to itself.
+package final class ReloadedWorld: @unchecked Sendable {
+    private var world: World?
+
+    /// Wraps a state; nil when it could not be read.
+    package init(_ world: consuming World?) { self.world = world }
+
+    /// Hands it over, once.
+    func take() -> World? { world.take() }
+}
+
 /// What the engine needs from outside, so that a test can stand in for all of it.
 package struct EngineParts {
     /// Where records go.
@@ -33,8 +46,8 @@ package struct EngineParts {
     package var clock: any TimeSource
     /// Writes snapshots; nil: there are none.
     package var snapshots: (any SnapshotTaker)?
-    /// Reads the durable state back after a failed commit; nil when that is not possible either.
-    package var reload: () -> World?
+    /// Begins to read the durable state back, after a failed commit; it comes with a later turn.
+    package var reload: () -> Void
     /// Called once, on the engine's thread, when the journal has failed.
     package var journalFailed: (JournalError) -> Void
     /// Called on the engine's thread with what became of snapshots, for the log.
@@ -47,7 +60,7 @@ package struct EngineParts {
     /// Groups the parts.
     package init(
         journal: any Journal, clock: any TimeSource, snapshots: (any SnapshotTaker)? = nil,
-        reload: @escaping () -> World? = { nil },
+        reload: @escaping () -> Void = {},
         journalFailed: @escaping (JournalError) -> Void = { _ in },
         snapshotEnded: @escaping (SnapshotResult) -> Void = { _ in },
         housekeep: @escaping (WallTime) -> Void = { _ in },
@@ -84,8 +97,11 @@ package final class EngineCore: @unchecked Sendable {
 
     /// Why the journal takes no more writes; nil while it does.
     private(set) var failure: JournalError?
-    /// False when the durable state could not be read back after the failure.
-    private var readable = true
+    /// True from a failed commit until the durable state has been read back: what changed after the
+    /// last durable record is not shown, everything else is.
+    private(set) var withholds = false
+    /// What the World held at the last durable record.
+    private var durableCounts: WorldCounts
     private let codec = EventCodec()
     private var events: [Event] = []
     private var payload: [UInt8] = []
@@ -111,6 +127,7 @@ package final class EngineCore: @unchecked Sendable {
         self.configuration = configuration
         self.now = now
         self.status = status
+        durableCounts = status.counts
         monotonic = parts.clock.monotonicTime()
         markedAt = monotonic
         let sequence = parts.journal.durableHead.sequence
@@ -133,12 +150,16 @@ package final class EngineCore: @unchecked Sendable {
     /// Does everything that is due, and delivers what came of it.
     ///
     /// - Durability: what it delivered is on disk
-    func turn(_ batches: consuming [RequestBatch], snapshots results: [SnapshotResult] = []) {
+    func turn(
+        _ batches: consuming [RequestBatch], snapshots results: [SnapshotResult] = [],
+        reloaded: ReloadedWorld? = nil
+    ) {
         monotonic = parts.clock.monotonicTime()
         now = max(now, parts.clock.wallTime())
         hasWork = false
         status.counters.turns += 1
         for result in results { snapshotEnded(result) }
+        if let reloaded { takeOver(reloaded) }
         fireTimers()
         for batch in batches {
             for request in batch.requests { handle(request, batch.reactor) }
@@ -178,8 +199,7 @@ package final class EngineCore: @unchecked Sendable {
 
     /// The answer to a request; nil when it comes later, or when there is none.
     private func answer(_ request: EngineRequest, _ reactor: Int) -> EngineReply? {
-        if failure != nil, request.operation.isWrite || (!readable && request.operation.showsState)
-        {
+        if failure != nil, request.operation.isWrite || (withholds && request.operation.isWatch) {
             return .failed(.journalFailed)
         }
         switch request.operation {
@@ -190,15 +210,18 @@ package final class EngineCore: @unchecked Sendable {
         case .readCase(let number, let purpose, let cleared):
             return readCase(number, purpose, cleared, request.principal)
         case .listCases(let after, let limit, let filter):
+            var page = world.board(after: after, limit: limit, filter: filter)
+            if withholds { page.withhold(after: status.durableSequence) }
             return .board(
-                world.board(after: after, limit: limit, filter: filter),
-                openCount: world.counts.openCases, revision: revision)
+                page, openCount: (withholds ? durableCounts : world.counts).openCases,
+                revision: revision)
         case .readDisclosure(let id, let requester, let purpose):
             return readDisclosure(id, requester, purpose, request.principal)
         case .listDisclosures(let after, let limit, let states, let requester):
-            return .disclosures(
-                world.disclosures(
-                    after: after, limit: limit, states: states, requester: requester))
+            var page = world.disclosures(
+                after: after, limit: limit, states: states, requester: requester)
+            if withholds { page.withhold(after: status.durableSequence) }
+            return .disclosures(page)
         case .watchDisclosure(let id, nil):
             // What an insider sees of a request is on record, watched or read.
             let read = SensitiveRead(target: .disclosure(id), purpose: "watch")
@@ -357,6 +380,7 @@ package final class EngineCore: @unchecked Sendable {
         }
         let ended = parts.clock.monotonicTime()
         status.durableSequence = parts.journal.durableHead.sequence
+        durableCounts = world.counts
         status.counters.commits += 1
         status.counters.commitNanoseconds.record(ended.nanoseconds(since: started))
         status.counters.commitRecords.record(records)
@@ -368,7 +392,10 @@ package final class EngineCore: @unchecked Sendable {
     }
 
     /// The journal has failed, for good: nothing of this turn is acknowledged, reads included,
-    /// because they may have seen what is not durable; then the durable state is read back.
+    /// because they may have seen what is not durable.
+    ///
+    /// From the next request on reads go on without what changed since the last durable record;
+    /// that comes back with the durable state, which is read back meanwhile.
     private func fail(_ error: JournalError) {
         guard failure == nil else { return }
         failure = error
@@ -389,18 +416,21 @@ package final class EngineCore: @unchecked Sendable {
         }
         parts.journalFailed(error)
         deliver()
-        if let durable = parts.reload() {
-            world = durable
-        } else {
-            world = World()
-            readable = false
-        }
+        withholds = true
+        parts.reload()
+    }
+
+    /// Goes on with the durable state; without one, what is not durable stays withheld.
+    private func takeOver(_ reloaded: ReloadedWorld) {
+        guard withholds, let durable = reloaded.take() else { return }
+        world = durable
+        withholds = false
         watches.restart(after: status.durableSequence)
     }
 
     /// Delivers what the reactors wait for: replies, and parts of watches.
     private func publish() {
-        if readable {
+        if !withholds {
             hasWork =
                 watches.advance(world, durable: status.durableSequence) { watch, reply in
                     hold(watch, reply, watch.reactor)
@@ -420,7 +450,7 @@ package final class EngineCore: @unchecked Sendable {
 
     /// The status as it is now.
     func currentStatus() -> EngineStatus {
-        status.counts = world.counts
+        status.counts = withholds ? durableCounts : world.counts
         status.watchCount = watches.count
         status.counters.watchesTooSlow = watches.tooSlowCount
         status.counters.watchSweeps = watches.sweepCount

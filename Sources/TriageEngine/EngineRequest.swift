@@ -79,13 +79,13 @@ package enum EngineOperation: Sendable {
         }
     }
 
-    /// True for what cannot be answered without the World.
-    var showsState: Bool {
+    /// True for what opens a watch.
+    var isWatch: Bool {
         switch self {
-        case .write, .claim, .readCase, .listCases, .readDisclosure, .listDisclosures, .watchBoard,
-            .watchAssignments, .watchDisclosure:
-            true
-        case .credit, .cancel, .status, .snapshot: false
+        case .watchBoard, .watchAssignments, .watchDisclosure: true
+        case .write, .claim, .readCase, .listCases, .readDisclosure, .listDisclosures, .credit,
+            .cancel, .status, .snapshot:
+            false
         }
     }
 

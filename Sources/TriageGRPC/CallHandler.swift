@@ -28,6 +28,16 @@ package struct CallID: Hashable, Sendable {
     package var generation: UInt32 { UInt32(truncatingIfNeeded: raw) }
 }
 
+/// Whom a listener is for; each has a trust bundle of its own.
+package enum Audience: UInt8, CaseIterable, Sendable {
+    /// Our own services and specialists.
+    case `internal`
+    /// Partner teams.
+    case partner
+    /// External partners: agencies, hotlines.
+    case external
+}
+
 /// What a connection knows of its peer, one instance a connection.
 ///
 /// Reactor-confined. `attachment` lets the services keep what they resolved for this peer (roles,
@@ -38,9 +48,13 @@ package final class PeerContext {
     /// Free for the services: their resolved view of the principal.
     package var attachment: AnyObject?
 
+    /// Through which door it came.
+    package let audience: Audience
+
     /// Describes a peer whose certificate was verified, or one without any.
-    package init(principal: Principal?) {
+    package init(principal: Principal?, audience: Audience = .internal) {
         self.principal = principal
+        self.audience = audience
     }
 }
 

@@ -56,7 +56,9 @@ package struct Method: Sendable {
 }
 
 /// An immutable table of methods with look-up by the bytes of a path.
-package struct MethodTable: Sendable {
+///
+/// A class, because every call hands it on: a copy of the struct was seven retains.
+package final class MethodTable: Sendable {
     /// The methods; an index into this array names a method elsewhere.
     package let methods: [Method]
     /// A fresh state machine for each method.
@@ -125,7 +127,8 @@ package struct MethodTable: Sendable {
     func isPath(_ index: Int, _ path: Span<UInt8>) -> Bool {
         let start = Int(pathEnds[index])
         guard Int(pathEnds[index + 1]) - start == path.count else { return false }
-        let known = pathBytes.span
+        let paths = pathBytes
+        let known = paths.span
         // No early exit: the loop then compares many bytes at a time.
         var difference: UInt8 = 0
         for position in path.indices { difference |= known[start &+ position] ^ path[position] }

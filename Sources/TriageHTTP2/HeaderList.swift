@@ -140,7 +140,9 @@ package struct HeaderBlock: Equatable, Sendable {
 package struct HeaderStore: Sendable {
     /// Every field of every block of this turn.
     package internal(set) var fields: [HeaderField] = []
+    /// Filled up to ``used``: appending to an array costs four times as much a field.
     private var bytes: [UInt8] = []
+    private var used = 0
     /// Bytes that all blocks of one turn may occupy; past it further blocks are marked oversize.
     ///
     /// HPACK makes kilobytes out of one byte, and a read brings thousands: this bounds their
@@ -164,16 +166,16 @@ package struct HeaderStore: Sendable {
     }
 
     /// True when nothing more may be stored in this turn.
-    var isFull: Bool { bytes.count + fields.count * 32 >= Self.bytesMax }
+    var isFull: Bool { used + fields.count * 32 >= Self.bytesMax }
 
     mutating func append(
         token: HeaderToken, sensitive: Bool, name: UnsafeBufferPointer<UInt8>,
         value: UnsafeBufferPointer<UInt8>
     ) {
-        let nameStart = bytes.count
-        if token == .other { unsafe bytes.append(contentsOf: name) }
-        let valueStart = bytes.count
-        unsafe bytes.append(contentsOf: value)
+        let nameStart = used
+        if token == .other { unsafe store(name) }
+        let valueStart = used
+        unsafe store(value)
         fields.append(
             HeaderField(
                 token: token, isSensitive: sensitive, nameStart: UInt32(nameStart),
@@ -181,11 +183,29 @@ package struct HeaderStore: Sendable {
                 valueCount: UInt32(value.count)))
     }
 
+    @inline(__always)
+    private mutating func store(_ source: UnsafeBufferPointer<UInt8>) {
+        guard let start = source.baseAddress else { return }
+        let end = used + source.count
+        if end > bytes.count { grow(to: end) }
+        unsafe bytes.withUnsafeMutableBytes { target in
+            unsafe target.baseAddress?.advanced(by: used)
+                .copyMemory(from: start, byteCount: source.count)
+        }
+        used = end
+    }
+
+    private mutating func grow(to count: Int) {
+        let size = max(count, 2 * bytes.count, 1 << 10)
+        bytes.append(contentsOf: repeatElement(0, count: size - bytes.count))
+    }
+
     /// Keeps the fields from `start` on, moved to the front: a block that is still being received.
     mutating func removeAll(before start: Int) {
         guard start < fields.count else { return removeAll() }
         let shift = fields[start].nameStart
         bytes.removeFirst(Int(shift))
+        used -= Int(shift)
         fields.removeFirst(start)
         for index in fields.indices {
             fields[index].nameStart -= shift
@@ -194,7 +214,8 @@ package struct HeaderStore: Sendable {
     }
 
     mutating func removeAll() {
-        bytes.removeAll(keepingCapacity: bytes.capacity <= Self.bytesKept)
+        used = 0
+        if bytes.count > Self.bytesKept { bytes = [] }
         fields.removeAll(keepingCapacity: fields.capacity <= Self.bytesKept / 32)
     }
 }

@@ -45,7 +45,7 @@ package struct Socket: ~Copyable, Sendable {
     /// The descriptor, for registering with an ``EventLoop``; owned by this value.
     package let descriptor: Int32
 
-    private init(owning descriptor: Int32) { self.descriptor = descriptor }
+    init(owning descriptor: Int32) { self.descriptor = descriptor }
 
     deinit { _ = Glibc.close(descriptor) }
 

@@ -4,7 +4,7 @@
 internal import Synchronization
 package import TriageBase
 package import TriageDomain
-internal import TriageGRPC
+package import TriageGRPC
 
 /// What a principal is, for the purpose of authorisation.
 package enum Role: UInt8, CaseIterable, Sendable {
@@ -58,6 +58,18 @@ package struct RoleSet: OptionSet, Hashable, Sendable {
 
     /// Every role.
     package static let all = RoleSet(rawValue: .max)
+
+    /// The roles that count at a listener.
+    ///
+    /// Whoever comes through a partner's door is a partner there and nothing else, whatever the
+    /// policy says of the name.
+    package static func allowed(through audience: Audience) -> RoleSet {
+        switch audience {
+        case .internal: .all
+        case .partner: RoleSet(.partner)
+        case .external: RoleSet(.externalPartner)
+        }
+    }
 
     /// Whether `role` is in the set.
     package func contains(_ role: Role) -> Bool { rawValue >> role.rawValue & 1 == 1 }
@@ -174,8 +186,9 @@ final class PeerPolicy {
             return known
         }
         guard let principal = peer.principal else { return nil }
-        let resolved = PeerPolicy(
-            principal: principal, entry: store.entry(of: principal), generation: generation)
+        var entry = store.entry(of: principal)
+        entry?.roles.formIntersection(RoleSet.allowed(through: peer.audience))
+        let resolved = PeerPolicy(principal: principal, entry: entry, generation: generation)
         peer.attachment = resolved
         return resolved
     }

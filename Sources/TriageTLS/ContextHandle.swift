@@ -65,8 +65,10 @@ internal import TriageBase
 
     /// Loads our certificate and key.
     ///
-    /// - Returns: When the certificate expires.
-    func loadIdentity(chain: String, key: String, now: WallTime) throws(TLSError) -> WallTime {
+    /// - Returns: From when to when the certificate is good.
+    func loadIdentity(
+        chain: String, key: String, now: WallTime
+    ) throws(TLSError) -> TLSValidity {
         _ = try Self.mode(of: chain)
         let keyMode = try Self.mode(of: key)
         guard keyMode & 0o007 == 0 else { throw .privateKeyExposed(path: key, mode: keyMode) }
@@ -97,7 +99,7 @@ internal import TriageBase
             OpenSSLErrorQueue.clear()
             throw .keyMismatch(certificate: chain, privateKey: key)
         }
-        return notAfter
+        return TLSValidity(from: notBefore, until: notAfter)
     }
 
     /// Loads the authorities of peers.
@@ -118,8 +120,10 @@ internal import TriageBase
 
     /// Loads revocation lists and makes them mandatory: a peer whose issuer has none is refused.
     ///
-    /// - Returns: When the first of them is due for an update.
-    func loadRevocationList(_ path: String, now: WallTime) throws(TLSError) -> WallTime {
+    /// - Returns: The span of the one that is due for an update first.
+    func loadRevocationList(
+        _ path: String, now: WallTime
+    ) throws(TLSError) -> TLSValidity {
         _ = try Self.mode(of: path)
         OpenSSLErrorQueue.clear()
         guard let file = unsafe BIO_new_file(path, "r") else {
@@ -129,7 +133,7 @@ internal import TriageBase
         guard let store = unsafe SSL_CTX_get_cert_store(pointer),
             let parameters = unsafe SSL_CTX_get0_param(pointer)
         else { throw .unavailable("no certificate store") }
-        var due: WallTime?
+        var due: TLSValidity?
         while let list = unsafe PEM_read_bio_X509_CRL(file, nil, nil, nil) {
             defer { unsafe X509_CRL_free(list) }
             guard let next = unsafe X509_CRL_get0_nextUpdate(list) else {
@@ -142,7 +146,10 @@ internal import TriageBase
             guard unsafe X509_STORE_add_crl(store, list) == 1 else {
                 throw .fileInvalid(path: path, reason: OpenSSLErrorQueue.drainText())
             }
-            due = min(due ?? nextUpdate, nextUpdate)
+            if nextUpdate < due?.until ?? .distantFuture {
+                let lastUpdate = unsafe WallTime(asn1: unsafe X509_CRL_get0_lastUpdate(list))
+                due = TLSValidity(from: lastUpdate, until: nextUpdate)
+            }
         }
         // The end of the file is reported as "no start line"; anything else is damage.
         let end = OpenSSLErrorQueue.drain()

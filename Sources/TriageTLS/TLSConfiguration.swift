@@ -25,6 +25,11 @@ package struct TLSConfiguration: Sendable {
     var trust: String
     var revocationList: String?
 
+    /// All files that a context is made from.
+    package var files: [String] {
+        [certificateChain, privateKey, trust, revocationList].compactMap { $0 }
+    }
+
     /// The time that certificates are judged by; nil for the machine's clock.
     ///
     /// For tests and simulation, which must not wait for a certificate to expire.

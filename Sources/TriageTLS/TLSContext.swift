@@ -17,12 +17,17 @@ package import TriageBase
     let shared: SharedState
     let role: TLSConfiguration.Role
 
-    /// When our own certificate expires; ``WallTime/distantFuture`` for a client without one.
-    package let certificateNotAfter: WallTime
-    /// When the first revocation list is due for an update; nil without lists.
+    /// When our own certificate is good; for ever for a client without one.
+    package let certificateValidity: TLSValidity
+    /// When the revocation list that is due first is good; nil without lists.
     ///
     /// Past it every peer is refused, so alarm before.
-    package let revocationNextUpdate: WallTime?
+    package let revocationValidity: TLSValidity?
+
+    /// When our own certificate expires; ``WallTime/distantFuture`` for a client without one.
+    package var certificateNotAfter: WallTime { certificateValidity.until }
+    /// When the first revocation list is due for an update; nil without lists.
+    package var revocationNextUpdate: WallTime? { revocationValidity?.until }
 
     /// Loads and checks a configuration.
     ///
@@ -36,18 +41,19 @@ package import TriageBase
             guard let key = configuration.privateKey else {
                 throw .fileInvalid(path: chain, reason: "no private key is configured for it")
             }
-            certificateNotAfter = try owned.loadIdentity(chain: chain, key: key, now: now)
+            certificateValidity = try owned.loadIdentity(chain: chain, key: key, now: now)
         } else {
-            certificateNotAfter = .distantFuture
+            certificateValidity = TLSValidity(from: .epoch, until: .distantFuture)
         }
         try owned.loadTrust(configuration.trust, role: configuration.role)
         if let path = configuration.revocationList {
-            revocationNextUpdate = try owned.loadRevocationList(path, now: now)
+            revocationValidity = try owned.loadRevocationList(path, now: now)
         } else {
-            revocationNextUpdate = nil
+            revocationValidity = nil
         }
         owned.setRules(configuration)
-        shared = SharedState(clock: configuration.clock, revocationNextUpdate: revocationNextUpdate)
+        shared = SharedState(
+            clock: configuration.clock, revocationNextUpdate: revocationValidity?.until)
         role = configuration.role
         unsafe pointer = owned.take()
     }

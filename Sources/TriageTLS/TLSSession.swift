@@ -299,6 +299,12 @@ package enum ReadStep: Equatable, Sendable {
 
     // MARK: State
 
+    /// The peer's leaf with a reference of its own; nil without one.
+    func peerCertificate() -> OpaquePointer? { unsafe SSL_get1_peer_certificate(ssl) }
+
+    /// What the peer sent between its leaf and the root; borrowed.
+    var peerChain: OpaquePointer? { unsafe SSL_get_peer_cert_chain(ssl) }
+
     /// True when both sides agreed on `h2`.
     package var negotiatedH2: Bool {
         var name: UnsafePointer<UInt8>?

@@ -51,6 +51,16 @@ extension Connection {
         }
     }
 
+    // MARK: Trust
+
+    /// Ends the connection if its peer would not be let in any more.
+    func recheck(under context: TLSContext) {
+        guard !isEnding, !wire.isHandshaking else { return }
+        guard let refusal = wire.tls.refusal(under: context) else { return }
+        core.metrics.peersRefused += 1
+        end(TLSError.peerRefused(refusal).description, .noError, debug: "certificate_refused")
+    }
+
     // MARK: Retiring
 
     /// Announces the end because the server stops.

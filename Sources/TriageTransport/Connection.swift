@@ -24,7 +24,7 @@ final class Connection {
     /// Place in the core's table.
     private(set) var index = -1
     /// Without a principal until the handshake is complete, and after it if none was presented.
-    private(set) var peer = PeerContext(principal: nil)
+    private(set) var peer: PeerContext
     /// What the peer's identity has of this reactor.
     private(set) var share: IdentityShare
     /// The peer counts against its identity's limit.
@@ -81,8 +81,11 @@ final class Connection {
     }
 
     /// Puts a connection into the core's table; its SETTINGS wait for the handshake.
-    init(_ core: ServerCore, _ wire: Wire, _ admission: Admission) {
+    init(
+        _ core: ServerCore, _ wire: Wire, _ admission: Admission, _ audience: Audience = .internal
+    ) {
         self.core = core
+        peer = PeerContext(principal: nil, audience: audience)
         self.wire = wire
         self.admission = admission
         share = core.shares.strangers
@@ -133,7 +136,7 @@ final class Connection {
             core.metrics.handshakesFull += 1
         }
         let principal = wire.tls.peerPrincipal
-        peer = PeerContext(principal: principal)
+        peer = PeerContext(principal: principal, audience: peer.audience)
         guard let principal else { return }
         share = core.shares.share(of: principal, now: core.now)
         share.connectionCount += 1

@@ -7,8 +7,8 @@ import TriageTLS
 
 /// What a server asks of its reactors.
 enum Control: Sendable {
-    /// Use these certificates for new connections.
-    case reload(TLSContext)
+    /// Use these certificates, by listener, for new connections, and judge the open ones by them.
+    case reload([TLSContext])
     /// Stop accepting, finish, end.
     case drain
     /// Copy your counters.

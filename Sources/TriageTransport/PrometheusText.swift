@@ -121,6 +121,10 @@ extension PrometheusText {
             "triaged_handshakes_total", [("outcome", "resumed")], String(metrics.handshakesResumed))
         sample(
             "triaged_handshakes_total", [("outcome", "failed")], String(metrics.handshakesFailed))
+        single(
+            "triaged_peers_refused_total", "counter",
+            "Open connections ended because a reload left their certificates without trust.",
+            metrics.peersRefused)
         describe("triaged_handshake_seconds_total", "counter", "Time spent in TLS handshakes.")
         sample(
             "triaged_handshake_seconds_total", [], Self.seconds(metrics.handshakeNanoseconds))

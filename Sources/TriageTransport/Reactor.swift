@@ -12,6 +12,10 @@ import TriageTLS
 private final class Channel {
     let socket: Socket
     let connection: Connection
+    /// Which listener it came from.
+    let listener: Int
+    /// What its handshake was judged by.
+    var tls: TLSContext
     /// The socket may have bytes: it was reported and not yet read to the end.
     var mayRead = false
     /// The peer has ended its side: a short read does not mean that nothing follows.
@@ -25,9 +29,13 @@ private final class Channel {
     /// Our side is shut down; the peer's bytes are thrown away until it closes.
     var lingersSince: MonotonicTime?
 
-    init(_ socket: consuming Socket, _ connection: Connection) {
+    init(
+        _ socket: consuming Socket, _ connection: Connection, _ listener: Int, _ tls: TLSContext
+    ) {
         self.socket = socket
         self.connection = connection
+        self.listener = listener
+        self.tls = tls
     }
 }
 
@@ -40,20 +48,24 @@ final class Reactor {
     private let mailbox: Mailbox
     private let admission: Admission
     private let loop: EventLoop
-    private var listener: Socket?
-    private var tls: TLSContext
+    private var listeners: [Listener]
+    /// By listener.
+    private var contexts: [TLSContext]
     private let pool = HTTP2Memory()
 
     private var channels: [Channel?] = []
     private var resumed: [Channel] = []
     private var handshakes: [Channel] = []
+    /// Whose certificates are to be judged anew.
+    private var rechecks: [Channel] = []
     private var input = [UInt8](repeating: 0, count: 64 << 10)
     private var flushing: [Int] = []
     private var sweptAt: MonotonicTime
     private var drainingSince: MonotonicTime?
     private var isDone = false
 
-    private static let listenerToken: UInt64 = 0
+    /// Listeners have the tokens from here on; connections those below.
+    private static let listenerTokens: UInt64 = 1 << 32
     private static let sweepNanoseconds: UInt64 = 1_000_000_000
     /// How long a connection that we ended may keep its socket, milliseconds.
     private static let lingerNanoseconds: UInt64 = 2_000_000_000
@@ -62,17 +74,21 @@ final class Reactor {
 
     init(
         _ core: ServerCore, _ clock: any TimeSource, _ mailbox: Mailbox, _ admission: Admission,
-        _ wakeUp: WakeUp, _ listener: consuming Socket, _ tls: TLSContext
+        _ wakeUp: WakeUp, _ listeners: [Listener], _ contexts: [TLSContext]
     ) throws(SocketError) {
         let loop = try EventLoop(wakeUp)
-        try loop.add(listener.descriptor, token: Self.listenerToken, .whileReadable)
+        for (index, listener) in listeners.enumerated() {
+            try loop.add(
+                listener.socket.descriptor, token: Self.listenerTokens + UInt64(index),
+                .whileReadable)
+        }
         self.core = core
         self.clock = clock
         self.mailbox = mailbox
         self.admission = admission
         self.loop = loop
-        self.listener = consume listener
-        self.tls = tls
+        self.listeners = listeners
+        self.contexts = contexts
         sweptAt = core.now
     }
 
@@ -90,6 +106,7 @@ final class Reactor {
         for index in 0..<count { handle(loop.event(index)) }
         resumeChannels()
         advanceHandshakes()
+        recheckPeers()
         runJobs()
         core.deliver()
         core.expireCalls()
@@ -103,7 +120,7 @@ final class Reactor {
     /// How long there is nothing to do; nil: until something happens.
     private func waitNanoseconds() -> UInt64? {
         if !resumed.isEmpty || !handshakes.isEmpty || !core.deliveries.isEmpty
-            || !core.dirty.isEmpty
+            || !core.dirty.isEmpty || !rechecks.isEmpty
         {
             return 0
         }
@@ -115,7 +132,9 @@ final class Reactor {
     }
 
     private func handle(_ event: ReadyEvent) {
-        if event.token == Self.listenerToken { return accept() }
+        if event.token >= Self.listenerTokens {
+            return accept(Int(event.token - Self.listenerTokens))
+        }
         guard let channel = channels[Int(event.token) - 1] else { return }
         if event.isWritable, channel.connection.wire.tls.outputCount > 0 { transmit(channel) }
         if event.isEnded || event.isBroken { channel.sawEnd = true }
@@ -137,7 +156,7 @@ final class Reactor {
         }
         for control in controls {
             switch control {
-            case .reload(let context): tls = context
+            case .reload(let new): reload(new)
             case .drain: beginDrain()
             case .scrape(let scrape): scrape.add(core.snapshot())
             case .inspect(let inspection):
@@ -152,23 +171,26 @@ final class Reactor {
 
     // MARK: Accept
 
-    private func accept() {
+    private func accept(_ listener: Int) {
         for _ in 0..<core.limits.acceptsPerTurnMax {
             let accepted: Socket?
             do throws(SocketError) {
                 // The listener is gone while a drain runs; an event of this turn may still name it.
-                guard let socket = try listener?.accept() else { return }
+                guard listener < listeners.count,
+                    let socket = try listeners[listener].socket.accept()
+                else { return }
                 accepted = consume socket
             } catch {
                 // No descriptors or memory: the queue holds the rest until connections close.
                 return
             }
             guard let socket = accepted else { return }
-            add(socket)
+            add(socket, listener)
         }
     }
 
-    private func add(_ socket: consuming Socket) {
+    private func add(_ socket: consuming Socket, _ listener: Int) {
+        let tls = contexts[listener]
         var refusal = admission.accept()
         if refusal == .unidentifiedConnections, evictSilentHandshake() {
             core.metrics.count(.unidentifiedConnections)
@@ -187,9 +209,9 @@ final class Reactor {
             admission.close(nil)
             return
         }
-        let connection = Connection(core, wire, admission)
+        let connection = Connection(core, wire, admission, listeners[listener].audience)
         let descriptor = socket.descriptor
-        let channel = Channel(socket, connection)
+        let channel = Channel(socket, connection, listener, tls)
         while channels.count <= connection.index { channels.append(nil) }
         channels[connection.index] = channel
         do throws(SocketError) {
@@ -306,12 +328,35 @@ final class Reactor {
             channel.isQueuedForHandshake = false
             guard isCurrent(channel) else { continue }
             if channel.connection.advanceHandshake(), !channel.connection.isEnding {
+                // Begun under other trust: a revocation in between must not slip through.
+                if channel.tls !== contexts[channel.listener] { recheck(channel) }
                 // The first requests may have come in the same segment.
                 _ = process(channel)
             }
             if channel.mayRead { resume(channel) }
         }
         core.metrics.handshakeNanoseconds += clock.monotonicTime().nanoseconds(since: start)
+    }
+
+    // MARK: Trust
+
+    /// Uses other certificates for new connections, and has the open ones judged by them.
+    private func reload(_ new: [TLSContext]) {
+        contexts = new
+        rechecks = channels.compactMap { $0 }
+    }
+
+    /// Judges a few: each costs as much as tens of calls.
+    private func recheckPeers() {
+        for _ in 0..<min(rechecks.count, Limits.rechecksPerTurnMax) {
+            let channel = rechecks.removeLast()
+            if isCurrent(channel), !channel.connection.wire.isHandshaking { recheck(channel) }
+        }
+    }
+
+    private func recheck(_ channel: Channel) {
+        channel.tls = contexts[channel.listener]
+        channel.connection.recheck(under: channel.tls)
     }
 
     // MARK: Out
@@ -421,8 +466,13 @@ final class Reactor {
         guard drainingSince == nil else { return }
         drainingSince = core.now
         core.isDraining = true
-        if let descriptor = listener?.descriptor { loop.remove(descriptor) }
-        listener = nil
         for channel in channels { channel?.connection.beginDrain() }
+        for (index, listener) in listeners.enumerated() {
+            // The kernel would reset those that wait in the queue when it goes. One that was handed
+            // to us stays, for the process after us.
+            if !listener.isInherited { accept(index) }
+            loop.remove(listener.socket.descriptor)
+        }
+        listeners = []
     }
 }

@@ -14,14 +14,14 @@ package import TriageTLS
 package final class Server: Sendable {
     /// What one reactor is made of before its thread exists.
     private final class Seed: Sendable {
-        let listener: Mutex<Socket?>
+        let listeners: Mutex<[Listener]>
         let wakeUp: WakeUp
         let mailbox: Mailbox
 
-        init(_ listener: consuming Socket) throws(SocketError) {
+        init(_ listeners: [Listener]) throws(SocketError) {
             wakeUp = try WakeUp()
             mailbox = Mailbox(wakeUp)
-            self.listener = Mutex(consume listener)
+            self.listeners = Mutex(listeners)
         }
     }
 
@@ -30,12 +30,12 @@ package final class Server: Sendable {
     private let clock: any TimeSource
     private let seeds: [Seed]
     private let admission: Admission
-    private let tls: Mutex<TLSContext>
+    private let contexts: Mutex<[TLSContext]>
     private let threads = Mutex<[Thread]>([])
     private let failure = Mutex<SocketError?>(nil)
 
-    /// The port that is bound, also when the configuration said 0.
-    package let port: UInt16
+    /// The ports that are bound, by listener, also where the configuration said 0.
+    package let ports: [UInt16]
     /// The doors to the reactors, by reactor index.
     package let mailboxes: [any ReactorMailbox]
 
@@ -50,30 +50,28 @@ package final class Server: Sendable {
         _ configuration: ServerConfiguration, factory: any CallHandlerFactory,
         clock: any TimeSource = SystemClock()
     ) throws(TransportError) {
-        guard let address = Socket.resolve(configuration.host) else {
-            throw .unresolvable(host: configuration.host)
+        var doors: [[Listener]] = []
+        var ports: [UInt16] = []
+        let count = max(1, configuration.reactorCount)
+        for listener in configuration.listeners {
+            let opened = try Listener.open(listener, count: count)
+            doors.append(opened.listeners)
+            ports.append(opened.port)
         }
         var seeds: [Seed] = []
-        var port = configuration.port
-        for index in 0..<max(1, configuration.reactorCount) {
-            do throws(SocketError) {
-                if index == 0, port != 0 { try Socket.checkFree(host: address, port: port) }
-                let listener = try Socket.listen(
-                    host: address, port: port, backlog: Limits.acceptQueueMax, shared: true)
-                if port == 0 { port = try listener.localPort() }
-                seeds.append(try Seed(listener))
-            } catch {
-                throw .cannotListen(host: configuration.host, port: port, error)
-            }
+        do throws(SocketError) {
+            for index in 0..<count { seeds.append(try Seed(doors.map { $0[index] })) }
+        } catch {
+            throw .socket(error)
         }
         self.configuration = configuration
         self.factory = factory
         self.clock = clock
         self.seeds = seeds
-        self.port = port
+        self.ports = ports
         mailboxes = seeds.map(\.mailbox)
         admission = Admission(limits: configuration.limits)
-        tls = Mutex(configuration.tls)
+        contexts = Mutex(configuration.listeners.map(\.tls))
     }
 
     /// Starts the reactors; returns when all of them serve.
@@ -109,10 +107,13 @@ package final class Server: Sendable {
         defer { core.stop() }
         let reactor: Reactor
         do throws(SocketError) {
-            guard let listener = seed.listener.withLock({ $0.take() }) else { return }
+            let listeners = seed.listeners.withLock { listeners in
+                defer { listeners = [] }
+                return listeners
+            }
             reactor = try Reactor(
-                core, clock, seed.mailbox, admission, seed.wakeUp, listener,
-                tls.withLock { $0 })
+                core, clock, seed.mailbox, admission, seed.wakeUp, listeners,
+                contexts.withLock { $0 })
         } catch {
             failure.withLock { $0 = error }
             ready.arrive()
@@ -123,10 +124,19 @@ package final class Server: Sendable {
         reactor.run()
     }
 
-    /// Uses other certificates for new connections; the open ones stay as they are.
-    package func reload(tls context: TLSContext) {
-        tls.withLock { $0 = context }
-        for seed in seeds { seed.mailbox.post(.reload(context)) }
+    /// The port of the first listener.
+    package var port: UInt16 { ports[0] }
+
+    /// Uses other certificates, by listener.
+    ///
+    /// New connections shake hands under them at once; open ones are judged by their trust and
+    /// revocation lists within a second or two, and ended where they would not be let in any more.
+    ///
+    /// - Precondition: one for each listener.
+    package func reload(tls contexts: [TLSContext]) {
+        precondition(contexts.count == ports.count, "one context a listener")
+        self.contexts.withLock { $0 = contexts }
+        for seed in seeds { seed.mailbox.post(.reload(contexts)) }
     }
 
     /// Stops accepting, tells every client, lets calls finish for a bounded time, and ends.

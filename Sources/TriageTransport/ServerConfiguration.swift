@@ -3,6 +3,7 @@
 import TriageBase
 package import TriageGRPC
 import TriageGzip
+package import TriageIO
 package import TriageTLS
 
 /// The bounds of one server; the defaults are ``TriageBase/Limits``.
@@ -75,18 +76,40 @@ package struct ServerLimits: Sendable {
     }
 }
 
-/// What a ``Server`` is started with.
-package struct ServerConfiguration: Sendable {
+/// One door of a server.
+package struct ServerListener: Sendable {
     /// IPv4 or IPv6 literal, or a name that resolves to one.
     package var host: String
-    /// 0 lets the kernel choose; read it back from ``Server/port``.
+    /// 0 lets the kernel choose; read it back from ``Server/ports``.
     package var port: UInt16
+    /// Certificates and trust of new connections.
+    package var tls: TLSContext
+    /// Whom it is for.
+    package var audience: Audience
+    /// A listening socket that the service manager opened, instead of host and port; nil: ours.
+    package var inherited: InheritedSocket?
+
+    /// Describes a door.
+    package init(
+        host: String, port: UInt16, tls: TLSContext, audience: Audience,
+        inherited: InheritedSocket? = nil
+    ) {
+        self.host = host
+        self.port = port
+        self.tls = tls
+        self.audience = audience
+        self.inherited = inherited
+    }
+}
+
+/// What a ``Server`` is started with.
+package struct ServerConfiguration: Sendable {
+    /// The doors; at least one.
+    package var listeners: [ServerListener]
     /// Threads that serve, each with an accept queue of its own.
     package var reactorCount: Int
     /// CPUs that the reactors are bound to, in order; empty: any.
     package var cpus: [Int] = []
-    /// Certificates and trust of new connections.
-    package var tls: TLSContext
     /// What may be called.
     package var methods: MethodTable
     /// Bounds.
@@ -94,14 +117,12 @@ package struct ServerConfiguration: Sendable {
     /// Where the ages of connections are drawn from; nil: from the time of the start.
     package var seed: UInt64?
 
-    /// Describes a server.
+    /// Describes a server with one door, for everybody.
     package init(
         host: String, port: UInt16, reactorCount: Int = 1, tls: TLSContext, methods: MethodTable
     ) {
-        self.host = host
-        self.port = port
+        listeners = [ServerListener(host: host, port: port, tls: tls, audience: .internal)]
         self.reactorCount = reactorCount
-        self.tls = tls
         self.methods = methods
     }
 }

@@ -85,6 +85,8 @@ package struct ServerMetrics: Sendable {
     package internal(set) var handshakesResumed: UInt64 = 0
     /// Handshakes that failed.
     package internal(set) var handshakesFailed: UInt64 = 0
+    /// Open connections ended because a reload left their certificates without trust.
+    package internal(set) var peersRefused: UInt64 = 0
     /// Time spent in handshakes, nanoseconds.
     package internal(set) var handshakeNanoseconds: UInt64 = 0
     /// Ciphertext bytes read.
@@ -134,6 +136,7 @@ package struct ServerMetrics: Sendable {
         handshakesFull += other.handshakesFull
         handshakesResumed += other.handshakesResumed
         handshakesFailed += other.handshakesFailed
+        peersRefused += other.peersRefused
         handshakeNanoseconds += other.handshakeNanoseconds
         bytesReceived += other.bytesReceived
         bytesSent += other.bytesSent

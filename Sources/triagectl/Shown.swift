@@ -55,7 +55,8 @@ enum Shown {
             self.value(value, "state", prefix: "CASE_STATE_"),
             self.value(value, "harm_family", prefix: "HARM_FAMILY_"),
             value.text("language_code"), String(value.int("report_count")),
-            identity(value.text("assignee")),
+            value.text("waits_for") == "CASE_WAIT_CLOSING"
+                ? "nobody: to be closed" : identity(value.text("assignee")),
         ]
     }
 

@@ -28,9 +28,12 @@ struct CheckConfigCommand: ParsableCommand {
             let policy = try PolicyFile.read(path: configuration.policyPath)
             StandardStream.output.write("policy: \(policy.entries.count) principals\n")
             do {
-                let context = try TLSContext(configuration.tls)
-                let expiry = Timestamp.rfc3339(context.certificateNotAfter)
-                StandardStream.output.write("certificate: valid until \(expiry)\n")
+                for door in configuration.doors {
+                    let context = try TLSContext(door.tls)
+                    let expiry = Timestamp.rfc3339(context.certificateNotAfter)
+                    StandardStream.output.write(
+                        "\(door.audience) certificate: valid until \(expiry)\n")
+                }
             } catch {
                 throw ConfigurationError("\(error)")
             }

@@ -20,7 +20,7 @@ final class Daemon {
     private let engine: Engine
     private let server: Server
     private let admin: AdminListener
-    private let tlsExpiry: Published<TLSExpiry>
+    private let trust: Trust
 
     /// Serves until a signal ends it.
     ///
@@ -52,16 +52,21 @@ final class Daemon {
         let log = Logger(label: "triaged") { JSONLogHandler(label: $0, level: level) }
         self.log = log
         policy = PolicyStore(try PolicyFile.read(path: configuration.policyPath))
-        let tls = try Self.loadTLS(configuration)
-        tlsExpiry = Published(TLSExpiry(tls))
+        let (trust, contexts) = try Trust.load(configuration.doors, log)
+        self.trust = trust
         let health = HealthState()
         self.health = health
         engine = try Self.openEngine(configuration, health, log)
         let services = ServiceFactory(
             engine: engine, policy: policy, health: health, version: Build.version)
         var serving = ServerConfiguration(
-            host: configuration.listen.host, port: configuration.listen.port,
-            reactorCount: configuration.reactorCount, tls: tls, methods: services.methods)
+            host: configuration.doors[0].listen.host, port: configuration.doors[0].listen.port,
+            reactorCount: configuration.reactorCount, tls: contexts[0], methods: services.methods)
+        serving.listeners = zip(configuration.doors, contexts).map { door, context in
+            ServerListener(
+                host: door.listen.host, port: door.listen.port, tls: context,
+                audience: door.audience, inherited: door.inherited)
+        }
         serving.limits.ageMillisecondsMax = configuration.connectionAgeMilliseconds
         do {
             server = try Server(serving, factory: services, clock: SystemClock())
@@ -70,17 +75,9 @@ final class Daemon {
                 host: configuration.admin.host, port: configuration.admin.port,
                 routes: Metrics.routes(
                     server: server, engine: engine, methods: services.methods, health: health,
-                    tlsExpiry: tlsExpiry))
+                    trust: trust.status))
         } catch {
             throw StartError(description: "\(error)", exitCode: 71)
-        }
-    }
-
-    private static func loadTLS(_ configuration: ServeConfiguration) throws -> TLSContext {
-        do {
-            return try TLSContext(configuration.tls)
-        } catch {
-            throw ConfigurationError("\(error)")
         }
     }
 
@@ -141,50 +138,75 @@ final class Daemon {
             throw StartError(description: "\(error)", exitCode: 71)
         }
         health.set(serving: true)
-        let address = Endpoint(host: configuration.listen.host, port: server.port)
+        let addresses = zip(configuration.doors, server.ports).map {
+            Endpoint(host: $0.listen.host, port: $1)
+        }
         let adminAddress = Endpoint(host: configuration.admin.host, port: admin.port)
         let recovery = engine.status.recovery
         log.info(
             "serving",
             metadata: [
-                "address": "\(address)", "admin": "\(adminAddress)", "version": "\(Build.version)",
+                "address": "\(addresses.map(\.description).joined(separator: " "))",
+                "admin": "\(adminAddress)", "version": "\(Build.version)",
                 "recovery_ms": "\(recovery.milliseconds)",
                 "records_replayed": "\(recovery.recordsReplayed)",
             ])
         if !recovery.report.isEmpty {
             log.warning("recovery repaired the data", metadata: ["report": "\(recovery.report)"])
         }
-        StandardStream.output.write("listening \(address)\n")
+        trust.warn(at: SystemClock().wallTime())
+        ServiceManager.notify("READY=1")
+        // The first line is the internal door's; scripts wait for it.
+        StandardStream.output.write("listening \(addresses[0])\n")
+        for (door, address) in zip(configuration.doors, addresses).dropFirst() {
+            StandardStream.output.write("listening \(door.audience) \(address)\n")
+        }
     }
 
     private func serve(until signals: borrowing SignalSource) {
-        while let signal = signals.next(waitMilliseconds: -1) {
-            if signal != SignalSource.hangUp { return }
-            reload()
+        let watchdog = ServiceManager.watchdogMilliseconds()
+        let pause = Int32(clamping: min(Self.lookMilliseconds, watchdog ?? .max))
+        while true {
+            switch signals.next(waitMilliseconds: pause) {
+            case SignalSource.hangUp?: reload()
+            case nil: lookAround(alive: watchdog != nil)
+            default: return
+            }
         }
+    }
+
+    /// How often files are looked at: revocation is to hold within 10 s.
+    private static let lookMilliseconds: Int64 = 1_000
+
+    /// What is done now and then.
+    private func lookAround(alive: Bool) {
+        if trust.filesChanged() { reloadTrust() }
+        trust.warn(at: SystemClock().wallTime())
+        // Only reactors that answer are alive.
+        if alive, server.scrape() != nil { ServiceManager.notify("WATCHDOG=1") }
     }
 
     /// Reads policy and certificates again; either stays as it was when its file has an error.
     private func reload() {
+        let since = SystemClock().monotonicTime().nanoseconds / 1_000
+        ServiceManager.notify("RELOADING=1\nMONOTONIC_USEC=\(since)")
         do {
             policy.replace(try PolicyFile.read(path: configuration.policyPath))
             log.info("policy reloaded")
         } catch {
             log.error("policy not reloaded; the old one stays", metadata: ["error": "\(error)"])
         }
-        do {
-            let context = try TLSContext(configuration.tls)
-            server.reload(tls: context)
-            tlsExpiry.replace(TLSExpiry(context))
-            log.info("certificates reloaded")
-        } catch {
-            log.error(
-                "certificates not reloaded; the old ones stay", metadata: ["error": "\(error)"])
-        }
+        reloadTrust()
+        ServiceManager.notify("READY=1")
+    }
+
+    private func reloadTrust() {
+        if let contexts = trust.reload() { server.reload(tls: contexts) }
     }
 
     private func stop() -> Int32 {
         log.info("draining")
+        ServiceManager.notify("STOPPING=1")
         health.set(serving: false)
         server.beginDrain()
         server.waitUntilStopped()
@@ -196,18 +218,5 @@ final class Daemon {
         }
         log.info("stopped")
         return 0
-    }
-}
-
-/// When what TLS rests on runs out.
-struct TLSExpiry: Sendable {
-    var certificate: WallTime
-    /// nil without a revocation list.
-    var revocationList: WallTime?
-
-    /// As a context has it.
-    init(_ context: TLSContext) {
-        certificate = context.certificateNotAfter
-        revocationList = context.revocationNextUpdate
     }
 }

@@ -9,6 +9,7 @@ internal import TriageGRPC
 internal import TriageIO
 internal import TriageJournal
 internal import TriageServices
+internal import TriageTLS
 internal import TriageTransport
 
 /// A value that one thread replaces and others read.
@@ -30,7 +31,7 @@ enum Metrics {
     /// Puts the answers together.
     static func routes(
         server: Server, engine: Engine, methods: MethodTable, health: HealthState,
-        tlsExpiry: Published<TLSExpiry>
+        trust: Published<TrustStatus>
     ) -> AdminRoutes {
         AdminRoutes(
             live: { server.scrape() != nil },
@@ -39,21 +40,37 @@ enum Metrics {
                 var page = PrometheusText()
                 if let counts = server.scrape() { page.append(counts, methods) }
                 append(engine.status, to: &page)
-                append(tlsExpiry.current, to: &page)
+                append(trust.current, to: &page)
                 return page.text
             })
     }
 
-    private static func append(_ expiry: TLSExpiry, to page: inout PrometheusText) {
+    private static func append(_ trust: TrustStatus, to page: inout PrometheusText) {
+        let now = SystemClock().wallTime()
         page.single(
             "triaged_certificate_expiry_seconds", "gauge",
-            "When the server's certificate expires, Unix time.", seconds(expiry.certificate))
-        if let due = expiry.revocationList {
+            "When the server's certificate expires, Unix time.", seconds(trust.certificate.until))
+        if let list = trust.revocationList {
             page.single(
                 "triaged_crl_next_update_seconds", "gauge",
                 "When the revocation list is due; past it every client is refused. Unix time.",
-                seconds(due))
+                seconds(list.until))
         }
+        page.describe(
+            "triaged_tls_alarm", "gauge",
+            "0: there is time; 1: renew it now; 2: it has run out, clients are refused.")
+        page.sample(
+            "triaged_tls_alarm", [("what", "certificate")],
+            String(trust.certificate.alarm(at: now).rawValue))
+        if let list = trust.revocationList {
+            page.sample(
+                "triaged_tls_alarm", [("what", "crl")], String(list.alarm(at: now).rawValue))
+        }
+        page.describe(
+            "triaged_tls_reloads_total", "counter",
+            "Times that certificates were read again; refused: the old ones stayed.")
+        page.sample("triaged_tls_reloads_total", [("outcome", "used")], String(trust.reloads))
+        page.sample("triaged_tls_reloads_total", [("outcome", "refused")], String(trust.failures))
     }
 
     private static func append(_ status: EngineStatus, to page: inout PrometheusText) {

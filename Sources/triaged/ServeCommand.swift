@@ -24,7 +24,8 @@ struct ServeCommand: ParsableCommand {
     mutating func run() throws {
         do {
             let configuration = try ServeConfiguration(
-                try flags.resolve(environment: Environment.value))
+                try flags.resolve(environment: Environment.value),
+                inherited: ServiceManager.inheritedSockets())
             let code = try Daemon.run(configuration)
             if code != 0 { throw ExitCode(code) }
         } catch let error as ConfigurationError {

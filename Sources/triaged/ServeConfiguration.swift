@@ -1,6 +1,7 @@
 // The daemon's settings as values: every text checked, with the setting's name in each error.
 
 internal import TriageBase
+internal import TriageGRPC
 internal import TriageIO
 internal import TriageJournal
 internal import TriageTLS
@@ -8,9 +9,9 @@ internal import TriageTLS
 /// What `serve` needs to know.
 struct ServeConfiguration {
     var dataDirectory: String
-    var listen: Endpoint
+    /// The first is for everybody who is not sent to another.
+    var doors: [Door]
     var admin: Endpoint
-    var tls: TLSConfiguration
     var policyPath: String
     var reactorCount: Int
     var connectionAgeMilliseconds: Int64
@@ -20,6 +21,15 @@ struct ServeConfiguration {
     var journalRetention: JournalRetention
     var logLevel: LogLevel
 
+    /// One address to serve on.
+    struct Door {
+        var audience: Audience
+        var listen: Endpoint
+        var tls: TLSConfiguration
+        /// The service manager's socket, instead of the address.
+        var inherited: InheritedSocket?
+    }
+
     /// How much is logged.
     enum LogLevel: String, CaseIterable {
         case debug, info, warning, error
@@ -28,25 +38,16 @@ struct ServeConfiguration {
     /// Checks the texts.
     ///
     /// - Throws: `ConfigurationError` naming the setting and where it came from.
-    init(_ values: [Setting: SettingValue]) throws(ConfigurationError) {
+    init(
+        _ values: [Setting: SettingValue], inherited: [InheritedSocket] = []
+    ) throws(ConfigurationError) {
         let reader = SettingReader(values: values)
         dataDirectory = try reader.text(.data)
-        listen = try reader.endpoint(.listen)
         admin = try reader.endpoint(.admin)
         guard ["127.0.0.1", "::1", "localhost"].contains(admin.host) else {
             throw reader.wrong(.admin, "must be on loopback: it is plaintext and not authenticated")
         }
-        let crl = try reader.text(.crl)
-        let clientCertificate: TLSConfiguration.ClientCertificate
-        switch try reader.text(.clientCertificates) {
-        case "required": clientCertificate = .required
-        case "optional": clientCertificate = .optional
-        default: throw reader.wrong(.clientCertificates, "must be required or optional")
-        }
-        tls = .server(
-            certificateChain: try reader.text(.cert), privateKey: try reader.text(.key),
-            clientTrust: try reader.text(.clientCA), crl: crl.isEmpty ? nil : crl,
-            clientCertificate: clientCertificate)
+        doors = try reader.doors(inherited)
         policyPath = try reader.text(.policy)
         reactorCount = Int(try reader.number(.reactors, 1...64))
         connectionAgeMilliseconds = try reader.number(.connectionAge, 1...604_800) * 1_000
@@ -87,7 +88,7 @@ struct ServeConfiguration {
 }
 
 /// Reads settings as values.
-private struct SettingReader {
+struct SettingReader {
     let values: [Setting: SettingValue]
 
     func wrong(_ setting: Setting, _ what: String) -> ConfigurationError {

@@ -17,6 +17,12 @@ enum Setting: String, CaseIterable {
     case crl
     case policy
     case clientCertificates = "client-certificates"
+    case partnerListen = "partner-listen"
+    case partnerClientCA = "partner-client-ca"
+    case partnerCRL = "partner-crl"
+    case externalListen = "external-listen"
+    case externalClientCA = "external-client-ca"
+    case externalCRL = "external-crl"
     case reactors
     case connectionAge = "connection-age-seconds"
     case snapshotRecords = "snapshot-records"
@@ -37,6 +43,8 @@ enum Setting: String, CaseIterable {
         case .listen: "127.0.0.1:8443"
         case .admin: "127.0.0.1:8444"
         case .crl, .journalArchive: ""
+        case .partnerListen, .partnerClientCA, .partnerCRL: ""
+        case .externalListen, .externalClientCA, .externalCRL: ""
         case .clientCertificates: "required"
         case .reactors: "1"
         case .connectionAge: String(Limits.ageMillisecondsMax / 1_000)
@@ -93,6 +101,25 @@ struct SettingFlags: ParsableArguments {
         name: .customLong("client-certificates"),
         help: "required, or optional: then a client without one may call Health only.")
     var clientCertificates: String?
+    @Option(
+        name: .customLong("partner-listen"), help: "HOST:PORT of a door for partner teams alone.")
+    var partnerListen: String?
+    @Option(
+        name: .customLong("partner-client-ca"),
+        help: "Certificates that theirs must chain to, PEM.")
+    var partnerClientCA: String?
+    @Option(name: .customLong("partner-crl"), help: "Their revoked certificates, PEM.")
+    var partnerCRL: String?
+    @Option(
+        name: .customLong("external-listen"),
+        help: "HOST:PORT of a door for external partners alone.")
+    var externalListen: String?
+    @Option(
+        name: .customLong("external-client-ca"),
+        help: "Certificates that theirs must chain to, PEM.")
+    var externalClientCA: String?
+    @Option(name: .customLong("external-crl"), help: "Their revoked certificates, PEM.")
+    var externalCRL: String?
     @Option(help: "Threads that serve connections.")
     var reactors: String?
     @Option(
@@ -129,6 +156,12 @@ struct SettingFlags: ParsableArguments {
         case .crl: crl
         case .policy: policy
         case .clientCertificates: clientCertificates
+        case .partnerListen: partnerListen
+        case .partnerClientCA: partnerClientCA
+        case .partnerCRL: partnerCRL
+        case .externalListen: externalListen
+        case .externalClientCA: externalClientCA
+        case .externalCRL: externalCRL
         case .reactors: reactors
         case .connectionAge: connectionAge
         case .snapshotRecords: snapshotRecords

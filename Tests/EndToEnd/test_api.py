@@ -110,6 +110,9 @@ def test_a_case_from_report_to_reopening(own):
     reopened = dana.triage.ReopenCase(T.ReopenCaseRequest(
         request_id=request_id(), name=receipt.case, reason="New information."))
     assert reopened.state == C.CASE_STATE_QUEUED and reopened.level == C.LEVEL_P0
+    assert reopened.waits_for == C.CASE_WAIT_SPECIALIST
+    assert [each.reason for each in get(dana, receipt.case, full=True).reopenings] == [
+        "New information."]
 
 
 def test_a_closed_case_leaves_the_board(own):

@@ -38,14 +38,15 @@ enum InteropServer {
             .server(
                 certificateChain: certificate, privateKey: key, clientTrust: ca, crl: nil,
                 clientCertificate: .optional))
+        let host = options["--host"] ?? "127.0.0.1"
         var configuration = ServerConfiguration(
-            host: options["--host"] ?? "127.0.0.1", port: port, reactorCount: 1, tls: tls,
+            host: host, port: port, reactorCount: 1, tls: tls,
             methods: InteropMethods.table)
         // The official payloads are zeros, which pack a thousand times.
         configuration.limits.inflateRatioFreeBytes = configuration.limits.messageBytesMax
         let server = try Server(configuration, factory: InteropFactory())
         try server.start()
-        print("listening \(configuration.host):\(server.port)")
+        print("listening \(host):\(server.port)")
         fflush(nil)
         _ = signals.next(waitMilliseconds: -1)
         server.beginDrain()

@@ -69,6 +69,9 @@ enum CaseSamples {
                     welfareResource: .done),
                 principal: PrincipalIndex(2), decidedAt: received)
         ]
+        value.reopenings = [
+            Reopening(reason: "news", principal: PrincipalIndex(3), reopenedAt: received)
+        ]
         value.pendingLowering = [
             PendingLowering(level: .p3, proposer: PrincipalIndex(3), proposedAt: received)
         ]

@@ -41,7 +41,9 @@ import TriageBase
         #expect(results[1] == ["code": 3, "reason": "INVALID", "message": "m", "field": "f"])
     }
 
-    static let sensitiveCaseFields: Set = ["subject", "reports", "protocol_records", "decisions"]
+    static let sensitiveCaseFields: Set = [
+        "subject", "reports", "protocol_records", "decisions", "reopenings",
+    ]
 
     @Test func showsNothingSensitiveInTheBasicView() throws {
         let view = try CaseSamples.view(content: CaseSamples.content(), live: true)
@@ -68,7 +70,7 @@ import TriageBase
                     "level": e("LEVEL_P3"), "principal": "spiffe://triaged.test/bob",
                     "create_time": received,
                 ],
-                "live": true,
+                "live": true, "waits_for": e("CASE_WAIT_DECISION"),
             ])
         let full = try reply("GetCase", encoder.case(view, detail: .full))
         let added = Set(full.fields.map(\.name)).subtracting(basic.fields.map(\.name))
@@ -116,6 +118,28 @@ import TriageBase
                     "principal": "spiffe://triaged.test/alice", "create_time": received,
                 ]
             ])
+    }
+
+    @Test func showsReopeningsInTheFullView_andWhatIsWithheldInLists() throws {
+        let view = try CaseSamples.view(content: CaseSamples.content())
+        let full = try reply("GetCase", encoder.case(view, detail: .full))
+        #expect(
+            full.messages("reopenings") == [
+                [
+                    "reason": "news", "principal": "spiffe://triaged.test/bob",
+                    "create_time": received,
+                ]
+            ])
+        let decoder = RequestDecoder(pageTokenKey: key)
+        let asked = try decode(request("ListCases", Valid.listCases)) {
+            try decoder.decodeListCases($0, principal: CaseSamples.alice)
+        }
+        var page = BoardPage(cases: [view], next: nil)
+        page.withhold(after: view.value.revision - 1)
+        let list = try reply(
+            "ListCases",
+            encoder.listCases(page, openCount: 1, revision: 1, binding: asked.binding))
+        #expect(list.int("withheld_count") == 1 && list["cases"] == nil)
     }
 
     @Test func showsTheOldestHundredReports() throws {

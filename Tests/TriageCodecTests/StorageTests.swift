@@ -206,6 +206,33 @@ func mutate(_ bytes: inout [UInt8], _ arbitrary: inout Arbitrary) {
         }
     }
 
+    @Test("reopenings come back, after everything else of their case")
+    func reopeningsComeBack() throws {
+        var builder = WorldBuilder()
+        var arbitrary = Arbitrary(seed: 41)
+        try builder.add(PrincipalRecord(index: PrincipalIndex(1), principal: CaseSamples.bob))
+        var expected: [String] = []
+        for number in 1...3 as ClosedRange<UInt64> {
+            var value = arbitrary.closedCase(number)
+            value.reopenings = (1..<number).map {
+                Reopening(
+                    reason: "reason \($0)", principal: PrincipalIndex(1),
+                    reopenedAt: WallTime(milliseconds: Int64($0)))
+            }
+            expected.append("\(value)")
+            try builder.add(value)
+        }
+        builder.set(WorldCounters(lastCase: CaseNumber(3)))
+        let records = Self.records(try builder.finish().snapshotState)
+        #expect(try Self.read(records).cases.map { "\($0)" } == expected)
+        for index in records.indices where records[index].bytes[0] == 0x52 {
+            var fewer = records
+            fewer.remove(at: index)
+            #expect(throws: (any Error).self) { try Self.read(fewer) }
+        }
+        #expect(records.count { $0.bytes[0] == 0x52 } == 3)
+    }
+
     @Test("what a claim and a snapshot were answered with comes back")
     func answersComeBack() throws {
         var builder = WorldBuilder()

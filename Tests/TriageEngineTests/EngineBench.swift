@@ -70,10 +70,7 @@ final class EngineBench {
 
     var sink: RecordingSink { sinks[0] }
 
-    init(
-        _ configure: (inout EngineConfiguration) -> Void = { _ in },
-        reload: @escaping (FakeJournal) -> World? = { _ in nil }
-    ) {
+    init(_ configure: (inout EngineConfiguration) -> Void = { _ in }) {
         var configuration = EngineConfiguration()
         configuration.unguessableBits = { 0x1234_5678_9ABC_DEF0 }
         configuration.snapshotRecords = 0
@@ -89,15 +86,20 @@ final class EngineBench {
             world: world,
             parts: EngineParts(
                 journal: journal, clock: clock, snapshots: snapshots,
-                reload: { reload(journal) }, journalFailed: { box.failures.append($0) }),
+                reload: { box.reloads += 1 }, journalFailed: { box.failures.append($0) }),
             configuration: configuration, status: status, now: clock.wallTime())
         self.box = box
         for (reactor, sink) in sinks.enumerated() { core.connect(reactor: reactor, sink: sink) }
     }
 
-    private final class FailureBox { var failures: [JournalError] = [] }
+    private final class FailureBox {
+        var failures: [JournalError] = []
+        var reloads = 0
+    }
     private let box: FailureBox
     var journalFailures: [JournalError] { box.failures }
+    /// How often the durable state was asked for.
+    var reloads: Int { box.reloads }
 
     // MARK: Requests
 

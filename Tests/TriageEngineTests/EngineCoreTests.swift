@@ -137,46 +137,87 @@ import TriageJournal
         #expect(bench.journalFailures == [Self.broken])
     }
 
-    @Test func afterAFailedCommit_writesAreRefused_andReadsShowDurableState() throws {
-        // The durable state is that of the first report: what a second engine makes of it.
-        let bench = EngineBench(reload: { journal in
-            let other = EngineBench()
-            _ = try? other.submit(about: 1)
-            return journal.durableCount == 1 ? other.core.takeWorld() : nil
-        })
+    @Test func afterAFailedCommit_writesAreRefused_andReadsGoOnAtOnce_withWhatIsDurable() throws {
+        let bench = EngineBench()
         _ = try bench.submit(about: 1)
+        _ = try bench.submit(about: 2)
         bench.journal.commitError = Self.broken
-        bench.turn(bench.request(.write(bench.report(about: 2), bench.freshKey())))
+        // One case changes and one is opened, neither durably.
+        bench.turn(
+            bench.request(.write(bench.report(about: 2), bench.freshKey())),
+            bench.request(.write(bench.report(about: 3), bench.freshKey())))
+        let list = { bench.request(.listCases(after: nil, limit: 10, filter: BoardFilter())) }
+        func read(_ number: UInt64) -> EngineRequest {
+            bench.request(
+                .readCase(CaseNumber(number), purpose: nil, clearedForChildSafety: false))
+        }
         let replies = bench.turn(
-            bench.request(.write(bench.report(about: 3), bench.freshKey())),
+            bench.request(.write(bench.report(about: 4), bench.freshKey())),
             bench.request(.claim(anything, bench.freshKey(), waitMilliseconds: 100)),
             bench.request(.readCase(CaseNumber(1), purpose: "look", clearedForChildSafety: true)),
-            bench.request(.listCases(after: nil, limit: 10, filter: BoardFilter())),
-            bench.request(.status))
+            bench.request(.watchBoard(resume: 0, filter: BoardFilter())),
+            list(), read(1), read(2), read(3), bench.request(.status))
         #expect(
             replies.map(\.reply.kind)
-                == [
-                    "failed(journalFailed)", "failed(journalFailed)", "failed(journalFailed)",
-                    "board", "status",
+                == Array(repeating: "failed(journalFailed)", count: 4) + [
+                    "board", "caseView", "failed(journalFailed)", "failed(journalFailed)", "status",
                 ])
-        guard case .board(let page, _, let revision) = replies[3].reply,
-            case .status(let status) = replies[4].reply
+        guard case .board(let page, let openCount, let revision) = replies[4].reply,
+            case .status(let status) = replies[8].reply
         else { throw Unexpected() }
-        #expect(revision == 1 && status.durableSequence == 1)
-        #expect(page.cases.map(\.value.number) == [CaseNumber(1)])
-        #expect(bench.journalFailures.count == 1)
-        #expect(bench.core.currentStatus().state == .journalFailed)
+        #expect(page.cases.map(\.value.number) == [CaseNumber(1)] && page.withheld == 2)
+        #expect(revision == 2 && openCount == 2)
+        #expect(status.durableSequence == 2 && status.counts.cases == 2)
+        #expect(status.state == .journalFailed && status.counts.reports == 2)
+        #expect(bench.journalFailures.count == 1 && bench.reloads == 1)
         #expect(bench.core.nextDeadline == nil)
+        // It could not be read back: reads go on as they are.
+        bench.core.turn([], reloaded: ReloadedWorld(nil))
+        #expect(
+            bench.turn(read(1), read(2)).map(\.reply.kind) == [
+                "caseView", "failed(journalFailed)",
+            ])
+        // The durable state: what a second engine makes of the two reports.
+        let other = EngineBench()
+        _ = try other.submit(about: 1)
+        _ = try other.submit(about: 2)
+        bench.core.turn([], reloaded: ReloadedWorld(other.core.takeWorld()))
+        let after = bench.turn(
+            list(), read(2), read(3), bench.request(.watchBoard(resume: 0, filter: BoardFilter())),
+            bench.request(.write(bench.report(about: 4), bench.freshKey())))
+        #expect(
+            after.map(\.reply.kind) == [
+                "board", "caseView", "refused(notFound(TriageDomain.DomainError.Resource.case))",
+                "failed(journalFailed)", "boardChanges",
+            ])
+        guard case .board(let whole, _, _) = after[0].reply,
+            case .caseView(let second) = after[1].reply
+        else { throw Unexpected() }
+        #expect(whole.cases.count == 2 && whole.withheld == 0)
+        #expect(second.value.reportCount == 1)
     }
 
-    @Test func failedCommit_whoseStateCannotBeReadBack_refusesReadsToo() {
+    @Test func afterAFailedCommit_disclosureRequestsThatAreNotDurable_areWithheld() throws {
         let bench = EngineBench()
+        func file() -> EngineRequest {
+            bench.request(
+                .write(.submitDisclosureRequest(emergencyFiling()), bench.freshKey()), by: "police")
+        }
+        let first = bench.turn(file())
+        guard case .outcome(.changedDisclosure(let view))? = first.first?.reply else {
+            throw Unexpected()
+        }
         bench.journal.commitError = Self.broken
-        bench.turn(bench.request(.write(bench.report(about: 1), bench.freshKey())))
+        bench.turn(file())
+        let own = person("police")
         let replies = bench.turn(
-            bench.request(.listCases(after: nil, limit: 10, filter: BoardFilter())),
-            bench.request(.status))
-        #expect(replies.map(\.reply.kind) == ["failed(journalFailed)", "status"])
+            bench.request(.listDisclosures(after: nil, limit: 9, states: [], requester: own)),
+            bench.request(.readDisclosure(view.value.id, requester: own, purpose: nil)),
+            bench.request(.readDisclosure(view.value.id, requester: nil, purpose: "look")))
+        #expect(
+            replies.map(\.reply.kind) == ["disclosures", "disclosure", "failed(journalFailed)"])
+        guard case .disclosures(let page) = replies[0].reply else { throw Unexpected() }
+        #expect(page.requests.map(\.value.id) == [view.value.id] && page.withheld == 1)
     }
 
     // MARK: Timers

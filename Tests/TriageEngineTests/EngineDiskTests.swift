@@ -216,6 +216,54 @@ import TriageJournal
         }
     }
 
+    @Test func afterAFailedSync_readsGoOn_andTheDurableStateIsReadBack() throws {
+        let disk = SimDisk(seed: 3)
+        var storage = options()
+        storage.segmentBytes = 64 << 10
+        let failed = Monitor(false)
+        let engine = try Engine.open(
+            "data", disk: disk, storage: storage,
+            journalFailed: { _ in failed.change { $0 = true } })
+        let sink = RecordingSink()
+        engine.connect(reactor: 0, sink: sink)
+        engine.start()
+        work(engine, sink, seed: 5, count: 20)
+        let durable = try picture(engine, sink)
+        func ask(_ operation: EngineOperation) throws -> EngineReply {
+            let before = sink.all.count
+            let request = bench.request(operation)
+            #expect(
+                engine.submit(
+                    [request], reactor: 0, journalBytes: request.operation.journalBytes))
+            guard let reply = sink.wait(count: before + 1).last?.reply else { throw Unexpected() }
+            return reply
+        }
+        disk.failNext(.sync, on: ".journal", .inputOutput)
+        let refused = try ask(.write(bench.report(about: 9_999), bench.freshKey()))
+        #expect(refused.kind == "failed(journalFailed)")
+        _ = failed.wait { $0 ? true : nil }
+        // Whether or not it has been read back by now, what is shown is durable.
+        guard
+            case .board(let page, _, let revision) = try ask(
+                .listCases(after: nil, limit: 1_000, filter: BoardFilter()))
+        else { throw Unexpected() }
+        #expect(page.cases.allSatisfy { $0.value.revision <= revision })
+        #expect(revision == engine.status.durableSequence)
+        // A watch is refused until then; what it shows is the picture of before.
+        var isBack = false
+        for _ in 0..<100_000 where !isBack {
+            let reply = try ask(.watchBoard(resume: revision, filter: BoardFilter()))
+            isBack = reply.kind == "boardChanges"
+        }
+        #expect(isBack)
+        let after = try picture(engine, sink)
+        #expect(after == durable)
+        let still = try ask(.write(bench.report(about: 1), bench.freshKey()))
+        #expect(still.kind == "failed(journalFailed)")
+        engine.stop()
+        #expect(engine.status.state == .journalFailed)
+    }
+
     @Test func aSecondServer_onTheSameDirectory_isRefused() throws {
         let directory = try TempDirectory()
         let (engine, _) = try open(directory)

@@ -275,7 +275,7 @@ private final class Caller: ClientCallReceiver, ClientConnectionReceiver {
     }
 
     @Test func reloadedCertificates_areUsedForNewConnections() throws {
-        server.reload(tls: try Credentials.server(optional: true))
+        server.reload(tls: [try Credentials.server(optional: true)])
         // The scrape is queued behind the reload on every reactor.
         _ = server.scrape()
         try connect(identified: false) { _, connection, box in

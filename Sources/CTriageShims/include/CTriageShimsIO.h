@@ -29,6 +29,13 @@ int CTriageShims_socket_error(int fd);
 int CTriageShims_resolve(const char *host, char *address, size_t capacity);
 /// Blocks the signals in the calling thread and returns a signalfd for them, or -1.
 int CTriageShims_signalfd(const int *signals, size_t count);
+/// A close-on-exec, non-blocking duplicate of a listening stream socket; -1 and EINVAL for anything
+/// else.
+int CTriageShims_duplicate_listener(int fd);
+/// Sends a datagram to a unix socket; `@` begins an abstract name. 0, or -1 and errno.
+int CTriageShims_notify(const char *path, const char *text);
+/// stat(2): device, inode, size, mtime and ctime in nanoseconds; 0, or -1 and errno.
+int CTriageShims_file_stamp(const char *path, int64_t *numbers);
 /// pthread_setname_np for the calling thread.
 int CTriageShims_name_thread(const char *name);
 /// Binds the calling thread to one CPU.

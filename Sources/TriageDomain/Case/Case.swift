@@ -81,6 +81,34 @@ package struct PrincipalIndex: Hashable, Sendable {
     package static let none = PrincipalIndex(0)
 }
 
+/// One reopening of a decided or closed case.
+package struct Reopening: Sendable {
+    /// Sensitive.
+    package var reason: String
+    package var principal: PrincipalIndex
+    package var reopenedAt: WallTime
+
+    package init(reason: String, principal: PrincipalIndex, reopenedAt: WallTime) {
+        self.reason = reason
+        self.principal = principal
+        self.reopenedAt = reopenedAt
+    }
+}
+
+/// What has to happen next with a case.
+///
+/// Raw values equal the API's.
+package enum CaseWait: UInt8, CaseIterable, Sendable {
+    case nothing = 0
+    case specialist = 1
+    case acceptance = 2
+    case decision = 3
+    case closingByHolder = 4
+    /// Decided, and held by nobody any more: any specialist or lead closes or reopens it. It is not
+    /// offered again, because what it needs is no other decision.
+    case closing = 5
+}
+
 /// A lowering of P0 or P1 that waits for a second person.
 package struct PendingLowering: Sendable {
     package var level: Level
@@ -126,6 +154,8 @@ package struct Case: Sendable {
     package var more: [StoredReport]
     package var rounds: [ProtocolRound]
     package var decisions: [CaseDecision]
+    /// The last ``Limits/reopeningsPerCaseMax``, oldest first.
+    package var reopenings: [Reopening]
     /// At most one element; an array so that the common case costs one word.
     package var pendingLowering: [PendingLowering]
     /// Specialists who declined it; they are not offered it again.
@@ -156,6 +186,7 @@ package struct Case: Sendable {
         more = []
         rounds = []
         decisions = []
+        reopenings = []
         pendingLowering = []
         declinedBy = []
     }

@@ -53,6 +53,17 @@ extension Case {
             clearance: Int(clearance.rawValue), region: Int(routing.rawValue))
     }
 
+    /// What has to happen next with it.
+    package var waitsFor: CaseWait {
+        switch state {
+        case .received, .screened, .queued: .specialist
+        case .assigned: .acceptance
+        case .inTriage: .decision
+        case .decided: assignment == .none ? .closing : .closingByHolder
+        case .closed: .nothing
+        }
+    }
+
     /// Where it stands in the index while it is open.
     var standing: Standing { state == .queued ? .claimable(lane) : .held }
 

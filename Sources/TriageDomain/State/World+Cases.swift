@@ -216,6 +216,16 @@ extension World {
         }
     }
 
+    mutating func applyReopening(_ number: CaseNumber, _ reason: String, _ header: EventHeader) {
+        let principal = indexes.principals.intern(header.principal, in: &state.principals)
+        change(number, header) {
+            $0.state = .queued
+            if $0.reopenings.count == Limits.reopeningsPerCaseMax { $0.reopenings.removeFirst() }
+            $0.reopenings.append(
+                Reopening(reason: reason, principal: principal, reopenedAt: header.time))
+        }
+    }
+
     mutating func applyClosing(_ number: CaseNumber, _ header: EventHeader) {
         change(number, header) {
             $0.state = .closed

@@ -11,6 +11,15 @@ package struct BoardPage: Sendable {
     ///
     /// A page may be short and yet have a next one.
     package var next: PriorityKey?
+    /// Cases left out by ``withhold(after:)``.
+    package var withheld = 0
+
+    /// Leaves out what changed after a revision.
+    package mutating func withhold(after revision: UInt64) {
+        let count = cases.count
+        cases.removeAll { $0.value.revision > revision }
+        withheld += count - cases.count
+    }
 }
 
 /// A part of the list of disclosure requests.
@@ -21,6 +30,15 @@ package struct DisclosurePage: Sendable {
     ///
     /// A page may be short and yet have a next one.
     package var next: DisclosureCursor?
+    /// Requests left out by ``withhold(after:)``.
+    package var withheld = 0
+
+    /// Leaves out what changed after a revision.
+    package mutating func withhold(after revision: UInt64) {
+        let count = requests.count
+        requests.removeAll { $0.value.revision > revision }
+        withheld += count - requests.count
+    }
 }
 
 /// What a record changed, for watches.
@@ -91,6 +109,7 @@ extension World {
     ///     with, nil at the end.
     ///   - limit: Numbers at most; 1 or more.
     ///   - scanMax: Cases looked at, at most.
+    /// - Returns: The numbers; perhaps none although more follow.
     package func cases(
         changedAfter revision: UInt64, from next: inout CaseNumber?, limit: Int, scanMax: Int
     ) -> [CaseNumber] {
@@ -130,6 +149,7 @@ extension World {
         for report in value.more { name(report.submitter, &view.principals) }
         for round in value.rounds { name(round.principal, &view.principals) }
         for decision in value.decisions { name(decision.principal, &view.principals) }
+        for reopening in value.reopenings { name(reopening.principal, &view.principals) }
         for pending in value.pendingLowering { name(pending.proposer, &view.principals) }
         for principal in value.declinedBy { name(principal, &view.principals) }
         return view

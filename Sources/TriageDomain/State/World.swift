@@ -171,7 +171,7 @@ package struct World: ~Copyable, Sendable {
             applyAnswers(number, answers, answered, resulting, reason, pending, header)
         case .caseDecided(let number, let decision): applyDecision(number, decision, header)
         case .caseClosed(let number): applyClosing(number, header)
-        case .caseReopened(let number, _): change(number, header) { $0.state = .queued }
+        case .caseReopened(let number, let reason): applyReopening(number, reason, header)
         case .legalClockDue(let number): change(number, header) { _ in }
         case .caseOffered(
             let number, let matter, let specialist, let expiresAt, let from, let note, let why):

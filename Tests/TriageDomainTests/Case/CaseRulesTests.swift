@@ -4,6 +4,48 @@ import TriageBase
 @testable import TriageDomain
 
 @Suite struct CaseRulesTests {
+    @Test func reopeningsAreRemembered_theLastOnes_withWhoAndWhen() throws {
+        let driver = Driver()
+        let number = try driver.submit(.example(imminence: .notImminent)).caseNumber
+        for round in 1...Limits.reopeningsPerCaseMax + 2 {
+            try driver.decideIt(try driver.take())
+            try driver.run(
+                .reopenCase(case: number, reason: "reason \(round)", etag: nil), as: .bob)
+        }
+        let view = try driver.world.view(of: number, full: true)
+        let reopenings = view.value.reopenings
+        #expect(reopenings.count == Limits.reopeningsPerCaseMax)
+        #expect(reopenings.first?.reason == "reason 3")
+        #expect(reopenings.last?.reason == "reason \(Limits.reopeningsPerCaseMax + 2)")
+        #expect(reopenings.last.flatMap { view.principals[$0.principal] } == .bob)
+        #expect(reopenings.last?.reopenedAt == driver.now)
+        #expect(described(driver.replayed().snapshotState) == described(driver.world.snapshotState))
+    }
+
+    @Test func theBoardSaysWhatACaseWaitsFor() throws {
+        let driver = Driver()
+        let number = try driver.submit(.example()).caseNumber
+        func waits() throws -> CaseWait { try driver.matter(number).waitsFor }
+        #expect(try waits() == .specialist)
+        let offer = try #require(try driver.claim()).assignment
+        #expect(try waits() == .acceptance)
+        try driver.run(.acceptCase(assignment: offer.number, token: offer.number))
+        #expect(try waits() == .decision)
+        try driver.decideIt(offer)
+        #expect(try waits() == .closingByHolder)
+        // The lease runs out: it stays decided and on the board, is offered to nobody, and says so.
+        try driver.advance(seconds: 2 * 3_600)
+        #expect(try waits() == .closing)
+        #expect(try driver.matter(number).state == .decided)
+        #expect(try driver.claim(as: .bob) == nil)
+        let board = driver.world.board(after: nil, limit: 9, filter: BoardFilter())
+        #expect(board.cases.map(\.value.waitsFor) == [.closing])
+        // A lead, who holds nothing, closes it.
+        try driver.run(
+            .closeCase(case: number, token: .none, liveRiskEnded: true, etag: nil), as: .bob)
+        #expect(try waits() == .nothing)
+    }
+
     // MARK: Joining
 
     @Test func aReportAboutTheSameSubjectJoinsTheOpenCase() throws {

@@ -232,6 +232,51 @@ void   triaged__v1__modifier_answer__free_unpacked
   assert(message->base.descriptor == &triaged__v1__modifier_answer__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   triaged__v1__reopening__init
+                     (Triaged__V1__Reopening         *message)
+{
+  static const Triaged__V1__Reopening init_value = TRIAGED__V1__REOPENING__INIT;
+  *message = init_value;
+}
+size_t triaged__v1__reopening__get_packed_size
+                     (const Triaged__V1__Reopening *message)
+{
+  assert(message->base.descriptor == &triaged__v1__reopening__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__v1__reopening__pack
+                     (const Triaged__V1__Reopening *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__v1__reopening__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__v1__reopening__pack_to_buffer
+                     (const Triaged__V1__Reopening *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__v1__reopening__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__V1__Reopening *
+       triaged__v1__reopening__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__V1__Reopening *)
+     protobuf_c_message_unpack (&triaged__v1__reopening__descriptor,
+                                allocator, len, data);
+}
+void   triaged__v1__reopening__free_unpacked
+                     (Triaged__V1__Reopening *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__v1__reopening__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   triaged__v1__pending_lowering__init
                      (Triaged__V1__PendingLowering         *message)
 {
@@ -367,7 +412,7 @@ void   triaged__v1__duty_answers__free_unpacked
   assert(message->base.descriptor == &triaged__v1__duty_answers__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor triaged__v1__case__field_descriptors[23] =
+static const ProtobufCFieldDescriptor triaged__v1__case__field_descriptors[25] =
 {
   {
     "name",
@@ -645,6 +690,30 @@ static const ProtobufCFieldDescriptor triaged__v1__case__field_descriptors[23] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "reopenings",
+    24,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__V1__Case, n_reopenings),
+    offsetof(Triaged__V1__Case, reopenings),
+    &triaged__v1__reopening__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "waits_for",
+    25,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__Case, waits_for),
+    &triaged__v1__case_wait__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__v1__case__field_indices_by_name[] = {
   12,   /* field[12] = assignee */
@@ -664,17 +733,19 @@ static const unsigned triaged__v1__case__field_indices_by_name[] = {
   21,   /* field[21] = pending_lowering */
   19,   /* field[19] = protocol_records */
   8,   /* field[8] = region_code */
+  23,   /* field[23] = reopenings */
   9,   /* field[9] = report_count */
   18,   /* field[18] = reports */
   15,   /* field[15] = revision */
   1,   /* field[1] = state */
   17,   /* field[17] = subject */
   14,   /* field[14] = update_time */
+  24,   /* field[24] = waits_for */
 };
 static const ProtobufCIntRange triaged__v1__case__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 23 }
+  { 0, 25 }
 };
 const ProtobufCMessageDescriptor triaged__v1__case__descriptor =
 {
@@ -684,7 +755,7 @@ const ProtobufCMessageDescriptor triaged__v1__case__descriptor =
   "Triaged__V1__Case",
   "triaged.v1",
   sizeof(Triaged__V1__Case),
-  23,
+  25,
   triaged__v1__case__field_descriptors,
   triaged__v1__case__field_indices_by_name,
   1,  triaged__v1__case__number_ranges,
@@ -1023,6 +1094,70 @@ const ProtobufCMessageDescriptor triaged__v1__modifier_answer__descriptor =
   triaged__v1__modifier_answer__field_indices_by_name,
   1,  triaged__v1__modifier_answer__number_ranges,
   (ProtobufCMessageInit) triaged__v1__modifier_answer__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__v1__reopening__field_descriptors[3] =
+{
+  {
+    "reason",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__Reopening, reason),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "principal",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__Reopening, principal),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "create_time",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__Reopening, create_time),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__v1__reopening__field_indices_by_name[] = {
+  2,   /* field[2] = create_time */
+  1,   /* field[1] = principal */
+  0,   /* field[0] = reason */
+};
+static const ProtobufCIntRange triaged__v1__reopening__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor triaged__v1__reopening__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.v1.Reopening",
+  "Reopening",
+  "Triaged__V1__Reopening",
+  "triaged.v1",
+  sizeof(Triaged__V1__Reopening),
+  3,
+  triaged__v1__reopening__field_descriptors,
+  triaged__v1__reopening__field_indices_by_name,
+  1,  triaged__v1__reopening__number_ranges,
+  (ProtobufCMessageInit) triaged__v1__reopening__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor triaged__v1__pending_lowering__field_descriptors[3] =
@@ -1598,5 +1733,41 @@ const ProtobufCEnumDescriptor triaged__v1__case_view__descriptor =
   triaged__v1__case_view__enum_values_by_name,
   1,
   triaged__v1__case_view__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue triaged__v1__case_wait__enum_values_by_number[6] =
+{
+  { "CASE_WAIT_UNSPECIFIED", "TRIAGED__V1__CASE_WAIT__CASE_WAIT_UNSPECIFIED", 0 },
+  { "CASE_WAIT_SPECIALIST", "TRIAGED__V1__CASE_WAIT__CASE_WAIT_SPECIALIST", 1 },
+  { "CASE_WAIT_ACCEPTANCE", "TRIAGED__V1__CASE_WAIT__CASE_WAIT_ACCEPTANCE", 2 },
+  { "CASE_WAIT_DECISION", "TRIAGED__V1__CASE_WAIT__CASE_WAIT_DECISION", 3 },
+  { "CASE_WAIT_CLOSING_BY_HOLDER", "TRIAGED__V1__CASE_WAIT__CASE_WAIT_CLOSING_BY_HOLDER", 4 },
+  { "CASE_WAIT_CLOSING", "TRIAGED__V1__CASE_WAIT__CASE_WAIT_CLOSING", 5 },
+};
+static const ProtobufCIntRange triaged__v1__case_wait__value_ranges[] = {
+{0, 0},{0, 6}
+};
+static const ProtobufCEnumValueIndex triaged__v1__case_wait__enum_values_by_name[6] =
+{
+  { "CASE_WAIT_ACCEPTANCE", 2 },
+  { "CASE_WAIT_CLOSING", 5 },
+  { "CASE_WAIT_CLOSING_BY_HOLDER", 4 },
+  { "CASE_WAIT_DECISION", 3 },
+  { "CASE_WAIT_SPECIALIST", 1 },
+  { "CASE_WAIT_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor triaged__v1__case_wait__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "triaged.v1.CaseWait",
+  "CaseWait",
+  "Triaged__V1__CaseWait",
+  "triaged.v1",
+  6,
+  triaged__v1__case_wait__enum_values_by_number,
+  6,
+  triaged__v1__case_wait__enum_values_by_name,
+  1,
+  triaged__v1__case_wait__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };

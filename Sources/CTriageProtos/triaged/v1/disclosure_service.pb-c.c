@@ -623,7 +623,7 @@ const ProtobufCMessageDescriptor triaged__v1__list_disclosure_requests_request__
   (ProtobufCMessageInit) triaged__v1__list_disclosure_requests_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor triaged__v1__list_disclosure_requests_response__field_descriptors[2] =
+static const ProtobufCFieldDescriptor triaged__v1__list_disclosure_requests_response__field_descriptors[3] =
 {
   {
     "disclosure_requests",
@@ -649,15 +649,28 @@ static const ProtobufCFieldDescriptor triaged__v1__list_disclosure_requests_resp
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "withheld_count",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__ListDisclosureRequestsResponse, withheld_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__v1__list_disclosure_requests_response__field_indices_by_name[] = {
   0,   /* field[0] = disclosure_requests */
   1,   /* field[1] = next_page_token */
+  2,   /* field[2] = withheld_count */
 };
 static const ProtobufCIntRange triaged__v1__list_disclosure_requests_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor triaged__v1__list_disclosure_requests_response__descriptor =
 {
@@ -667,7 +680,7 @@ const ProtobufCMessageDescriptor triaged__v1__list_disclosure_requests_response_
   "Triaged__V1__ListDisclosureRequestsResponse",
   "triaged.v1",
   sizeof(Triaged__V1__ListDisclosureRequestsResponse),
-  2,
+  3,
   triaged__v1__list_disclosure_requests_response__field_descriptors,
   triaged__v1__list_disclosure_requests_response__field_indices_by_name,
   1,  triaged__v1__list_disclosure_requests_response__number_ranges,

@@ -1330,7 +1330,7 @@ const ProtobufCMessageDescriptor triaged__v1__list_cases_request__descriptor =
   (ProtobufCMessageInit) triaged__v1__list_cases_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor triaged__v1__list_cases_response__field_descriptors[4] =
+static const ProtobufCFieldDescriptor triaged__v1__list_cases_response__field_descriptors[5] =
 {
   {
     "cases",
@@ -1380,17 +1380,30 @@ static const ProtobufCFieldDescriptor triaged__v1__list_cases_response__field_de
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "withheld_count",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__ListCasesResponse, withheld_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__v1__list_cases_response__field_indices_by_name[] = {
   0,   /* field[0] = cases */
   1,   /* field[1] = next_page_token */
   2,   /* field[2] = open_count */
   3,   /* field[3] = revision */
+  4,   /* field[4] = withheld_count */
 };
 static const ProtobufCIntRange triaged__v1__list_cases_response__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor triaged__v1__list_cases_response__descriptor =
 {
@@ -1400,7 +1413,7 @@ const ProtobufCMessageDescriptor triaged__v1__list_cases_response__descriptor =
   "Triaged__V1__ListCasesResponse",
   "triaged.v1",
   sizeof(Triaged__V1__ListCasesResponse),
-  4,
+  5,
   triaged__v1__list_cases_response__field_descriptors,
   triaged__v1__list_cases_response__field_indices_by_name,
   1,  triaged__v1__list_cases_response__number_ranges,

@@ -22,6 +22,7 @@ typedef struct Triaged__V1__CaseOrder Triaged__V1__CaseOrder;
 typedef struct Triaged__V1__ProtocolRecord Triaged__V1__ProtocolRecord;
 typedef struct Triaged__V1__ProtocolAnswers Triaged__V1__ProtocolAnswers;
 typedef struct Triaged__V1__ModifierAnswer Triaged__V1__ModifierAnswer;
+typedef struct Triaged__V1__Reopening Triaged__V1__Reopening;
 typedef struct Triaged__V1__PendingLowering Triaged__V1__PendingLowering;
 typedef struct Triaged__V1__Decision Triaged__V1__Decision;
 typedef struct Triaged__V1__DutyAnswers Triaged__V1__DutyAnswers;
@@ -287,6 +288,37 @@ typedef enum _Triaged__V1__CaseView {
   TRIAGED__V1__CASE_VIEW__CASE_VIEW_FULL = 2
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRIAGED__V1__CASE_VIEW)
 } Triaged__V1__CaseView;
+/*
+ * What has to happen next with a case. May grow.
+ */
+typedef enum _Triaged__V1__CaseWait {
+  /*
+   * Nothing: it is closed.
+   */
+  TRIAGED__V1__CASE_WAIT__CASE_WAIT_UNSPECIFIED = 0,
+  /*
+   * A specialist who may take it.
+   */
+  TRIAGED__V1__CASE_WAIT__CASE_WAIT_SPECIALIST = 1,
+  /*
+   * Acceptance by whom it was offered to.
+   */
+  TRIAGED__V1__CASE_WAIT__CASE_WAIT_ACCEPTANCE = 2,
+  /*
+   * The decision of its holder.
+   */
+  TRIAGED__V1__CASE_WAIT__CASE_WAIT_DECISION = 3,
+  /*
+   * Closing by its holder, who has decided it.
+   */
+  TRIAGED__V1__CASE_WAIT__CASE_WAIT_CLOSING_BY_HOLDER = 4,
+  /*
+   * Closing or reopening by a lead or any specialist: it was decided, and its holder's lease ended. It is
+   * offered to nobody.
+   */
+  TRIAGED__V1__CASE_WAIT__CASE_WAIT_CLOSING = 5
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRIAGED__V1__CASE_WAIT)
+} Triaged__V1__CaseWait;
 
 /* --- messages --- */
 
@@ -392,10 +424,19 @@ struct  Triaged__V1__Case
    * Output only. True while a subject of the case is known to be live.
    */
   protobuf_c_boolean live;
+  /*
+   * Output only. Sensitive. FULL view only: its last reopenings, oldest first, at most 64.
+   */
+  size_t n_reopenings;
+  Triaged__V1__Reopening **reopenings;
+  /*
+   * Output only. What has to happen next.
+   */
+  Triaged__V1__CaseWait waits_for;
 };
 #define TRIAGED__V1__CASE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__case__descriptor) \
-    , (char *)protobuf_c_empty_string, TRIAGED__V1__CASE_STATE__CASE_STATE_UNSPECIFIED, TRIAGED__V1__LEVEL__LEVEL_UNSPECIFIED, (char *)protobuf_c_empty_string, NULL, TRIAGED__V1__HARM_FAMILY__HARM_FAMILY_UNSPECIFIED, TRIAGED__V1__CLEARANCE__CLEARANCE_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0, (char *)protobuf_c_empty_string, NULL, 0,NULL, 0,NULL, 0,NULL, NULL, 0 }
+    , (char *)protobuf_c_empty_string, TRIAGED__V1__CASE_STATE__CASE_STATE_UNSPECIFIED, TRIAGED__V1__LEVEL__LEVEL_UNSPECIFIED, (char *)protobuf_c_empty_string, NULL, TRIAGED__V1__HARM_FAMILY__HARM_FAMILY_UNSPECIFIED, TRIAGED__V1__CLEARANCE__CLEARANCE_UNSPECIFIED, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL, NULL, 0, (char *)protobuf_c_empty_string, NULL, 0,NULL, 0,NULL, 0,NULL, NULL, 0, 0,NULL, TRIAGED__V1__CASE_WAIT__CASE_WAIT_UNSPECIFIED }
 
 
 /*
@@ -518,6 +559,30 @@ struct  Triaged__V1__ModifierAnswer
 #define TRIAGED__V1__MODIFIER_ANSWER__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__modifier_answer__descriptor) \
     , TRIAGED__V1__RISK_MODIFIER__RISK_MODIFIER_UNSPECIFIED, TRIAGED__V1__ANSWER__ANSWER_UNSPECIFIED }
+
+
+/*
+ * One reopening of a decided or closed case.
+ */
+struct  Triaged__V1__Reopening
+{
+  ProtobufCMessage base;
+  /*
+   * Output only. Sensitive. Why.
+   */
+  char *reason;
+  /*
+   * Output only. Who reopened it.
+   */
+  char *principal;
+  /*
+   * Output only. When.
+   */
+  Google__Protobuf__Timestamp *create_time;
+};
+#define TRIAGED__V1__REOPENING__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__reopening__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, NULL }
 
 
 /*
@@ -708,6 +773,25 @@ Triaged__V1__ModifierAnswer *
 void   triaged__v1__modifier_answer__free_unpacked
                      (Triaged__V1__ModifierAnswer *message,
                       ProtobufCAllocator *allocator);
+/* Triaged__V1__Reopening methods */
+void   triaged__v1__reopening__init
+                     (Triaged__V1__Reopening         *message);
+size_t triaged__v1__reopening__get_packed_size
+                     (const Triaged__V1__Reopening   *message);
+size_t triaged__v1__reopening__pack
+                     (const Triaged__V1__Reopening   *message,
+                      uint8_t             *out);
+size_t triaged__v1__reopening__pack_to_buffer
+                     (const Triaged__V1__Reopening   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__V1__Reopening *
+       triaged__v1__reopening__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__v1__reopening__free_unpacked
+                     (Triaged__V1__Reopening *message,
+                      ProtobufCAllocator *allocator);
 /* Triaged__V1__PendingLowering methods */
 void   triaged__v1__pending_lowering__init
                      (Triaged__V1__PendingLowering         *message);
@@ -782,6 +866,9 @@ typedef void (*Triaged__V1__ProtocolAnswers_Closure)
 typedef void (*Triaged__V1__ModifierAnswer_Closure)
                  (const Triaged__V1__ModifierAnswer *message,
                   void *closure_data);
+typedef void (*Triaged__V1__Reopening_Closure)
+                 (const Triaged__V1__Reopening *message,
+                  void *closure_data);
 typedef void (*Triaged__V1__PendingLowering_Closure)
                  (const Triaged__V1__PendingLowering *message,
                   void *closure_data);
@@ -806,11 +893,13 @@ extern const ProtobufCEnumDescriptor    triaged__v1__action_count__descriptor;
 extern const ProtobufCEnumDescriptor    triaged__v1__decision_outcome__descriptor;
 extern const ProtobufCEnumDescriptor    triaged__v1__duty_answer__descriptor;
 extern const ProtobufCEnumDescriptor    triaged__v1__case_view__descriptor;
+extern const ProtobufCEnumDescriptor    triaged__v1__case_wait__descriptor;
 extern const ProtobufCMessageDescriptor triaged__v1__case__descriptor;
 extern const ProtobufCMessageDescriptor triaged__v1__case_order__descriptor;
 extern const ProtobufCMessageDescriptor triaged__v1__protocol_record__descriptor;
 extern const ProtobufCMessageDescriptor triaged__v1__protocol_answers__descriptor;
 extern const ProtobufCMessageDescriptor triaged__v1__modifier_answer__descriptor;
+extern const ProtobufCMessageDescriptor triaged__v1__reopening__descriptor;
 extern const ProtobufCMessageDescriptor triaged__v1__pending_lowering__descriptor;
 extern const ProtobufCMessageDescriptor triaged__v1__decision__descriptor;
 extern const ProtobufCMessageDescriptor triaged__v1__duty_answers__descriptor;

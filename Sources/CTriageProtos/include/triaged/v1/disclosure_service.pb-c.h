@@ -113,10 +113,14 @@ struct  Triaged__V1__ListDisclosureRequestsResponse
    * Token of the next page; empty at the end.
    */
   char *next_page_token;
+  /*
+   * As in ListCasesResponse.
+   */
+  int64_t withheld_count;
 };
 #define TRIAGED__V1__LIST_DISCLOSURE_REQUESTS_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__list_disclosure_requests_response__descriptor) \
-    , 0,NULL, (char *)protobuf_c_empty_string }
+    , 0,NULL, (char *)protobuf_c_empty_string, 0 }
 
 
 /*

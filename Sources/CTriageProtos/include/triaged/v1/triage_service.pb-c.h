@@ -293,10 +293,15 @@ struct  Triaged__V1__ListCasesResponse
    * The journal sequence that the page shows.
    */
   int64_t revision;
+  /*
+   * Cases left out of this page because their last change could not be stored: only after the server's
+   * storage has failed, and until it has read back what is stored.
+   */
+  int64_t withheld_count;
 };
 #define TRIAGED__V1__LIST_CASES_RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__list_cases_response__descriptor) \
-    , 0,NULL, (char *)protobuf_c_empty_string, 0, 0 }
+    , 0,NULL, (char *)protobuf_c_empty_string, 0, 0, 0 }
 
 
 /*

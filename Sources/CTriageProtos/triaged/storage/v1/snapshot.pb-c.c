@@ -232,6 +232,51 @@ void   triaged__storage__v1__protocol_round__free_unpacked
   assert(message->base.descriptor == &triaged__storage__v1__protocol_round__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   triaged__storage__v1__reopening__init
+                     (Triaged__Storage__V1__Reopening         *message)
+{
+  static const Triaged__Storage__V1__Reopening init_value = TRIAGED__STORAGE__V1__REOPENING__INIT;
+  *message = init_value;
+}
+size_t triaged__storage__v1__reopening__get_packed_size
+                     (const Triaged__Storage__V1__Reopening *message)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__reopening__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__storage__v1__reopening__pack
+                     (const Triaged__Storage__V1__Reopening *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__reopening__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__storage__v1__reopening__pack_to_buffer
+                     (const Triaged__Storage__V1__Reopening *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__reopening__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__Storage__V1__Reopening *
+       triaged__storage__v1__reopening__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__Storage__V1__Reopening *)
+     protobuf_c_message_unpack (&triaged__storage__v1__reopening__descriptor,
+                                allocator, len, data);
+}
+void   triaged__storage__v1__reopening__free_unpacked
+                     (Triaged__Storage__V1__Reopening *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__storage__v1__reopening__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   triaged__storage__v1__pending_lowering__init
                      (Triaged__Storage__V1__PendingLowering         *message)
 {
@@ -502,7 +547,7 @@ void   triaged__storage__v1__receipt_record__free_unpacked
   assert(message->base.descriptor == &triaged__storage__v1__receipt_record__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor triaged__storage__v1__snapshot_record__field_descriptors[9] =
+static const ProtobufCFieldDescriptor triaged__storage__v1__snapshot_record__field_descriptors[10] =
 {
   {
     "counters",
@@ -612,6 +657,18 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__snapshot_record__fie
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "reopening",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__Storage__V1__SnapshotRecord, kind_case),
+    offsetof(Triaged__Storage__V1__SnapshotRecord, reopening),
+    &triaged__storage__v1__reopening__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__snapshot_record__field_indices_by_name[] = {
   6,   /* field[6] = assignment */
@@ -621,13 +678,14 @@ static const unsigned triaged__storage__v1__snapshot_record__field_indices_by_na
   7,   /* field[7] = disclosure */
   8,   /* field[8] = ledger */
   1,   /* field[1] = principal */
+  9,   /* field[9] = reopening */
   3,   /* field[3] = report */
   4,   /* field[4] = round */
 };
 static const ProtobufCIntRange triaged__storage__v1__snapshot_record__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__snapshot_record__descriptor =
 {
@@ -637,7 +695,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__snapshot_record__descript
   "Triaged__Storage__V1__SnapshotRecord",
   "triaged.storage.v1",
   sizeof(Triaged__Storage__V1__SnapshotRecord),
-  9,
+  10,
   triaged__storage__v1__snapshot_record__field_descriptors,
   triaged__storage__v1__snapshot_record__field_indices_by_name,
   1,  triaged__storage__v1__snapshot_record__number_ranges,
@@ -965,6 +1023,70 @@ const ProtobufCMessageDescriptor triaged__storage__v1__protocol_round__descripto
   (ProtobufCMessageInit) triaged__storage__v1__protocol_round__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor triaged__storage__v1__reopening__field_descriptors[3] =
+{
+  {
+    "reason",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__Reopening, reason),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "principal_index",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__Reopening, principal_index),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reopen_milliseconds",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__Reopening, reopen_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__storage__v1__reopening__field_indices_by_name[] = {
+  1,   /* field[1] = principal_index */
+  0,   /* field[0] = reason */
+  2,   /* field[2] = reopen_milliseconds */
+};
+static const ProtobufCIntRange triaged__storage__v1__reopening__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor triaged__storage__v1__reopening__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.storage.v1.Reopening",
+  "Reopening",
+  "Triaged__Storage__V1__Reopening",
+  "triaged.storage.v1",
+  sizeof(Triaged__Storage__V1__Reopening),
+  3,
+  triaged__storage__v1__reopening__field_descriptors,
+  triaged__storage__v1__reopening__field_indices_by_name,
+  1,  triaged__storage__v1__reopening__number_ranges,
+  (ProtobufCMessageInit) triaged__storage__v1__reopening__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor triaged__storage__v1__pending_lowering__field_descriptors[3] =
 {
   {
@@ -1029,7 +1151,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__pending_lowering__descrip
   (ProtobufCMessageInit) triaged__storage__v1__pending_lowering__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor triaged__storage__v1__case_record__field_descriptors[25] =
+static const ProtobufCFieldDescriptor triaged__storage__v1__case_record__field_descriptors[26] =
 {
   {
     "case_number",
@@ -1331,6 +1453,18 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__case_record__field_d
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "reopening_count",
+    26,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__CaseRecord, reopening_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__case_record__field_indices_by_name[] = {
   16,   /* field[16] = assignment_number */
@@ -1351,6 +1485,7 @@ static const unsigned triaged__storage__v1__case_record__field_indices_by_name[]
   20,   /* field[20] = pending_lowering */
   11,   /* field[11] = receive_milliseconds */
   6,   /* field[6] = region */
+  25,   /* field[25] = reopening_count */
   15,   /* field[15] = revision */
   23,   /* field[23] = round_count */
   7,   /* field[7] = routing */
@@ -1362,7 +1497,7 @@ static const unsigned triaged__storage__v1__case_record__field_indices_by_name[]
 static const ProtobufCIntRange triaged__storage__v1__case_record__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 25 }
+  { 0, 26 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__case_record__descriptor =
 {
@@ -1372,7 +1507,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__case_record__descriptor =
   "Triaged__Storage__V1__CaseRecord",
   "triaged.storage.v1",
   sizeof(Triaged__Storage__V1__CaseRecord),
-  25,
+  26,
   triaged__storage__v1__case_record__field_descriptors,
   triaged__storage__v1__case_record__field_indices_by_name,
   1,  triaged__storage__v1__case_record__number_ranges,

@@ -23,6 +23,7 @@ typedef struct Triaged__Storage__V1__CountersRecord Triaged__Storage__V1__Counte
 typedef struct Triaged__Storage__V1__PrincipalRecord Triaged__Storage__V1__PrincipalRecord;
 typedef struct Triaged__Storage__V1__StoredReport Triaged__Storage__V1__StoredReport;
 typedef struct Triaged__Storage__V1__ProtocolRound Triaged__Storage__V1__ProtocolRound;
+typedef struct Triaged__Storage__V1__Reopening Triaged__Storage__V1__Reopening;
 typedef struct Triaged__Storage__V1__PendingLowering Triaged__Storage__V1__PendingLowering;
 typedef struct Triaged__Storage__V1__CaseRecord Triaged__Storage__V1__CaseRecord;
 typedef struct Triaged__Storage__V1__AssignmentRecord Triaged__Storage__V1__AssignmentRecord;
@@ -46,7 +47,8 @@ typedef enum {
   TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__KIND_DECISION = 6,
   TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__KIND_ASSIGNMENT = 7,
   TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__KIND_DISCLOSURE = 8,
-  TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__KIND_LEDGER = 9
+  TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__KIND_LEDGER = 9,
+  TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__KIND_REOPENING = 10
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__KIND__CASE)
 } Triaged__Storage__V1__SnapshotRecord__KindCase;
 
@@ -94,6 +96,10 @@ struct  Triaged__Storage__V1__SnapshotRecord
      * An answer that a repeated request gets again.
      */
     Triaged__Storage__V1__LedgerRecord *ledger;
+    /*
+     * A reopening of the case before.
+     */
+    Triaged__Storage__V1__Reopening *reopening;
   };
 };
 #define TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__INIT \
@@ -215,6 +221,30 @@ struct  Triaged__Storage__V1__ProtocolRound
 #define TRIAGED__STORAGE__V1__PROTOCOL_ROUND__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__protocol_round__descriptor) \
     , NULL, 0, NULL, 0, 0, (char *)protobuf_c_empty_string }
+
+
+/*
+ * One reopening of a case.
+ */
+struct  Triaged__Storage__V1__Reopening
+{
+  ProtobufCMessage base;
+  /*
+   * Sensitive. Why.
+   */
+  char *reason;
+  /*
+   * Who reopened it, by the World's table.
+   */
+  int32_t principal_index;
+  /*
+   * When.
+   */
+  int64_t reopen_milliseconds;
+};
+#define TRIAGED__STORAGE__V1__REOPENING__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__reopening__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0 }
 
 
 /*
@@ -348,10 +378,14 @@ struct  Triaged__Storage__V1__CaseRecord
    * Number of decision records that follow those.
    */
   int32_t decision_count;
+  /*
+   * Number of reopening records that follow those.
+   */
+  int32_t reopening_count;
 };
 #define TRIAGED__STORAGE__V1__CASE_RECORD__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__case_record__descriptor) \
-    , 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0,NULL, 0, 0, 0 }
+    , 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0,NULL, 0, 0, 0, 0 }
 
 
 /*
@@ -694,6 +728,25 @@ Triaged__Storage__V1__ProtocolRound *
 void   triaged__storage__v1__protocol_round__free_unpacked
                      (Triaged__Storage__V1__ProtocolRound *message,
                       ProtobufCAllocator *allocator);
+/* Triaged__Storage__V1__Reopening methods */
+void   triaged__storage__v1__reopening__init
+                     (Triaged__Storage__V1__Reopening         *message);
+size_t triaged__storage__v1__reopening__get_packed_size
+                     (const Triaged__Storage__V1__Reopening   *message);
+size_t triaged__storage__v1__reopening__pack
+                     (const Triaged__Storage__V1__Reopening   *message,
+                      uint8_t             *out);
+size_t triaged__storage__v1__reopening__pack_to_buffer
+                     (const Triaged__Storage__V1__Reopening   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__Storage__V1__Reopening *
+       triaged__storage__v1__reopening__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__storage__v1__reopening__free_unpacked
+                     (Triaged__Storage__V1__Reopening *message,
+                      ProtobufCAllocator *allocator);
 /* Triaged__Storage__V1__PendingLowering methods */
 void   triaged__storage__v1__pending_lowering__init
                      (Triaged__Storage__V1__PendingLowering         *message);
@@ -825,6 +878,9 @@ typedef void (*Triaged__Storage__V1__StoredReport_Closure)
 typedef void (*Triaged__Storage__V1__ProtocolRound_Closure)
                  (const Triaged__Storage__V1__ProtocolRound *message,
                   void *closure_data);
+typedef void (*Triaged__Storage__V1__Reopening_Closure)
+                 (const Triaged__Storage__V1__Reopening *message,
+                  void *closure_data);
 typedef void (*Triaged__Storage__V1__PendingLowering_Closure)
                  (const Triaged__Storage__V1__PendingLowering *message,
                   void *closure_data);
@@ -854,6 +910,7 @@ extern const ProtobufCMessageDescriptor triaged__storage__v1__counters_record__d
 extern const ProtobufCMessageDescriptor triaged__storage__v1__principal_record__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__stored_report__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__protocol_round__descriptor;
+extern const ProtobufCMessageDescriptor triaged__storage__v1__reopening__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__pending_lowering__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__case_record__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__assignment_record__descriptor;

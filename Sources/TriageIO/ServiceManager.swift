@@ -1,0 +1,79 @@
+// The service manager's side doors, without its library: listening sockets that it opened for us,
+// and the datagrams that tell it how we are. Knows nothing of what is served.
+
+import CTriageShims
+import Glibc
+
+/// A listening socket that the service manager holds open, also while no process serves.
+package struct InheritedSocket: Sendable, Equatable {
+    /// Its name: `FileDescriptorName=` of the socket unit; empty if it has none.
+    package let name: String
+    /// Open for the life of the process.
+    let descriptor: Int32
+
+    /// An accepting socket of its own on the same queue.
+    ///
+    /// - Throws: ``SocketError``: EINVAL when it is not a listening stream socket.
+    ///
+    /// Source: sd_listen_fds(3); socket(7) SO_ACCEPTCONN.
+    package func open() throws(SocketError) -> Socket {
+        let copy = CTriageShims_duplicate_listener(descriptor)
+        guard copy >= 0 else { throw SocketError.last("inherited listener") }
+        return Socket(owning: copy)
+    }
+}
+
+/// systemd, or whoever speaks its two protocols.
+package enum ServiceManager {
+    /// The sockets that were handed to this process; none without a service manager.
+    ///
+    /// - Parameters:
+    ///   - environment: Looks up an environment variable.
+    ///   - process: Our process id: what was meant for another process is not taken.
+    /// - Returns: The sockets, in the manager's order.
+    ///
+    /// Source: sd_listen_fds(3): LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES, descriptors from 3 on.
+    package static func inheritedSockets(
+        environment: (String) -> String? = Environment.value, process: Int32 = getpid()
+    ) -> [InheritedSocket] {
+        guard environment("LISTEN_PID").flatMap(Int32.init) == process,
+            let count = environment("LISTEN_FDS").flatMap(Int32.init), count > 0,
+            count <= inheritedMax
+        else { return [] }
+        let names =
+            environment("LISTEN_FDNAMES")?.split(separator: ":", omittingEmptySubsequences: false)
+            .map(String.init) ?? []
+        return (0..<count).map { index in
+            InheritedSocket(
+                name: Int(index) < names.count ? names[Int(index)] : "",
+                descriptor: firstDescriptor + index)
+        }
+    }
+
+    /// Tells the service manager something, as in `READY=1`; does nothing without one.
+    ///
+    /// - Returns: Whether it was sent.
+    ///
+    /// Source: sd_notify(3): a datagram to NOTIFY_SOCKET; `@` begins an abstract name.
+    @discardableResult
+    package static func notify(
+        _ state: String, environment: (String) -> String? = Environment.value
+    ) -> Bool {
+        guard let path = environment("NOTIFY_SOCKET"), !path.isEmpty else { return false }
+        return unsafe CTriageShims_notify(path, state) == 0
+    }
+
+    /// How often the manager wants `WATCHDOG=1`, milliseconds; nil when it does not.
+    ///
+    /// Half of its limit. Source: sd_watchdog_enabled(3): WATCHDOG_USEC.
+    package static func watchdogMilliseconds(
+        environment: (String) -> String? = Environment.value
+    ) -> Int64? {
+        guard let microseconds = environment("WATCHDOG_USEC").flatMap(Int64.init), microseconds > 0
+        else { return nil }
+        return max(1, microseconds / 2_000)
+    }
+
+    private static let firstDescriptor: Int32 = 3
+    private static let inheritedMax: Int32 = 64
+}

@@ -1,0 +1,83 @@
+// The service manager's sockets and datagrams, and files that change.
+
+import Glibc
+import TestSupport
+import Testing
+import TriageIO
+
+@Suite struct ServiceManagerTests {
+    private func sockets(_ variables: [String: String], process: Int32 = 77) -> [InheritedSocket] {
+        ServiceManager.inheritedSockets(environment: { variables[$0] }, process: process)
+    }
+
+    @Test func sockets_areNamed_inOrder() {
+        let found = sockets(["LISTEN_PID": "77", "LISTEN_FDS": "3", "LISTEN_FDNAMES": "a:partner:"])
+        #expect(found.map(\.name) == ["a", "partner", ""])
+        #expect(sockets(["LISTEN_PID": "77", "LISTEN_FDS": "1"]).map(\.name) == [""])
+    }
+
+    @Test(arguments: [
+        [:], ["LISTEN_FDS": "1"], ["LISTEN_PID": "78", "LISTEN_FDS": "1"],
+        ["LISTEN_PID": "77"], ["LISTEN_PID": "77", "LISTEN_FDS": "x"],
+        ["LISTEN_PID": "77", "LISTEN_FDS": "-1"], ["LISTEN_PID": "77", "LISTEN_FDS": "9999"],
+    ]) func whatIsNotForUs_isNotTaken(variables: [String: String]) {
+        #expect(sockets(variables).isEmpty)
+    }
+
+    @Test func whatDoesNotListen_isRefused() throws {
+        // Descriptor 3 + 63 is not open, or not a listening socket, in a test.
+        let last = try #require(sockets(["LISTEN_PID": "77", "LISTEN_FDS": "64"]).last)
+        #expect(throws: SocketError.self) { _ = try last.open() }
+    }
+
+    @Test func notify_withoutAManager_doesNothing() {
+        #expect(!ServiceManager.notify("READY=1", environment: { _ in nil }))
+        #expect(!ServiceManager.notify("READY=1", environment: { _ in "/no/such/socket" }))
+        let long = String(repeating: "x", count: 200)
+        #expect(!ServiceManager.notify("READY=1", environment: { _ in long }))
+    }
+
+    @Test func watchdog_isAskedForTwiceAsOften() {
+        func every(_ text: String?) -> Int64? {
+            ServiceManager.watchdogMilliseconds(environment: { _ in text })
+        }
+        #expect(every("30000000") == 15_000)
+        #expect(every("1") == 1)
+        #expect(every(nil) == nil)
+        #expect(every("0") == nil)
+        #expect(every("soon") == nil)
+    }
+}
+
+@Suite struct FileWatchTests {
+    /// What so many looks say.
+    private func look(_ watch: inout FileWatch, times: Int) -> [Bool] {
+        (0..<times).map { _ in watch.settled() }
+    }
+
+    @Test func change_isSeenOnce_whenItHasSettled() throws {
+        let directory = try TempDirectory()
+        let path = try directory.write("a.pem", "one")
+        var watch = FileWatch([path, directory.file("later.pem")])
+        var seen = look(&watch, times: 2)
+        #expect(seen == [false, false])
+        _ = try directory.write("a.pem", "three")
+        seen = look(&watch, times: 3)
+        #expect(seen == [false, true, false], "first it may still be written")
+        _ = try directory.write("later.pem", "new")
+        seen = look(&watch, times: 3)
+        #expect(seen == [false, true, false], "a file that comes is a change")
+    }
+
+    @Test func fileThatGoesAgain_isNoChange() throws {
+        let directory = try TempDirectory()
+        let path = directory.file("a.pem")
+        var watch = FileWatch([path])
+        _ = try directory.write("a.pem", "x")
+        var seen = look(&watch, times: 1)
+        #expect(seen == [false])
+        _ = unsafe unlink(path)
+        seen = look(&watch, times: 2)
+        #expect(seen == [false, false])
+    }
+}

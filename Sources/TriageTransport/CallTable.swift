@@ -45,8 +45,8 @@ final class Call {
     var traceparent: [UInt8] = []
     /// What this call has and others have not.
     var extras: CallExtras?
-    /// Bytes framed when the stream was last seen to move.
-    var framedBytes = 0
+    /// Bytes framed when the stream was last seen to move; -1: not looked at yet.
+    var framedBytes = -1
     var movedAt = MonotonicTime(nanoseconds: 0)
     /// The next free place.
     fileprivate var nextFree: Call?
@@ -134,7 +134,7 @@ final class CallTable {
         call.isEndHeld = false
         call.hasCredit = false
         call.isLongLived = false
-        call.framedBytes = 0
+        call.framedBytes = -1
         if !call.traceparent.isEmpty { call.traceparent = [] }
         if call.extras != nil {
             call.extras = nil

@@ -88,7 +88,7 @@ class Soak:
         time.sleep(0.5)
 
     def attacks(self, lots):
-        name = lots.choice(["rapid_reset", "made_you_reset", "header_bomb", "silent_handshakes",
+        name = lots.choice(["rapid_reset", "made_you_reset", "header_bomb",
                             "unread_pages", "unfinished_bodies", "settings_flood"])
         subprocess.run([
             sys.executable, pathlib.Path(__file__).parent / "attacks.py", name,

@@ -107,6 +107,17 @@ import TriageHTTP2
         #expect(machine.hits(.stalledStream) == 0)
     }
 
+    @Test func replyThatWaitsForItsFirstFlush_isNotStalled() throws {
+        let machine = try Machine()
+        let (stream, call) = try pull(machine)
+        _ = machine.core.send(call, [1, 2, 3])
+        machine.core.resetStalledStreams()
+        machine.core.finish(call, nil)
+        try machine.turn()
+        #expect(machine.seen[stream.id]?.messages == [[1, 2, 3]])
+        #expect(machine.hits(.stalledStream) == 0)
+    }
+
     @Test func longLived_aboveTheLimit_isRefused() throws {
         var limits = ServerLimits()
         limits.longLivedStreamsMax = 2

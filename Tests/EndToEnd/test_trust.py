@@ -127,6 +127,38 @@ def test_a_list_in_its_last_third_is_an_alarm(fresh, mine):
     served_certificate(server, mine)
 
 
+def test_no_early_data_is_announced_or_read(fresh, mine, tmp_path):
+    """0-RTT data can be replayed: a session says that none is taken, and none is."""
+    server = fresh(certs=mine).start()
+    words = ["openssl", "s_client", "-connect", server.address, "-alpn", "h2", "-CAfile",
+             mine / "ca.crt", "-cert", mine / "ana.crt", "-key", mine / "ana.key"]
+    kept = tmp_path / "session.pem"
+
+    def shake(*more, until):
+        with open(tmp_path / "said", "wb") as said:
+            client = subprocess.Popen([*words, *more], stdin=subprocess.PIPE, stdout=said,
+                                      stderr=subprocess.STDOUT)
+        try:
+            await_true(until, 10, "the handshake")
+        finally:
+            client.kill()
+            client.wait()
+            client.stdin.close()
+        return (tmp_path / "said").read_text(errors="replace")
+
+    shake("-sess_out", kept, until=lambda: kept.exists() and kept.stat().st_size > 0)
+    text = subprocess.run(["openssl", "sess_id", "-in", kept, "-noout", "-text"], check=True,
+                          capture_output=True, text=True).stdout
+    assert "Max Early Data: 0" in text or "Max Early Data" not in text, text
+    (tmp_path / "early").write_bytes(raw.PREFACE)
+
+    def is_over():
+        return "Early data was" in (tmp_path / "said").read_text(errors="replace")
+
+    said = shake("-sess_in", kept, "-early_data", tmp_path / "early", until=is_over)
+    assert "Reused, TLSv1.3" in said and "Early data was accepted" not in said
+
+
 # --- doors
 
 

@@ -17,6 +17,8 @@ extension [UInt8] {
     ///
     /// - Complexity: O(count) amortised.
     package mutating func append(copying bytes: Span<UInt8>) {
+        // Appending nothing would write to the empty array that all threads share.
+        if bytes.isEmpty { return }
         append(addingCapacity: bytes.count) { output in
             let start = output.count
             output.append(repeating: 0, count: bytes.count)

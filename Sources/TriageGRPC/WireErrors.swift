@@ -61,7 +61,6 @@ package enum WireError {
         .resourceExhausted, reason: "CALL_RATE_EXCEEDED",
         message: "Your identity begins too many calls. A page of a list costs as much as "
             + "\(Limits.bulkReadCost) others; reports are never counted.",
-        metadata: ["calls_per_second_max": String(Limits.callsPerSecondPerIdentity)],
         retryAfterMilliseconds: 100)
     /// Too many long-lived streams on one connection.
     package static let longLivedStreams = RPCError(

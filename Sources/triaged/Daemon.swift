@@ -68,6 +68,8 @@ final class Daemon {
                 audience: door.audience, inherited: door.inherited)
         }
         serving.limits.ageMillisecondsMax = configuration.connectionAgeMilliseconds
+        serving.limits.callsPerSecondPerIdentity = configuration.identityCallsPerSecond
+        serving.limits.callBurstPerIdentity = configuration.identityCallsPerSecond
         do {
             server = try Server(serving, factory: services, clock: SystemClock())
             services.attach(server)

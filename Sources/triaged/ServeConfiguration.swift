@@ -15,6 +15,7 @@ struct ServeConfiguration {
     var policyPath: String
     var reactorCount: Int
     var connectionAgeMilliseconds: Int64
+    var identityCallsPerSecond: Int
     var snapshotRecords: UInt64
     var snapshotMilliseconds: Int64
     var snapshotsKept: Int
@@ -51,6 +52,7 @@ struct ServeConfiguration {
         policyPath = try reader.text(.policy)
         reactorCount = Int(try reader.number(.reactors, 1...64))
         connectionAgeMilliseconds = try reader.number(.connectionAge, 1...604_800) * 1_000
+        identityCallsPerSecond = Int(try reader.number(.identityCalls, 1_000...100_000_000))
         snapshotRecords = UInt64(try reader.number(.snapshotRecords, 1...1_000_000_000))
         snapshotMilliseconds = try reader.number(.snapshotMinutes, 1...10_080) * 60_000
         snapshotsKept = Int(try reader.number(.snapshotsKept, 1...64))

@@ -25,6 +25,7 @@ enum Setting: String, CaseIterable {
     case externalCRL = "external-crl"
     case reactors
     case connectionAge = "connection-age-seconds"
+    case identityCalls = "identity-calls-per-second"
     case snapshotRecords = "snapshot-records"
     case snapshotMinutes = "snapshot-minutes"
     case snapshotsKept = "snapshots-kept"
@@ -48,6 +49,7 @@ enum Setting: String, CaseIterable {
         case .clientCertificates: "required"
         case .reactors: "1"
         case .connectionAge: String(Limits.ageMillisecondsMax / 1_000)
+        case .identityCalls: String(Limits.callsPerSecondPerIdentity)
         case .snapshotRecords: "2000000"
         case .snapshotMinutes: "60"
         case .snapshotsKept: "2"
@@ -126,6 +128,10 @@ struct SettingFlags: ParsableArguments {
         name: .customLong("connection-age-seconds"),
         help: "A connection that is so old is told to end; clients connect anew.")
     var connectionAge: String?
+    @Option(
+        name: .customLong("identity-calls-per-second"),
+        help: "Calls that one identity may begin on each reactor; reports are not counted.")
+    var identityCalls: String?
     @Option(name: .customLong("snapshot-records"), help: "Take a snapshot after this many records.")
     var snapshotRecords: String?
     @Option(name: .customLong("snapshot-minutes"), help: "Take a snapshot after this many minutes.")
@@ -164,6 +170,7 @@ struct SettingFlags: ParsableArguments {
         case .externalCRL: externalCRL
         case .reactors: reactors
         case .connectionAge: connectionAge
+        case .identityCalls: identityCalls
         case .snapshotRecords: snapshotRecords
         case .snapshotMinutes: snapshotMinutes
         case .snapshotsKept: snapshotsKept

@@ -7,6 +7,7 @@ import time
 
 import grpc
 import raw
+import stubs
 from builders import submission
 
 
@@ -80,3 +81,17 @@ def test_pings_without_need_end_the_connection(server, certs):
     goaway = connection.await_frame(raw.GOAWAY)[3]
     assert int.from_bytes(goaway[4:8], "big") == 11, "ENHANCE_YOUR_CALM"
     assert goaway[8:] == b"too_many_pings"
+
+
+def test_an_identity_has_its_share_of_calls_and_reports_are_not_counted(fresh):
+    server = fresh(extra=["--identity-calls-per-second", "1000"]).start()
+    with server.client("sre") as sre, server.client("classifier") as intake:
+        status = stubs.operations.GetStatusRequest()
+        refused, until = None, time.monotonic() + 20
+        while refused is None and time.monotonic() < until:
+            calls = [sre.operations.GetStatus.future(status) for _ in range(1000)]
+            refused = next((error for call in calls if (error := call.exception())), None)
+        assert refused is not None and refused.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert limit(server, "call_rate") >= 1
+        for _ in range(20):
+            intake.triage.SubmitReport(submission())

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <string.h>
 #include <stddef.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -155,7 +156,7 @@ int CTriageShims_file_stamp(const char *path, int64_t *numbers) {
     return 0;
 }
 
-int CTriageShims_schedule_thread(uint64_t slice_nanoseconds, int nice) {
+int CTriageShims_schedule_thread(uint64_t slice_nanoseconds, int nicer) {
     // The first published layout of the kernel's struct sched_attr.
     struct {
         uint32_t size, policy;
@@ -163,7 +164,9 @@ int CTriageShims_schedule_thread(uint64_t slice_nanoseconds, int nice) {
         int32_t nice;
         uint32_t priority;
         uint64_t runtime, deadline, period;
-    } attributes = {.size = sizeof attributes, .nice = nice, .runtime = slice_nanoseconds};
+    } attributes = {.size = sizeof attributes, .runtime = slice_nanoseconds};
+    int nice = getpriority(PRIO_PROCESS, 0) + nicer;
+    attributes.nice = nice < 19 ? nice : 19;
     return (int)syscall(SYS_sched_setattr, 0, &attributes, 0u);
 }
 

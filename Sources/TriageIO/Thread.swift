@@ -34,13 +34,13 @@ package final class Thread: Sendable {
         /// Long work that nobody waits for: gives way, but is never starved.
         case background
 
-        /// The time slice in nanoseconds, 0 for the kernel's, and the nice value.
+        /// The time slice in nanoseconds, 0 for the kernel's, and how much nicer than the process.
         ///
         /// Kernels before 6.12 know no slice of a thread's own and use theirs, some 3 ms: what a
         /// call may then lose to a thread that computes.
         ///
         /// Source: sched_setattr(2).
-        fileprivate var schedule: (sliceNanoseconds: UInt64, nice: Int32) {
+        fileprivate var schedule: (sliceNanoseconds: UInt64, nicer: Int32) {
             switch self {
             case .normal: (0, 0)
             case .prompt: (700_000, 0)
@@ -80,8 +80,8 @@ package final class Thread: Sendable {
                 let box = unsafe Unmanaged<Box>.fromOpaque(context).takeRetainedValue()
                 _ = unsafe CTriageShims_name_thread(String(box.name.prefix(15)))
                 if let cpu = box.cpu { _ = CTriageShims_pin_thread(Int32(cpu)) }
-                let (slice, nice) = box.urgency.schedule
-                if slice != 0 || nice != 0 { _ = CTriageShims_schedule_thread(slice, nice) }
+                let (slice, nicer) = box.urgency.schedule
+                if slice != 0 || nicer != 0 { _ = CTriageShims_schedule_thread(slice, nicer) }
                 box.body()
                 return nil
             }, unsafe box.toOpaque())

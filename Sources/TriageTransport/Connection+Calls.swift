@@ -106,8 +106,7 @@ extension Connection {
         let slot = http2.userData(stream) - 1
         guard slot >= 0 else { return plainReceived(stream, bytes.count, ended: ended) }
         let call = core.calls[slot]
-        // A copy in and out: an access that lasts for a call into another module is checked at run
-        // time.
+        // A copy in and out: no access of the call lasts while another module works on it.
         var machine = call.machine
         guard machine.isOpen else { return http2.consume(stream, bytes.count) }
         if machine.isClientStreaming {

@@ -81,6 +81,7 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .drainTime: "drain_time"
         }
     }
+
     /// Why the connection ends, for the peer: the debug text of its GOAWAY.
     var farewell: StaticString {
         switch self {
@@ -101,9 +102,7 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .connections, .unidentifiedConnections, .headerBytes, .headerFields,
             .concurrentStreams, .keyUpdates, .outputBytes, .stalledStream, .messageBytes,
             .messageBytesInFlight, .identityBytes, .callRate, .compressionRatio, .longLivedStreams,
-            .newCallsPerTurn,
-            .unaryTime, .bodyTime,
-            .drainTime:
+            .newCallsPerTurn, .unaryTime, .bodyTime, .drainTime:
             "limit"
         }
     }

@@ -1,7 +1,9 @@
 // The blocks that sessions share: they come back, are used again, and do not pile up.
 
+import CNghttp2
 import Testing
-import TriageHTTP2
+
+@testable import TriageHTTP2
 
 private let call = HeaderFields(request.map { .init($0.0, $0.1) })
 
@@ -50,5 +52,42 @@ private let call = HeaderFields(request.map { .init($0.0, $0.1) })
         let many = try freeBlocks(after: 5)
         #expect(few > 128)
         #expect(many - few < 180)
+    }
+
+    /// Sizes on both sides of every kind of step: within a class, to another, to and from the C
+    /// library.
+    @Test(arguments: [
+        (1, 64), (60, 70), (1_000, 1_024), (1_000, 5_000), (5_000, 9_000), (9_000, 40),
+    ])
+    func blockThatChangesItsSize_keepsWhatItHeld(before: Int, after: Int) {
+        let pool = HTTP2Memory()
+        let memory = unsafe pool.table.pointee
+        let user = unsafe memory.mem_user_data
+        guard let first = unsafe memory.calloc(1, before, user) else {
+            Issue.record("no memory")
+            return
+        }
+        for index in 0..<before {
+            #expect(unsafe first.load(fromByteOffset: index, as: UInt8.self) == 0)
+            unsafe first.storeBytes(
+                of: UInt8(truncatingIfNeeded: index), toByteOffset: index, as: UInt8.self)
+        }
+        guard let second = unsafe memory.realloc(first, after, user) else {
+            Issue.record("no memory")
+            return
+        }
+        for index in 0..<min(before, after) {
+            let byte = unsafe second.load(fromByteOffset: index, as: UInt8.self)
+            #expect(byte == UInt8(truncatingIfNeeded: index))
+        }
+        unsafe memory.free(second, user)
+    }
+
+    @Test func moreThanThereIs_isNil() {
+        let pool = HTTP2Memory()
+        let memory = unsafe pool.table.pointee
+        let user = unsafe memory.mem_user_data
+        #expect(unsafe memory.calloc(.max, 2, user) == nil)
+        #expect(unsafe memory.malloc(.max, user) == nil)
     }
 }

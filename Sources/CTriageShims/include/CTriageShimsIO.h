@@ -40,9 +40,9 @@ int CTriageShims_file_stamp(const char *path, int64_t *numbers);
 int CTriageShims_name_thread(const char *name);
 /// Binds the calling thread to one CPU.
 int CTriageShims_pin_thread(int cpu);
-/// Gives the calling thread a time slice (0: the kernel's) and a nice value, by sched_setattr(2),
-/// for which the C library has no wrapper. Returns 0, or -1 with errno.
-int CTriageShims_schedule_thread(uint64_t slice_nanoseconds, int nice);
+/// Gives the calling thread a time slice (0: the kernel's) and makes it so much nicer than it is,
+/// by sched_setattr(2), for which the C library has no wrapper. Returns 0, or -1 with errno.
+int CTriageShims_schedule_thread(uint64_t slice_nanoseconds, int nicer);
 /// mallopt(3): blocks that are mapped by themselves, free memory that an arena gives back, and how
 /// much more than needed it takes, all in bytes.
 void CTriageShims_keep_freed_memory(int map_threshold, int trim_threshold, int top_pad);

@@ -92,8 +92,10 @@ let package = Package(
         // only.
         swiftTarget("TriageBase", []),
 
-        // Row 2: the system calls, and (beside them, unaware of them) the pure rules.
+        // Row 2: the system calls, and (beside them, unaware of them) keys and ciphers, and the
+        // pure rules.
         swiftTarget("TriageIO", ["TriageBase", "CTriageShims"]),
+        swiftTarget("TriageCrypto", ["TriageBase", "COpenSSL"]),
         swiftTarget("TriageDomain", ["TriageBase"]),
 
         // Row 3: durable bytes, message codec, and the three protocol layers.
@@ -197,6 +199,7 @@ let package = Package(
         testTarget(
             "TriageJournalTests", ["TestSupport", "TriageBase", "TriageIO", "TriageJournal"],
             exclude: ["Fixtures"]),
+        testTarget("TriageCryptoTests", ["TriageBase", "TriageCrypto"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
         testTarget(
             "TriageCodecTests",

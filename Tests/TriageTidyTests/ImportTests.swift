@@ -13,6 +13,7 @@ struct ImportTests {
     static let allowed: [String: Set<String>] = [
         "TriageBase": [],
         "TriageIO": ["TriageBase", "CTriageShims", "Glibc"],
+        "TriageCrypto": ["TriageBase", "COpenSSL"],
         "TriageDomain": ["TriageBase"],
         "TriageJournal": ["TriageBase", "TriageIO"],
         "TriageCodec": [

@@ -323,7 +323,7 @@ package final class EngineCore: @unchecked Sendable {
             case .noSpace: return .storageFull
             case .recordTooLarge: return .tooLarge
             case .poisoned, .io, .dataLoss, .gap, .foreignFile, .foreignCluster, .newerVersion,
-                .locked, .rejected:
+                .locked, .rejected, .crypto, .keyMissing, .keyUnexpected, .wrongKey, .tooManyKeys:
                 fail(error)
                 return .journalFailed
             }

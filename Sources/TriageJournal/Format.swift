@@ -44,15 +44,18 @@ enum Format {
 
 /// What kind of file a header block begins.
 package enum FileKind: CaseIterable, Sendable {
-    case identity, segment, snapshot, mark
+    case identity, keys, segment, snapshot, mark, vaultKeys, object
 
     /// The magic, lowest byte first.
     var magic: UInt64 {
         switch self {
         case .identity: 0x4449_4547_4149_5254
+        case .keys: 0x594B_4547_4149_5254
         case .segment: 0x4C4A_4547_4149_5254
         case .snapshot: 0x4E53_4547_4149_5254
         case .mark: 0x4B4D_4547_4149_5254
+        case .vaultKeys: 0x4B56_4547_4149_5254
+        case .object: 0x424F_4547_4149_5254
         }
     }
 }
@@ -166,7 +169,9 @@ extension Span<UInt8> {
 enum FileName {
     static let lock = "lock"
     static let identity = "identity"
+    static let keys = "keys"
     static let mark = "mark"
+    static let vault = "vault"
     static let spare = "spare.tmp"
 
     static func segment(_ first: UInt64) -> String { digits(first, 20) + ".journal" }

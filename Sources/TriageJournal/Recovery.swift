@@ -143,7 +143,8 @@ struct Recovery {
         case .dataLoss: true
         case .io(let cause): cause.operation == .read
         case .poisoned, .gap, .foreignFile, .foreignCluster, .newerVersion, .locked, .bufferFull,
-            .recordTooLarge, .noSpace, .rejected:
+            .recordTooLarge, .noSpace, .rejected, .crypto, .keyMissing, .keyUnexpected,
+            .wrongKey, .tooManyKeys:
             false
         }
     }

@@ -20,6 +20,7 @@ struct StorageBench {
             try Directory.make(arguments[1])
             let bench = StorageBench(directory: arguments[1])
             try bench.checksums()
+            try bench.ciphers()
             try bench.commits()
             try bench.replay()
             try bench.snapshot()

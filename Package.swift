@@ -99,7 +99,9 @@ let package = Package(
         swiftTarget("TriageDomain", ["TriageBase"]),
 
         // Row 3: durable bytes, message codec, and the three protocol layers.
-        swiftTarget("TriageJournal", ["TriageBase", "TriageIO"], exclude: ["FORMAT.md"]),
+        swiftTarget(
+            "TriageJournal", ["TriageBase", "TriageIO", "TriageCrypto"],
+            exclude: ["FORMAT.md", "FORMAT-1.md", "VAULT.md"]),
         swiftTarget(
             "TriageCodec",
             ["TriageBase", "TriageDomain", "CTriageProtos", "CProtobufC", "CTriageShims"]),
@@ -186,7 +188,7 @@ let package = Package(
         // Measures the journal and snapshots against the raw disk in the same run; not shipped.
         .executableTarget(
             name: "triage-storage-bench",
-            dependencies: ["TriageBase", "TriageIO", "TriageJournal"],
+            dependencies: ["TriageBase", "TriageIO", "TriageCrypto", "TriageJournal"],
             path: "Tests/StorageBench", swiftSettings: settings),
 
         // Tests: one target per module, and what several of them need.
@@ -197,7 +199,8 @@ let package = Package(
         testTarget("TriageCtlTests", ["triagectl", "TriageBase", "TriageCodec"]),
         testTarget("TriageIOTests", ["TestSupport", "TriageBase", "TriageIO"]),
         testTarget(
-            "TriageJournalTests", ["TestSupport", "TriageBase", "TriageIO", "TriageJournal"],
+            "TriageJournalTests",
+            ["TestSupport", "TriageBase", "TriageIO", "TriageCrypto", "TriageJournal"],
             exclude: ["Fixtures"]),
         testTarget("TriageCryptoTests", ["TriageBase", "TriageCrypto"]),
         testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),

@@ -92,6 +92,10 @@ extension Engine {
                     + "at byte \(torn.offset)"
             )
         }
+        if let first = report.missingLeaves.first {
+            let more = report.missingLeaves.count - 1
+            lines.append("made \(first)" + (more > 0 ? " and \(more) more" : "") + " again")
+        }
         return lines.joined(separator: "; ")
     }
 }

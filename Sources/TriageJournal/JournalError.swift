@@ -2,6 +2,7 @@
 // Knows nothing of statuses on the wire.
 
 package import TriageBase
+package import TriageCrypto
 package import TriageIO
 
 /// Why a data directory, a journal or a snapshot cannot be used, or not any more.
@@ -20,6 +21,8 @@ package enum JournalError: Error, Equatable, Sendable {
     case foreignCluster(file: String, expected: ClusterID, found: ClusterID)
     /// A file of a later release.
     case newerVersion(file: String, found: UInt32, supported: UInt32)
+    /// A file of an earlier release, which this one reads but does not write to.
+    case olderVersion(file: String, found: UInt32, supported: UInt32)
     /// Another server owns the directory; its process id if known.
     case locked(file: String, processID: Int32?)
     /// The bounded commit buffer cannot take the record before the next commit. Nothing was
@@ -30,25 +33,26 @@ package enum JournalError: Error, Equatable, Sendable {
     /// No room on the disk for the next segment. Nothing was appended; works again when there is
     /// room.
     case noSpace(IOError)
+    /// The cryptographic library does not do its part.
+    case crypto(CryptoError)
     /// The state machine does not take a record that verifies: written by a release unlike this
     /// one.
     case rejected(file: String, offset: Int, what: String)
 }
 
 extension JournalError: CustomStringConvertible {
-    /// What happened and, where an operator can do something, what to do.
-    ///
-    /// True when files were read and do not hold what they should; false when they could not be
+    /// Whether files were read and do not hold what they should; false when they could not be
     /// read or written, or are somebody else's.
     package var isDamage: Bool {
         switch self {
         case .dataLoss, .gap, .foreignCluster, .rejected: true
-        case .io, .poisoned, .foreignFile, .newerVersion, .locked, .bufferFull, .recordTooLarge,
-            .noSpace:
+        case .io, .poisoned, .foreignFile, .newerVersion, .olderVersion, .locked, .bufferFull,
+            .recordTooLarge, .noSpace, .crypto:
             false
         }
     }
 
+    /// What happened and, where an operator can do something, what to do.
     package var description: String {
         switch self {
         case .io(let error): "storage: \(error)"
@@ -65,12 +69,16 @@ extension JournalError: CustomStringConvertible {
             "\(file) is of cluster \(found), this directory is of \(expected): move it back"
         case .newerVersion(let file, let found, let supported):
             "\(file) has format version \(found), this release reads up to \(supported): upgrade"
+        case .olderVersion(let file, let found, let supported):
+            "\(file) has format version \(found), this release writes \(supported): run "
+                + "`triaged upgrade --from DIR --data NEW` and go on with the new directory"
         case .locked(let file, let processID):
             "\(file) is locked by another server"
                 + (processID.map { " (process \($0))" } ?? "") + ": stop it first"
         case .bufferFull: "the journal's buffer is full: the disk is slower than the intake"
         case .recordTooLarge(let bytes): "a journal record of \(bytes) bytes is too large"
         case .noSpace(let error): "no room for the next journal segment: \(error)"
+        case .crypto(let error): "encryption: \(error)"
         case .rejected(let file, let offset, let what):
             "\(file) at byte \(offset) holds what this release does not understand: \(what)"
         }

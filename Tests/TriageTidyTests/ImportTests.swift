@@ -15,7 +15,7 @@ struct ImportTests {
         "TriageIO": ["TriageBase", "CTriageShims", "Glibc"],
         "TriageCrypto": ["TriageBase", "COpenSSL"],
         "TriageDomain": ["TriageBase"],
-        "TriageJournal": ["TriageBase", "TriageIO"],
+        "TriageJournal": ["TriageBase", "TriageIO", "TriageCrypto"],
         "TriageCodec": [
             "TriageBase", "TriageDomain", "CTriageProtos", "CProtobufC", "CTriageShims",
         ],

@@ -285,8 +285,8 @@ void CTriageShims_sha256_final(CTriageShims_sha256 *c, uint8_t digest[32]) {
     store_digest(c->state, digest);
 }
 
-// A message of one prefix byte and `n` bytes as blocks: the first on its own, those in the middle
-// where they stand, the padded last ones on their own.
+// A message of `h` bytes followed by `n` bytes as blocks: the first on its own, those in the middle
+// where they stand, the padded last ones on their own. Whole blocks of the head are hashed at once.
 typedef struct {
     uint8_t first[64], last[128];
     const uint8_t *middle;
@@ -295,25 +295,30 @@ typedef struct {
     uint32_t state[8];
 } message;
 
-static void make_message(message *m, uint8_t prefix, const uint8_t *p, size_t n) {
-    size_t length = n + 1, full = length / 64, rest = length % 64;
+static void make_message(message *m, const uint8_t *head, size_t h, const uint8_t *p, size_t n) {
+    uint64_t bits = __builtin_bswap64((uint64_t)(h + n) * 8);
+    memcpy(m->state, start, sizeof start);
+    if (h >= 64) {
+        hash_blocks(m->state, head, h / 64);
+        head += h & ~(size_t)63;
+        h &= 63;
+    }
+    size_t full = (h + n) / 64, rest = (h + n) % 64;
     m->has_first = full > 0;
-    m->middle = p + 63;
+    m->middle = p + (64 - h);
     m->middle_count = full > 0 ? full - 1 : 0;
     m->last_count = rest < 56 ? 1 : 2;
-    memcpy(m->state, start, sizeof start);
     if (full) {
-        m->first[0] = prefix;
-        memcpy(m->first + 1, p, 63);
+        memcpy(m->first, head, h);
+        memcpy(m->first + h, p, 64 - h);
         memcpy(m->last, p + n - rest, rest);
     } else {
-        m->last[0] = prefix;
-        if (n) memcpy(m->last + 1, p, n);
+        memcpy(m->last, head, h);
+        if (n) memcpy(m->last + h, p, n);
     }
     size_t end = 64 * m->last_count;
     m->last[rest] = 0x80;
     memset(m->last + rest + 1, 0, end - 8 - rest - 1);
-    uint64_t bits = __builtin_bswap64((uint64_t)length * 8);
     memcpy(m->last + end - 8, &bits, 8);
 }
 
@@ -323,27 +328,30 @@ static void hash_message(message *m, size_t middle_done, int first_done) {
     hash_blocks(m->state, m->last, m->last_count);
 }
 
-void CTriageShims_sha256_prefixed(uint8_t prefix, const uint8_t *p, size_t n, uint8_t digest[32]) {
+void CTriageShims_sha256_joined(
+    const uint8_t *head, size_t h, const uint8_t *p, size_t n, uint8_t digest[32]) {
     message m;
-    make_message(&m, prefix, p, n);
+    make_message(&m, head, h, p, n);
     hash_message(&m, 0, 0);
     store_digest(m.state, digest);
 }
 
-void CTriageShims_sha256_prefixed_pair(
-    uint8_t prefix, const uint8_t *p, size_t n, const uint8_t *q, size_t k, uint8_t digest[32],
-    uint8_t other[32]) {
+void CTriageShims_sha256_joined_pair(
+    const uint8_t *head, size_t h, const uint8_t *p, size_t n, const uint8_t *other_head, size_t g,
+    const uint8_t *q, size_t k, uint8_t digest[32], uint8_t other[32]) {
     message a, b;
-    make_message(&a, prefix, p, n);
-    make_message(&b, prefix, q, k);
+    make_message(&a, head, h, p, n);
+    make_message(&b, other_head, g, q, k);
     size_t middle = 0;
     int first = 0;
 #if defined(__x86_64__)
-    if (has_sha && !force_portable_sha && a.has_first && b.has_first) {
-        first = 1;
-        blocks_ni_pair(a.state, b.state, a.first, b.first, 1);
-        middle = a.middle_count < b.middle_count ? a.middle_count : b.middle_count;
-        blocks_ni_pair(a.state, b.state, a.middle, b.middle, middle);
+    if (has_sha && !force_portable_sha && a.has_first == b.has_first) {
+        if (a.has_first) {
+            first = 1;
+            blocks_ni_pair(a.state, b.state, a.first, b.first, 1);
+            middle = a.middle_count < b.middle_count ? a.middle_count : b.middle_count;
+            blocks_ni_pair(a.state, b.state, a.middle, b.middle, middle);
+        }
         if (middle == a.middle_count && middle == b.middle_count && a.last_count == b.last_count) {
             blocks_ni_pair(a.state, b.state, a.last, b.last, a.last_count);
             store_digest(a.state, digest);
@@ -356,6 +364,41 @@ void CTriageShims_sha256_prefixed_pair(
     hash_message(&b, middle, first);
     store_digest(a.state, digest);
     store_digest(b.state, other);
+}
+
+// The two blocks of a node of RFC 9162: one byte, two digests, padding.
+static void make_node(uint8_t blocks[128], const uint8_t children[64]) {
+    blocks[0] = 1;
+    memcpy(blocks + 1, children, 64);
+    blocks[65] = 0x80;
+    memset(blocks + 66, 0, 60);
+    blocks[126] = 520 >> 8;
+    blocks[127] = 520 & 255;
+}
+
+void CTriageShims_sha256_nodes(const uint8_t *children, size_t count, uint8_t *nodes) {
+    uint8_t a[128];
+    uint32_t s[8];
+#if defined(__x86_64__)
+    uint8_t b[128];
+    uint32_t t[8];
+    if (has_sha && !force_portable_sha)
+        for (; count >= 2; count -= 2, children += 128, nodes += 64) {
+            make_node(a, children);
+            make_node(b, children + 64);
+            memcpy(s, start, sizeof start);
+            memcpy(t, start, sizeof start);
+            blocks_ni_pair(s, t, a, b, 2);
+            store_digest(s, nodes);
+            store_digest(t, nodes + 32);
+        }
+#endif
+    for (; count; count--, children += 64, nodes += 32) {
+        make_node(a, children);
+        memcpy(s, start, sizeof start);
+        hash_blocks(s, a, 2);
+        store_digest(s, nodes);
+    }
 }
 
 // ---- Linux calls ----

@@ -207,10 +207,12 @@ package enum Limits {
     /// Journal bytes that may wait for the disk; above it writes are refused with
     /// RESOURCE_EXHAUSTED.
     package static let journalBufferBytesMax = 64 << 20
-    /// One journal record's payload.
+    /// One journal record's body and sealed fields.
     ///
     /// A message plus what the service adds.
     package static let recordBytesMax = 2 << 20
+    /// Sealed fields of one record: each event has one at most, and a command gives few events.
+    package static let sealedFieldsMax = 16
     /// One message read back from our own disk, snapshot records included.
     package static let storedMessageBytesMax = 16 << 20
     /// Fields of such a message: bounds what damage can make of it.

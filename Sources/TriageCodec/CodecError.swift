@@ -14,6 +14,8 @@ package enum CodecError: Error, Equatable, Sendable {
     /// A number that this version does not know, or that is out of its range; names the message and
     /// field.
     case outOfRange(String)
+    /// A part was erased that the state cannot do without; names the message and field.
+    case erased(String)
     /// A snapshot record is not where it belongs.
     case outOfOrder(String)
     /// The state that the records make contradicts itself; says where.

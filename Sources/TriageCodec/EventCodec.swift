@@ -1,5 +1,6 @@
-// Journal records: a header and its events to `triaged.storage.v1.JournalRecord`, and back. What
-// the bytes are framed and chained with is the journal's business.
+// Journal records: a header and its events to a body of `triaged.storage.v1.JournalRecord` and
+// sealed fields, and back. What the bytes are framed, hashed and encrypted with is the journal's
+// business.
 
 internal import CProtobufC
 internal import CTriageProtos
@@ -8,7 +9,7 @@ package import TriageDomain
 
 private typealias StoredEvent = Triaged__Storage__V1__Event
 
-/// Encodes and decodes the payloads of journal records.
+/// Encodes and decodes journal records.
 ///
 /// - Isolation: one thread at a time.
 package final class EventCodec {
@@ -18,83 +19,103 @@ package final class EventCodec {
 
     /// Encodes one record.
     ///
-    /// The header's sequence and time are not in the payload: the journal's frame has them.
+    /// The header's sequence and time are not in it: the journal's frame has them. What people
+    /// wrote is sealed: each text, and each message that is nothing else, is a field of its own.
     ///
-    /// - Returns: The payload, to be appended to the journal.
-    /// - Complexity: O(bytes); one allocation.
-    package func encode(_ header: EventHeader, _ events: [Event]) -> [UInt8] {
+    /// - Parameter record: Filled; what it held before is forgotten.
+    /// - Complexity: O(bytes); allocates nothing for a report while `record` has room.
+    package func encode(
+        _ header: EventHeader, _ events: [Event], into record: inout RecordParts
+    ) {
         arena.reset()
-        return unsafe arena.pack(record(header, events))
-    }
-
-    /// Encodes one record behind what `payload` has already; allocates nothing while that has room.
-    package func encode(_ header: EventHeader, _ events: [Event], into payload: inout [UInt8]) {
-        arena.reset()
-        let packed = unsafe arena.packed(record(header, events))
-        unsafe payload.append(
+        record.removeAll()
+        let packed = unsafe arena.packed(body(header, events, &record))
+        unsafe record.body.append(
             copying: UnsafeBufferPointer(start: packed.data, count: packed.len).span)
     }
 
     /// Decodes one record.
     ///
     /// - Parameters:
-    ///   - payload: What ``encode(_:_:)`` gave.
+    ///   - record: What ``encode(_:_:into:)`` gave, some of its fields erased perhaps.
     ///   - sequence: The record's sequence, from its frame.
     ///   - time: The record's time, from its frame.
-    /// - Returns: The header and the events, in order.
-    /// - Throws: ``CodecError`` when the payload is damaged or of a later version.
+    /// - Returns: The header and the events, in order. A text that was erased is ``Erased/text``, a
+    ///   report's content ``StorageReader/erasedContent``.
+    /// - Throws: ``CodecError`` when the record is damaged or of a later version, or what was
+    ///   erased cannot be done without.
     package func decode(
-        _ payload: Span<UInt8>, sequence: UInt64, time: WallTime
+        _ record: RecordView, sequence: UInt64, time: WallTime
     ) throws(CodecError) -> (EventHeader, [Event]) {
         arena.reset()
-        let record: UnsafeMutablePointer<Triaged__Storage__V1__JournalRecord>
+        let body: UnsafeMutablePointer<Triaged__Storage__V1__JournalRecord>
         do {
-            unsafe record = try arena.unpack(
-                payload, .storage, triaged__storage__v1__journal_record__init)
+            unsafe body = try arena.unpack(
+                record.body, .storage, triaged__storage__v1__journal_record__init)
         } catch { throw .wire(error) }
         let header = unsafe EventHeader(
             sequence: sequence, time: time,
-            principal: Principal(journaled: string(record.pointee.principal)),
+            principal: Principal(journaled: string(body.pointee.principal)),
             requestID: RequestID(
-                high: record.pointee.request_id_high, low: record.pointee.request_id_low),
+                high: body.pointee.request_id_high, low: body.pointee.request_id_low),
             fingerprint: Hash128(
-                high: record.pointee.fingerprint_high, low: record.pointee.fingerprint_low))
-        let events = unsafe try StorageReader.list(
-            record.pointee.events, record.pointee.n_events
-        ) { event throws(CodecError) in try unsafe StorageReader.read(event) }
+                high: body.pointee.fingerprint_high, low: body.pointee.fingerprint_low))
+        var events: [Event] = []
+        unsafe events.reserveCapacity(body.pointee.n_events)
+        let sealed = SealedFields(record, arena: arena)
+        for index in unsafe 0..<body.pointee.n_events {
+            guard
+                let event = unsafe elements(body.pointee.events, body.pointee.n_events)[index]
+            else { continue }
+            events.append(unsafe try StorageReader.read(event.pointee, sealed))
+        }
         return (header, events)
     }
 
-    private func record(
-        _ header: EventHeader, _ events: [Event]
+    private func body(
+        _ header: EventHeader, _ events: [Event], _ record: inout RecordParts
     ) -> UnsafeMutablePointer<Triaged__Storage__V1__JournalRecord> {
         let writer = StorageWriter(arena: arena)
-        let record = unsafe arena.new(triaged__storage__v1__journal_record__init)
-        unsafe record.pointee.principal = arena.text(header.principal.text)
-        unsafe record.pointee.request_id_high = header.requestID.high
-        unsafe record.pointee.request_id_low = header.requestID.low
-        unsafe record.pointee.fingerprint_high = header.fingerprint.high
-        unsafe record.pointee.fingerprint_low = header.fingerprint.low
-        unsafe record.pointee.n_events = events.count
-        unsafe record.pointee.events = arena.list(events) { unsafe writer.write($0) }
-        return unsafe record
+        let body = unsafe arena.new(triaged__storage__v1__journal_record__init)
+        unsafe body.pointee.principal = arena.text(header.principal.text)
+        unsafe body.pointee.request_id_high = header.requestID.high
+        unsafe body.pointee.request_id_low = header.requestID.low
+        unsafe body.pointee.fingerprint_high = header.fingerprint.high
+        unsafe body.pointee.fingerprint_low = header.fingerprint.low
+        unsafe body.pointee.n_events = events.count
+        unsafe body.pointee.events = arena.list(events) { unsafe writer.write($0, &record) }
+        return unsafe body
     }
 }
 
 // MARK: Writing
 
 extension StorageWriter {
-    fileprivate func write(_ event: Event) -> UnsafeMutablePointer<StoredEvent> {
+    /// A sealed text; 0 for none.
+    private func seal(_ text: String, _ record: inout RecordParts) -> Int32 {
+        text.isEmpty ? 0 : Int32(record.seal(Array(text.utf8)))
+    }
+
+    /// A sealed message.
+    private func seal<M>(
+        _ message: UnsafeMutablePointer<M>, _ record: inout RecordParts
+    ) -> Int32 {
+        unsafe Int32(record.seal(arena.pack(message)))
+    }
+
+    fileprivate func write(
+        _ event: Event, _ record: inout RecordParts
+    ) -> UnsafeMutablePointer<StoredEvent> {
         let stored = unsafe arena.new(triaged__storage__v1__event__init)
         switch event {
         case .reportReceived, .protocolAnswered, .caseDecided, .caseClosed, .caseReopened,
             .legalClockDue:
-            unsafe writeCase(event, stored)
+            unsafe writeCase(event, stored, &record)
         case .caseOffered, .caseAccepted, .leaseRenewed, .assignmentEnded:
-            unsafe writeAssignment(event, stored)
+            unsafe writeAssignment(event, stored, &record)
         case .disclosureSubmitted, .preservationPlaced, .preservationExpired, .verificationAdded,
             .scopeSet, .disclosureApproved, .disclosureRejected:
-            unsafe writeDisclosure(event, stored)
+            unsafe writeDisclosure(event, stored, &record)
         case .sensitiveRead(let read):
             let copy = unsafe arena.new(triaged__storage__v1__sensitive_read__init)
             switch read.target {
@@ -105,7 +126,7 @@ extension StorageWriter {
                 unsafe copy.pointee.target_case = .init(2)
                 unsafe copy.pointee.disclosure_id = id.value
             }
-            unsafe copy.pointee.purpose = text(read.purpose)
+            unsafe copy.pointee.purpose_sealed = seal(read.purpose, &record)
             unsafe stored.pointee.kind_case = .init(17)
             unsafe stored.pointee.sensitive_read = unsafe copy
         case .snapshotTaken(let taken):
@@ -115,7 +136,9 @@ extension StorageWriter {
         return unsafe stored
     }
 
-    private func writeCase(_ event: Event, _ stored: UnsafeMutablePointer<StoredEvent>) {
+    private func writeCase(
+        _ event: Event, _ stored: UnsafeMutablePointer<StoredEvent>, _ record: inout RecordParts
+    ) {
         switch event {
         case .reportReceived(
             let number, let report, let opened, let facts, let assessment, let content):
@@ -125,7 +148,7 @@ extension StorageWriter {
             unsafe copy.pointee.opened = opened ? 1 : 0
             unsafe copy.pointee.facts = write(facts)
             unsafe copy.pointee.assessment = write(assessment)
-            unsafe copy.pointee.content = arena.bytes(content)
+            unsafe copy.pointee.content_sealed = Int32(record.seal(content))
             unsafe stored.pointee.kind_case = .init(1)
             unsafe stored.pointee.report_received = unsafe copy
         case .protocolAnswered(
@@ -135,14 +158,17 @@ extension StorageWriter {
             unsafe copy.pointee.answers = write(answers)
             unsafe copy.pointee.answered = write(answered)
             unsafe copy.pointee.resulting = write(resulting)
-            unsafe copy.pointee.lower_reason = text(reason)
+            unsafe copy.pointee.lower_reason_sealed = seal(reason, &record)
             unsafe copy.pointee.pending_level_plus_one = pending.map { Int32($0.rawValue) + 1 } ?? 0
             unsafe stored.pointee.kind_case = .init(2)
             unsafe stored.pointee.protocol_answered = unsafe copy
         case .caseDecided(let number, let decision):
             let copy = unsafe arena.new(triaged__storage__v1__case_decided__init)
             unsafe copy.pointee.case_number = Int64(number.value)
-            unsafe copy.pointee.decision = write(decision)
+            var unexplained = decision
+            unexplained.rationale = ""
+            unsafe copy.pointee.decision = write(unexplained)
+            unsafe copy.pointee.rationale_sealed = seal(decision.rationale, &record)
             unsafe stored.pointee.kind_case = .init(3)
             unsafe stored.pointee.case_decided = unsafe copy
         case .caseClosed(let number):
@@ -153,7 +179,7 @@ extension StorageWriter {
         case .caseReopened(let number, let reason):
             let copy = unsafe arena.new(triaged__storage__v1__case_reopened__init)
             unsafe copy.pointee.case_number = Int64(number.value)
-            unsafe copy.pointee.reason = text(reason)
+            unsafe copy.pointee.reason_sealed = seal(reason, &record)
             unsafe stored.pointee.kind_case = .init(5)
             unsafe stored.pointee.case_reopened = unsafe copy
         case .legalClockDue(let number):
@@ -165,7 +191,9 @@ extension StorageWriter {
         }
     }
 
-    private func writeAssignment(_ event: Event, _ stored: UnsafeMutablePointer<StoredEvent>) {
+    private func writeAssignment(
+        _ event: Event, _ stored: UnsafeMutablePointer<StoredEvent>, _ record: inout RecordParts
+    ) {
         switch event {
         case .caseOffered(
             let assignment, let number, let specialist, let expiresAt, let from, let note,
@@ -176,7 +204,7 @@ extension StorageWriter {
             unsafe copy.pointee.specialist = text(specialist.text)
             unsafe copy.pointee.expire_milliseconds = expiresAt.milliseconds
             unsafe copy.pointee.handed_off_from = Int64(from.value)
-            unsafe copy.pointee.note = text(note)
+            unsafe copy.pointee.note_sealed = seal(note, &record)
             if let explanation { unsafe copy.pointee.explanation = write(explanation) }
             unsafe stored.pointee.kind_case = .init(6)
             unsafe stored.pointee.case_offered = unsafe copy
@@ -206,12 +234,14 @@ extension StorageWriter {
         return unsafe copy
     }
 
-    private func writeDisclosure(_ event: Event, _ stored: UnsafeMutablePointer<StoredEvent>) {
+    private func writeDisclosure(
+        _ event: Event, _ stored: UnsafeMutablePointer<StoredEvent>, _ record: inout RecordParts
+    ) {
         switch event {
         case .disclosureSubmitted(let id, let filing, let instrument, let clocks):
             let copy = unsafe arena.new(triaged__storage__v1__disclosure_submitted__init)
             unsafe copy.pointee.disclosure_id = id.value
-            unsafe copy.pointee.filing = write(filing)
+            unsafe copy.pointee.filing_sealed = seal(write(filing), &record)
             unsafe copy.pointee.instrument = text(instrument)
             unsafe copy.pointee.n_clocks = clocks.count
             unsafe copy.pointee.clocks = arena.list(clocks) { unsafe write($0) }
@@ -232,14 +262,14 @@ extension StorageWriter {
         case .verificationAdded(let id, let verification, let resulting):
             let copy = unsafe arena.new(triaged__storage__v1__verification_added__init)
             unsafe copy.pointee.disclosure_id = id.value
-            unsafe copy.pointee.verification = write(verification)
+            unsafe copy.pointee.verification_sealed = seal(write(verification), &record)
             unsafe copy.pointee.resulting_state = Int32(resulting.rawValue)
             unsafe stored.pointee.kind_case = .init(13)
             unsafe stored.pointee.verification_added = unsafe copy
         case .scopeSet(let id, let scope):
             let copy = unsafe arena.new(triaged__storage__v1__scope_set__init)
             unsafe copy.pointee.disclosure_id = id.value
-            unsafe copy.pointee.scope = write(scope)
+            unsafe copy.pointee.scope_sealed = seal(write(scope), &record)
             unsafe stored.pointee.kind_case = .init(14)
             unsafe stored.pointee.scope_set = unsafe copy
         case .disclosureApproved(let id, let revision):
@@ -251,157 +281,10 @@ extension StorageWriter {
         case .disclosureRejected(let id, let rejection):
             let copy = unsafe arena.new(triaged__storage__v1__disclosure_rejected__init)
             unsafe copy.pointee.disclosure_id = id.value
-            unsafe copy.pointee.rejection = write(rejection)
+            unsafe copy.pointee.rejection_sealed = seal(write(rejection), &record)
             unsafe stored.pointee.kind_case = .init(16)
             unsafe stored.pointee.disclosure_rejected = unsafe copy
         default: preconditionFailure("not an event of a disclosure request")
-        }
-    }
-}
-
-// MARK: Reading
-
-extension StorageReader {
-    fileprivate static func read(_ event: StoredEvent) throws(CodecError) -> Event {
-        // The case of a oneof is the number of the field that is set.
-        switch unsafe event.kind_case.rawValue {
-        case 1...5, 18: return unsafe try readCase(event)
-        case 6...9: return unsafe try readAssignment(event)
-        case 10...16: return unsafe try readDisclosure(event)
-        case 17:
-            let stored = unsafe try part(event.sensitive_read, "Event.sensitive_read")
-            let target: SensitiveRead.Target
-            switch unsafe stored.target_case.rawValue {
-            case 1: target = unsafe .case(try caseNumber(stored.case_number))
-            case 2: target = unsafe .disclosure(DisclosureID(stored.disclosure_id))
-            default: throw .missing("SensitiveRead.target")
-            }
-            return unsafe .sensitiveRead(
-                SensitiveRead(target: target, purpose: string(stored.purpose)))
-        case 19:
-            return unsafe .snapshotTaken(
-                try read(try part(event.snapshot_taken, "Event.snapshot_taken")))
-        default: throw .missing("Event.kind")
-        }
-    }
-
-    private static func readCase(_ event: StoredEvent) throws(CodecError) -> Event {
-        switch unsafe event.kind_case.rawValue {
-        case 1:
-            let stored = unsafe try part(event.report_received, "Event.report_received")
-            return unsafe .reportReceived(
-                case: try caseNumber(stored.case_number),
-                report: try reportNumber(stored.report_number),
-                opened: stored.opened != 0,
-                facts: try read(try part(stored.facts, "ReportReceived.facts")),
-                assessment: try read(try part(stored.assessment, "ReportReceived.assessment")),
-                content: try content(stored.content))
-        case 2:
-            let stored = unsafe try part(event.protocol_answered, "Event.protocol_answered")
-            let pending = unsafe stored.pending_level_plus_one
-            let level: Level? =
-                pending == 0
-                ? nil : try choice(pending &- 1, "ProtocolAnswered.pending_level_plus_one")
-            return unsafe .protocolAnswered(
-                case: try caseNumber(stored.case_number),
-                answers: try read(try part(stored.answers, "ProtocolAnswered.answers")),
-                answered: try read(try part(stored.answered, "ProtocolAnswered.answered")),
-                resulting: try read(try part(stored.resulting, "ProtocolAnswered.resulting")),
-                lowerReason: string(stored.lower_reason), pendingLowering: level)
-        case 3:
-            let stored = unsafe try part(event.case_decided, "Event.case_decided")
-            return unsafe .caseDecided(
-                case: try caseNumber(stored.case_number),
-                decision: try read(try part(stored.decision, "CaseDecided.decision")))
-        case 4:
-            let stored = unsafe try part(event.case_closed, "Event.case_closed")
-            return unsafe .caseClosed(case: try caseNumber(stored.case_number))
-        case 5:
-            let stored = unsafe try part(event.case_reopened, "Event.case_reopened")
-            return unsafe .caseReopened(
-                case: try caseNumber(stored.case_number), reason: string(stored.reason))
-        default:
-            let stored = unsafe try part(event.legal_clock_due, "Event.legal_clock_due")
-            return unsafe .legalClockDue(case: try caseNumber(stored.case_number))
-        }
-    }
-
-    private static func readAssignment(_ event: StoredEvent) throws(CodecError) -> Event {
-        switch unsafe event.kind_case.rawValue {
-        case 6:
-            let stored = unsafe try part(event.case_offered, "Event.case_offered")
-            return unsafe .caseOffered(
-                assignment: try assignmentNumber(stored.assignment_number),
-                case: try caseNumber(stored.case_number),
-                specialist: Principal(journaled: string(stored.specialist)),
-                expiresAt: try time(stored.expire_milliseconds),
-                handedOffFrom: try assignmentNumber(stored.handed_off_from),
-                note: string(stored.note),
-                explanation: try stored.explanation.map {
-                    why throws(CodecError) in try unsafe read(why.pointee)
-                })
-        case 7:
-            let stored = unsafe try part(event.case_accepted, "Event.case_accepted")
-            return unsafe .caseAccepted(
-                assignment: try assignmentNumber(stored.assignment_number),
-                expiresAt: try time(stored.expire_milliseconds))
-        case 8:
-            let stored = unsafe try part(event.lease_renewed, "Event.lease_renewed")
-            return unsafe .leaseRenewed(
-                assignment: try assignmentNumber(stored.assignment_number),
-                expiresAt: try time(stored.expire_milliseconds))
-        default:
-            let stored = unsafe try part(event.assignment_ended, "Event.assignment_ended")
-            return unsafe .assignmentEnded(
-                assignment: try assignmentNumber(stored.assignment_number),
-                state: try choice(stored.state, "AssignmentEnded.state"),
-                reason: try choice(stored.release_reason, "AssignmentEnded.release_reason"))
-        }
-    }
-
-    private static func readDisclosure(_ event: StoredEvent) throws(CodecError) -> Event {
-        switch unsafe event.kind_case.rawValue {
-        case 10:
-            let stored = unsafe try part(event.disclosure_submitted, "Event.disclosure_submitted")
-            return unsafe .disclosureSubmitted(
-                request: DisclosureID(stored.disclosure_id),
-                filing: try read(try part(stored.filing, "DisclosureSubmitted.filing")),
-                instrument: string(stored.instrument),
-                clocks: try list(stored.clocks, stored.n_clocks) { clock throws(CodecError) in
-                    try unsafe read(clock)
-                })
-        case 11:
-            let stored = unsafe try part(event.preservation_placed, "Event.preservation_placed")
-            return unsafe .preservationPlaced(
-                request: DisclosureID(stored.disclosure_id),
-                expiresAt: try time(stored.expire_milliseconds), rule: string(stored.rule))
-        case 12:
-            let stored = unsafe try part(event.preservation_expired, "Event.preservation_expired")
-            return unsafe .preservationExpired(request: DisclosureID(stored.disclosure_id))
-        case 13:
-            let stored = unsafe try part(event.verification_added, "Event.verification_added")
-            return unsafe .verificationAdded(
-                request: DisclosureID(stored.disclosure_id),
-                verification: try read(
-                    try part(stored.verification, "VerificationAdded.verification")),
-                resulting: try choice(
-                    stored.resulting_state, "VerificationAdded.resulting_state"))
-        case 14:
-            let stored = unsafe try part(event.scope_set, "Event.scope_set")
-            return unsafe .scopeSet(
-                request: DisclosureID(stored.disclosure_id),
-                scope: try read(try part(stored.scope, "ScopeSet.scope")))
-        case 15:
-            let stored = unsafe try part(event.disclosure_approved, "Event.disclosure_approved")
-            return unsafe .disclosureApproved(
-                request: DisclosureID(stored.disclosure_id),
-                scopeRevision: try number(
-                    stored.scope_revision, "DisclosureApproved.scope_revision"))
-        default:
-            let stored = unsafe try part(event.disclosure_rejected, "Event.disclosure_rejected")
-            return unsafe .disclosureRejected(
-                request: DisclosureID(stored.disclosure_id),
-                rejection: try read(try part(stored.rejection, "DisclosureRejected.rejection")))
         }
     }
 }

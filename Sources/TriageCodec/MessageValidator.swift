@@ -97,6 +97,15 @@ struct MessageValidator {
         }
     }
 
+    /// Checks that a text that stands by itself is UTF-8 without NUL.
+    static func validate(text: UnsafeBufferPointer<UInt8>) throws(MessageFault) {
+        guard let base = text.baseAddress, text.count > 0 else { return }
+        var walk = unsafe MessageValidator(base: base, fieldsLeft: 0, unknownBytesLeft: 0)
+        if !walk.text(0..<text.count) {
+            throw walk.error ?? MessageFault(kind: .invalidUTF8, offset: 0)
+        }
+    }
+
     private init(base: UnsafePointer<UInt8>, fieldsLeft: Int, unknownBytesLeft: Int) {
         unsafe self.base = unsafe base
         self.fieldsLeft = fieldsLeft

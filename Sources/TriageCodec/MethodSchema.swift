@@ -43,13 +43,3 @@ package struct MethodSchema: Sendable {
         }
     }
 }
-
-extension MessageSchema {
-    /// The schema of a journal record's payload, for showing journals to people.
-    package static let journalRecord: MessageSchema = {
-        // The initialiser is where protobuf-c hands out the address of a descriptor.
-        var record = unsafe Triaged__Storage__V1__JournalRecord()
-        unsafe triaged__storage__v1__journal_record__init(&record)
-        return unsafe MessageSchema(record.base.descriptor)
-    }()
-}

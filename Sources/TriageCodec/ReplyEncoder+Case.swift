@@ -204,7 +204,8 @@ extension ReplyEncoder {
         unsafe message.pointee.signals = signals(content)
         unsafe message.pointee.language_code = content.pointee.language_code
         unsafe message.pointee.region_code = content.pointee.region_code
-        unsafe message.pointee.description = content.pointee.description
+        unsafe message.pointee.description =
+            content.pointee.erased != 0 ? arena.text(Erased.text) : content.pointee.description
         unsafe message.pointee.n_evidence_uris = content.pointee.n_evidence_uris
         unsafe message.pointee.evidence_uris = content.pointee.evidence_uris
         unsafe message.pointee.external_id = content.pointee.external_id

@@ -244,7 +244,9 @@ extension StorageReader {
             number: try reportNumber(stored.report_number),
             receivedAt: try time(stored.receive_milliseconds),
             submitter: try principal(stored.submitter_index, "StoredReport.submitter_index"),
-            content: try content(stored.content))
+            content: try withBytes(stored.content) { bytes throws(CodecError) in
+                try content(bytes)
+            })
     }
 
     static func read(

@@ -76,18 +76,22 @@ enum StorageReader {
     }
 
     /// Packed report content, which the encoder of replies will unpack without asking again.
-    static func content(_ data: ProtobufCBinaryData) throws(CodecError) -> [UInt8] {
+    static func content(_ bytes: Span<UInt8>) throws(CodecError) -> [UInt8] {
         var empty = unsafe Triaged__Storage__V1__ReportContent()
         unsafe triaged__storage__v1__report_content__init(&empty)
         guard let descriptor = unsafe empty.base.descriptor else {
             preconditionFailure("a generated message has a descriptor")
         }
-        let bytes = unsafe UnsafeBufferPointer(start: data.data, count: data.len)
         do {
-            unsafe try MessageValidator.validate(bytes, descriptor, .storage)
+            unsafe try bytes.withUnsafeBufferPointer { bytes throws(MessageFault) in
+                unsafe try MessageValidator.validate(bytes, descriptor, .storage)
+            }
         } catch { throw .wire(error) }
-        return unsafe array(data)
+        return [UInt8](copying: bytes)
     }
+
+    /// Packed report content whose words were erased: a `ReportContent` with `erased` alone.
+    static let erasedContent: [UInt8] = [15 << 3, 1]
 
     /// A part that is always written.
     @inline(__always)

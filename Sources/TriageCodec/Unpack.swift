@@ -67,10 +67,12 @@ func string(_ text: CText?) -> String {
     return unsafe String(cString: text)
 }
 
-/// Copies a `bytes` field.
-func array(_ data: ProtobufCBinaryData) -> [UInt8] {
-    guard let start = unsafe data.data else { return [] }
-    return unsafe [UInt8](UnsafeBufferPointer(start: start, count: data.len))
+/// Lends a `bytes` field to a reader.
+@inline(__always)
+func withBytes<R, E: Error>(
+    _ data: ProtobufCBinaryData, _ body: (Span<UInt8>) throws(E) -> R
+) throws(E) -> R {
+    unsafe try body(UnsafeBufferPointer(start: data.data, count: data.len).span)
 }
 
 /// The elements of a repeated field.

@@ -20,12 +20,12 @@ final class BackgroundSnapshots: SnapshotTaker {
     }
 
     func take(
-        _ state: WorldState, at head: JournalHead, time: WallTime,
+        _ state: WorldState, at tree: MerkleTree, time: WallTime,
         report: @escaping @Sendable (SnapshotResult) -> Void
     ) {
         thread.submit { [directory, clock] in
             do throws(JournalError) {
-                report(.taken(try Self.write(state, head, time, directory, clock)))
+                report(.taken(try Self.write(state, tree, time, directory, clock)))
             } catch {
                 return report(.failed(error))
             }
@@ -42,11 +42,11 @@ final class BackgroundSnapshots: SnapshotTaker {
     func stop() { thread.stop() }
 
     private static func write(
-        _ state: WorldState, _ head: JournalHead, _ time: WallTime, _ directory: DataDirectory,
+        _ state: WorldState, _ tree: MerkleTree, _ time: WallTime, _ directory: DataDirectory,
         _ clock: any TimeSource
     ) throws(JournalError) -> SnapshotReceipt {
         let started = clock.monotonicTime()
-        let writer = try directory.makeSnapshot(at: head, time: time)
+        let writer = try directory.makeSnapshot(at: tree, time: time)
         do {
             try SnapshotCodec.encode(state) { (section, record) throws(JournalError) in
                 try writer.append(section: section, record)

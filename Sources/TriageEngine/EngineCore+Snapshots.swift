@@ -35,7 +35,7 @@ extension EngineCore {
             snapshots.begins(configuration, durable: status.durableSequence, now: monotonic)
         else { return }
         taker.take(
-            world.snapshotState, at: parts.journal.durableHead, time: now, report: parts.wake)
+            world.snapshotState, at: parts.journal.durableTree, time: now, report: parts.wake)
     }
 
     /// Begins the snapshot that lets the next start replay nothing, if configured and worth it.
@@ -46,7 +46,7 @@ extension EngineCore {
             snapshots.beginsLast(durable: status.durableSequence)
         else { return false }
         taker.take(
-            world.snapshotState, at: parts.journal.durableHead, time: now, report: parts.wake)
+            world.snapshotState, at: parts.journal.durableTree, time: now, report: parts.wake)
         return true
     }
 

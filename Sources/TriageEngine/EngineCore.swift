@@ -8,10 +8,10 @@ package import TriageJournal
 
 /// Takes snapshots beside the engine.
 package protocol SnapshotTaker: AnyObject, Sendable {
-    /// Writes the state after `head` and reports when it is durable or has failed, and then what
+    /// Writes the state after the last record of `tree` and reports when it is durable or has failed, and then what
     /// came of tidying up after it; returns at once.
     func take(
-        _ state: WorldState, at head: JournalHead, time: WallTime,
+        _ state: WorldState, at tree: MerkleTree, time: WallTime,
         report: @escaping @Sendable (SnapshotResult) -> Void)
 }
 
@@ -104,7 +104,7 @@ package final class EngineCore: @unchecked Sendable {
     private var durableCounts: WorldCounts
     private let codec = EventCodec()
     private var events: [Event] = []
-    private var payload: [UInt8] = []
+    private var record = RecordParts()
 
     private var sinks: [(any CompletionSink)?] = []
     private var held: [[Completion]] = []
@@ -309,11 +309,9 @@ package final class EngineCore: @unchecked Sendable {
     }
 
     private func append(_ header: EventHeader) -> EngineFailure? {
-        payload.removeAll(keepingCapacity: true)
-        codec.encode(header, events, into: &payload)
+        codec.encode(header, events, into: &record)
         do {
-            let bytes = payload
-            let sequence = try parts.journal.append(bytes.span, time: header.time)
+            let sequence = try parts.journal.append(record, time: header.time)
             invariant(sequence == header.sequence, "the journal gives the next sequence")
             status.counters.records += 1
             return nil
@@ -323,7 +321,8 @@ package final class EngineCore: @unchecked Sendable {
             case .noSpace: return .storageFull
             case .recordTooLarge: return .tooLarge
             case .poisoned, .io, .dataLoss, .gap, .foreignFile, .foreignCluster, .newerVersion,
-                .locked, .rejected, .crypto, .keyMissing, .keyUnexpected, .wrongKey, .tooManyKeys:
+                .olderVersion, .locked, .crypto, .rejected, .keyMissing, .keyUnexpected,
+                .wrongKey, .tooManyKeys:
                 fail(error)
                 return .journalFailed
             }

@@ -55,12 +55,12 @@ struct RecoveredWorld: RecoveryTarget, ~Copyable {
     }
 
     mutating func journalRecord(
-        sequence: UInt64, time: WallTime, _ payload: Span<UInt8>
+        sequence: UInt64, time: WallTime, _ record: RecordView
     ) throws(RecordRejection) {
         if sequence > last { return }
         try beginReplay()
         do {
-            let (header, decoded) = try events.decode(payload, sequence: sequence, time: time)
+            let (header, decoded) = try events.decode(record, sequence: sequence, time: time)
             world.apply(decoded, header)
         } catch {
             throw RecordRejection("\(error)")

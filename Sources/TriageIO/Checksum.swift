@@ -72,83 +72,90 @@ package struct SHA256: Sendable {
         return hash.finalize()
     }
 
-    /// The digest of one byte followed by `bytes`: RFC 9162 leaves and nodes.
+    /// The digest of one byte followed by `bytes`.
     @inline(__always)
     package static func hash(prefix: UInt8, _ bytes: Span<UInt8>) -> Digest {
+        var prefix = prefix
+        return unsafe withUnsafeBytes(of: &prefix) { raw in
+            unsafe hash(head: Span<UInt8>(_unsafeBytes: raw), bytes)
+        }
+    }
+
+    /// The digest of `head` followed by `bytes`, which need not stand together.
+    @inline(__always)
+    package static func hash(head: Span<UInt8>, _ bytes: Span<UInt8>) -> Digest {
         var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
         unsafe withUnsafeMutableBytes(of: &words) { raw in
-            unsafe bytes.withUnsafeBytes { source in
-                unsafe CTriageShims_sha256_prefixed(
-                    prefix, source.baseAddress?.assumingMemoryBound(to: UInt8.self), source.count,
-                    raw.baseAddress?.assumingMemoryBound(to: UInt8.self))
+            unsafe head.withUnsafeBufferPointer { head in
+                unsafe bytes.withUnsafeBufferPointer { source in
+                    unsafe CTriageShims_sha256_joined(
+                        head.baseAddress, head.count, source.baseAddress, source.count,
+                        raw.baseAddress?.assumingMemoryBound(to: UInt8.self))
+                }
             }
         }
         return Digest(littleEndian: words)
     }
 
-    /// Chains the leaves of records that stand one after the other on `chain`.
+    /// The digests of `head` followed by `bytes`, and of `otherHead` followed by `otherBytes`.
     ///
-    /// A record is a header whose second word is the payload's length, then the payload, padded to
-    /// eight bytes; its leaf leaves out the header's first eight bytes. Leaves are hashed two at a
-    /// time, which takes a third less where the processor hashes by itself.
-    ///
-    /// - Parameters:
-    ///   - chain: The chain hash before the first record.
-    ///   - records: Whole records whose lengths were checked.
-    ///   - headerBytes: Bytes of a record's header.
-    ///   - each: Gets the chain hash after each record.
-    /// - Returns: The chain hash after the last record.
-    ///
-    /// Source: the journal's FORMAT.md §4 "Chain"
-    @inline(__always)
-    package static func chain(
-        _ chain: Digest, records: Span<UInt8>, headerBytes: Int, _ each: (Digest) -> Void = { _ in }
-    ) -> Digest {
-        var chain = chain
-        var offset = 0
-        while offset < records.count {
-            let end = offset + headerBytes + Int(records.loadUInt32(at: offset + 4))
-            let next = (end + 7) & ~7
-            guard next < records.count else {
-                chain = hash(
-                    prefix: 1, chain, hash(prefix: 0, records.extracting(offset + 8..<end)))
-                each(chain)
-                break
-            }
-            let nextEnd = next + headerBytes + Int(records.loadUInt32(at: next + 4))
-            let pair = hashPair(
-                prefix: 0, records.extracting(offset + 8..<end),
-                records.extracting(next + 8..<nextEnd))
-            chain = hash(prefix: 1, chain, pair.0)
-            each(chain)
-            chain = hash(prefix: 1, chain, pair.1)
-            each(chain)
-            offset = (nextEnd + 7) & ~7
-        }
-        return chain
-    }
-
-    /// The digests of one byte followed by `first`, and of the same byte followed by `second`.
+    /// Two messages of about one length take a third less time than one after the other where the
+    /// processor hashes by itself.
     @inline(__always)
     package static func hashPair(
-        prefix: UInt8, _ first: Span<UInt8>, _ second: Span<UInt8>
+        head: Span<UInt8>, _ bytes: Span<UInt8>, otherHead: Span<UInt8>, _ otherBytes: Span<UInt8>
     ) -> (Digest, Digest) {
         var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
         var others = words
         unsafe withUnsafeMutableBytes(of: &words) { raw in
             unsafe withUnsafeMutableBytes(of: &others) { rawOther in
-                unsafe first.withUnsafeBytes { a in
-                    unsafe second.withUnsafeBytes { b in
-                        unsafe CTriageShims_sha256_prefixed_pair(
-                            prefix, a.baseAddress?.assumingMemoryBound(to: UInt8.self), a.count,
-                            b.baseAddress?.assumingMemoryBound(to: UInt8.self), b.count,
-                            raw.baseAddress?.assumingMemoryBound(to: UInt8.self),
-                            rawOther.baseAddress?.assumingMemoryBound(to: UInt8.self))
+                unsafe head.withUnsafeBufferPointer { head in
+                    unsafe bytes.withUnsafeBufferPointer { a in
+                        unsafe otherHead.withUnsafeBufferPointer { otherHead in
+                            unsafe otherBytes.withUnsafeBufferPointer { b in
+                                unsafe CTriageShims_sha256_joined_pair(
+                                    head.baseAddress, head.count, a.baseAddress, a.count,
+                                    otherHead.baseAddress, otherHead.count, b.baseAddress, b.count,
+                                    raw.baseAddress?.assumingMemoryBound(to: UInt8.self),
+                                    rawOther.baseAddress?.assumingMemoryBound(to: UInt8.self))
+                            }
+                        }
                     }
                 }
             }
         }
         return (Digest(littleEndian: words), Digest(littleEndian: others))
+    }
+
+    /// Hashes neighbouring digests to the nodes above them in a tree of RFC 9162, two nodes at a
+    /// time.
+    ///
+    /// - Parameters:
+    ///   - digests: The digests of one level from `source` on; the nodes go to `target` and behind.
+    ///   - source: Where the first pair stands.
+    ///   - count: How many pairs.
+    ///   - target: `source`, or the place behind it: no pair is overwritten before it was read.
+    ///
+    /// Source: RFC 9162 §2.1.1
+    package static func hashNodes(
+        _ digests: inout [Digest], from source: Int, count: Int, to target: Int
+    ) {
+        precondition(source >= 0 && count >= 0 && source + 2 * count <= digests.count)
+        precondition(target >= source && target <= source + 1)
+        if count == 0 { return }
+        #if _endian(little)
+            // A digest in memory is its 32 bytes.
+            unsafe digests.withUnsafeMutableBytes { raw in
+                guard let base = unsafe raw.baseAddress?.assumingMemoryBound(to: UInt8.self)
+                else { return }
+                unsafe CTriageShims_sha256_nodes(base + 32 * source, count, base + 32 * target)
+            }
+        #else
+            for index in 0..<count {
+                digests[target + index] = hash(
+                    prefix: 1, digests[source + 2 * index], digests[source + 2 * index + 1])
+            }
+        #endif
     }
 
     /// Makes every hash use the portable code, or the processor's own again: for tests only.

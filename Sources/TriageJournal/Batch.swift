@@ -1,162 +1,126 @@
-// One batch in a segment's bytes: does it verify, and if not, was its write torn or is it corrupt
-// (FORMAT.md §4, §5). Pure: bytes in, judgement out; never reads a file.
+// One batch in a segment's bytes: is it as it was written, and if not, was its write torn or is it
+// corrupt (FORMAT.md §6, §12). Bytes in, judgement out; never reads a file, and never looks into a
+// record.
 
-package import TriageBase
+internal import TriageBase
+internal import TriageCrypto
 internal import TriageIO
 
-/// A head that something durable other than the journal remembers, and that the journal must pass.
-struct Checkpoint {
-    let head: JournalHead
-    /// The file that remembers it.
-    let file: String
+/// A batch whose checksums and tag are right; its records stand decrypted.
+struct BatchPlace {
+    let records: Range<Int>
+    let first: UInt64
+    let count: UInt64
+
+    /// Where the batch begins.
+    var start: Int { records.lowerBound - Format.batchHeaderBytes }
+    /// Where the next one may begin.
+    var end: Int { records.upperBound + Format.batchTrailerBytes }
+    /// Where its root stands.
+    var root: Int { records.upperBound + 16 }
 }
 
 /// What was found where a batch should begin.
-enum BatchCheck {
-    /// A batch that verifies, the offset behind it, and the head after it.
-    case good(end: Int, head: JournalHead)
-    /// Something else; `end` is where the batch would end, if its header verifies.
-    case bad(offset: Int, what: String, end: Int?)
-    /// The chain passes the checkpoint's sequence with another hash.
-    case contradicts(Checkpoint)
+struct BatchFault: Error {
+    let offset: Int
+    let what: String
+    /// Where the batch would end, if its header verifies.
+    let end: Int?
+    /// False when everything was written: then it was not torn, whatever is wrong with it.
+    let mayBeTorn: Bool
 }
 
-/// Verifies batches of one cluster.
-struct BatchVerifier {
+/// Reads the batches of one segment.
+struct BatchReader: ~Copyable {
     /// CRC state after the cluster id.
     let key: UInt32
-    /// In rising order of sequence.
-    let checkpoints: [Checkpoint]
+    private var cipher: FileCipher
 
-    /// The body length of the batch at `offset`, if its header's CRC is right and it fits.
-    @inline(__always)
-    func bodyBytes(_ bytes: Span<UInt8>, at offset: Int) -> Int? {
-        guard offset <= bytes.count - Format.batchHeaderBytes else { return nil }
-        let crc = crc32c(bytes.extracting(offset + 4..<offset + 16), after: key)
-        guard bytes.loadUInt32(at: offset) == crc else { return nil }
-        let body = Int(bytes.loadUInt32(at: offset + 4))
-        let room = bytes.count - offset - Format.batchHeaderBytes - Format.batchTrailerBytes
-        guard body >= Format.recordHeaderBytes, body % 8 == 0, body <= room else { return nil }
-        return body
+    init(key: UInt32, cipher: consuming FileCipher) {
+        self.key = key
+        self.cipher = cipher
     }
 
-    /// Verifies the batch at `offset`, which must go on from `head`.
-    func check(_ bytes: Span<UInt8>, at offset: Int, after head: JournalHead) -> BatchCheck {
-        guard let body = bodyBytes(bytes, at: offset) else {
-            return .bad(offset: offset, what: "the batch header does not verify", end: nil)
-        }
-        let recordsEnd = offset + Format.batchHeaderBytes + body
-        let end = recordsEnd + Format.batchTrailerBytes
-        guard bytes.loadUInt64(at: offset + 8) == head.sequence + 1 else {
-            return .bad(
-                offset: offset, what: "the batch does not begin with record \(head.sequence + 1)",
-                end: end)
-        }
-        let recordsStart = offset + Format.batchHeaderBytes
-        var sequence = head.sequence
-        var position = recordsStart
-        while position < recordsEnd {
-            sequence += 1
-            guard let next = verifyRecord(bytes, position, recordsEnd, sequence) else {
-                return .bad(offset: position, what: "record \(sequence) does not verify", end: end)
-            }
-            position = next
-        }
-        let count = sequence - head.sequence
-        var next = checkpoints.firstIndex { $0.head.sequence > head.sequence } ?? checkpoints.count
-        var contradicted: Checkpoint?
-        var head = head
-        head.chain = SHA256.chain(
-            head.chain, records: bytes.extracting(recordsStart..<recordsEnd),
-            headerBytes: Format.recordHeaderBytes
-        ) { chain in
-            head.sequence += 1
-            while next < checkpoints.count, checkpoints[next].head.sequence == head.sequence {
-                if checkpoints[next].head.chain != chain { contradicted = checkpoints[next] }
-                next += 1
-            }
-        }
-        if let contradicted { return .contradicts(contradicted) }
-        guard bytes.loadDigest(at: recordsEnd) == head.chain else {
-            return .bad(offset: recordsEnd, what: "the batch's chain hash is wrong", end: end)
-        }
-        guard UInt64(bytes.loadUInt32(at: recordsEnd + 32)) == count,
-            bytes.loadUInt32(at: recordsEnd + 36) == Format.batchEnd
-        else { return .bad(offset: recordsEnd + 32, what: "the batch's end is wrong", end: end) }
-        return .good(end: end, head: head)
+    /// Whether a batch's header stands at `offset`.
+    @inline(__always)
+    private func isHeader(_ bytes: Span<UInt8>, at offset: Int) -> Bool {
+        guard offset <= bytes.count - Format.batchHeaderBytes else { return false }
+        let crc = crc32c(
+            bytes.extracting(offset + 4..<offset + Format.batchHeaderBytes), after: key)
+        return bytes.loadUInt32(at: offset) == crc
     }
 
-    /// Verifies one record.
-    ///
-    /// - Returns: Where the next one begins; nil when it does not verify.
-    @inline(__always)
-    private func verifyRecord(
-        _ bytes: Span<UInt8>, _ offset: Int, _ limit: Int, _ sequence: UInt64
-    ) -> Int? {
-        guard offset <= limit - Format.recordHeaderBytes else { return nil }
+    /// Where the records of the batch at `offset` are, if its header stands there and it fits.
+    private func records(_ bytes: Span<UInt8>, at offset: Int) -> Range<Int>? {
+        guard isHeader(bytes, at: offset) else { return nil }
         let count = Int(bytes.loadUInt32(at: offset + 4))
-        guard count <= Limits.recordBytesMax, Format.recordBytes(count) <= limit - offset else {
-            return nil
-        }
-        let contentEnd = offset + Format.recordHeaderBytes + count
-        let end = offset + Format.recordBytes(count)
-        let crc = crc32c(bytes.extracting(offset + 4..<contentEnd), after: key)
-        guard bytes.loadUInt32(at: offset) == crc, bytes.loadUInt64(at: offset + 8) == sequence,
-            bytes.extracting(contentEnd..<end).isZero
+        let start = offset + Format.batchHeaderBytes
+        guard count >= Format.recordHeaderBytes, count % 8 == 0,
+            count <= bytes.count - start - Format.batchTrailerBytes
         else { return nil }
-        return end
+        return start..<start + count
+    }
+
+    /// Checks the batch at `offset` and decrypts its records where they stand.
+    ///
+    /// - Parameters:
+    ///   - image: Holds the segment.
+    ///   - size: The segment's bytes.
+    ///   - offset: Where the batch should begin.
+    ///   - sequence: That of its first record.
+    /// - Throws: ``BatchFault``.
+    mutating func open(
+        _ image: inout PageBuffer, size: Int, at offset: Int, expecting sequence: UInt64
+    ) throws(BatchFault) -> BatchPlace {
+        let (place, nonce, tag) = try check(image.span(0..<size), at: offset, sequence)
+        let header = Format.batchAdditional
+        guard
+            cipher.open(
+                &image, place.records,
+                header: offset + header.lowerBound..<offset + header.upperBound, nonce: nonce,
+                tag: tag)
+        else {
+            throw BatchFault(
+                offset: offset, what: "the batch was not encrypted so by this directory's key",
+                end: place.end, mayBeTorn: false)
+        }
+        return place
+    }
+
+    /// Checks what needs no key.
+    private func check(
+        _ bytes: Span<UInt8>, at offset: Int, _ sequence: UInt64
+    ) throws(BatchFault) -> (BatchPlace, Nonce, Tag) {
+        guard let records = records(bytes, at: offset) else {
+            throw BatchFault(
+                offset: offset, what: "the batch header does not verify", end: nil,
+                mayBeTorn: true)
+        }
+        let place = BatchPlace(
+            records: records, first: bytes.loadUInt64(at: offset + 8),
+            count: UInt64(bytes.loadUInt32(at: offset + 16)))
+        let sum = place.end - 8
+        let crc = crc32c(bytes.extracting(records.lowerBound..<sum), after: key)
+        guard bytes.loadUInt32(at: sum) == crc, bytes.loadUInt32(at: sum + 4) == Format.batchEnd
+        else {
+            throw BatchFault(
+                offset: offset, what: "the batch's checksum is wrong", end: place.end,
+                mayBeTorn: true)
+        }
+        guard place.first == sequence, place.count > 0 else {
+            throw BatchFault(
+                offset: offset + 8, what: "the batch does not begin with record \(sequence)",
+                end: place.end, mayBeTorn: false)
+        }
+        return (place, bytes.loadNonce(at: offset + 20), bytes.loadTag(at: records.upperBound))
     }
 
     /// Whether what stands at `offset` of a last segment can be an interrupted write (FORMAT.md
-    /// §5).
-    func isTorn(_ bytes: Span<UInt8>, at offset: Int, end: Int?) -> Bool {
-        guard let end else {
-            var candidate = offset + 8
-            while candidate <= bytes.count - Format.batchHeaderBytes {
-                // Skipping zeros by the word keeps this fast over the unused rest.
-                let skipped = bytes.extracting(candidate..<bytes.count).zeroPrefixCount / 8 * 8
-                candidate += skipped
-                if bodyBytes(bytes, at: candidate) != nil { return false }
-                candidate += 8
-            }
-            let headerEnd = min(offset + Format.batchHeaderBytes, bytes.count)
-            return bytes.extracting(headerEnd..<bytes.count).isZero
-                || Self.hasZeroSector(bytes, offset..<headerEnd)
-        }
-        guard bytes.extracting(end..<bytes.count).isZero else { return false }
-        return bytes[end - 1] == 0 || Self.hasZeroSector(bytes, offset..<end)
-    }
-
-    /// Whether the part of some sector within `range` is all zero.
-    private static func hasZeroSector(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
-        var start = range.lowerBound
-        while start < range.upperBound {
-            let end = min(
-                (start / Format.sectorBytes + 1) * Format.sectorBytes, range.upperBound)
-            if bytes.extracting(start..<end).isZero { return true }
-            start = end
-        }
-        return false
-    }
-}
-
-/// Takes the records of a journal, in order.
-package protocol RecordVisitor: ~Copyable {
-    /// Takes one record.
-    ///
-    /// - Throws: ``RecordRejection`` when the payload makes no sense to it.
-    mutating func journalRecord(
-        sequence: UInt64, time: WallTime, _ payload: Span<UInt8>
-    ) throws(RecordRejection)
-}
-
-/// A record that verifies as bytes, but that the state machine does not understand.
-package struct RecordRejection: Error, Equatable, Sendable {
-    /// What is wrong with it, for an operator.
-    package var what: String
-
-    /// Says what is wrong.
-    package init(_ what: String) {
-        self.what = what
+    /// §12).
+    func isTorn(_ bytes: Span<UInt8>, at offset: Int, _ fault: BatchFault) -> Bool {
+        guard fault.mayBeTorn else { return false }
+        let rules = TornRules(
+            offset: offset, end: fault.end, headerBytes: Format.batchHeaderBytes)
+        return rules.areMet(bytes) { isHeader(bytes, at: $0) }
     }
 }

@@ -3,6 +3,7 @@
 // records mean.
 
 package import TriageBase
+internal import TriageCrypto
 package import TriageIO
 
 /// A data directory, locked against every other server until the value is dropped.
@@ -21,17 +22,21 @@ package final class DataDirectory: Sendable {
     package let cluster: ClusterID
     let disk: any Disk
     let options: StorageOptions
+    /// The directory's keys; nil without encryption.
+    package let keys: KeyRing?
     private let lock: any DiskLock
 
     /// Makes the directory if absent, locks it, and looks at what it holds.
     ///
     /// Changes nothing else.
     ///
-    /// - Throws: `.locked`, `.foreignFile`, `.newerVersion`, `.dataLoss` when the identity or the
-    /// whole journal is gone, `.io`.
+    /// - Parameter source: Opens the directory's keys; at a first start, makes it an encrypted one.
+    /// - Throws: `.locked`, `.foreignFile`, `.newerVersion`, `.olderVersion`, `.dataLoss` when the
+    ///   identity, the keys or the whole journal is gone, `.foreignCluster`, `.keyMissing`,
+    ///   `.keyUnexpected`, `.wrongKey`, `.crypto`, `.io`.
     package init(
         opening path: String, disk: any Disk = RealDisk(),
-        options: StorageOptions = StorageOptions()
+        options: StorageOptions = StorageOptions(), keys source: KeySource? = nil
     ) throws(JournalError) {
         self.path = path
         self.disk = disk
@@ -47,35 +52,66 @@ package final class DataDirectory: Sendable {
         }
         let inventory = try Inventory(disk, path)
         if inventory.hasIdentity {
-            cluster = try readIdentity(disk, path)
-        } else if let unfinished = try Self.unfinishedFirstStart(inventory, disk, path) {
-            cluster = unfinished
-        } else {
-            guard inventory.isEmpty else {
-                throw .dataLoss(
-                    file: FileName.identity, offset: 0,
-                    what: "it is missing, and the directory is not empty")
-            }
-            let words = try TriageJournal.disk { () throws(IOError) in try systemRandomWords() }
-            cluster = ClusterID(low: words.0, high: words.1)
+            let cluster = try readIdentity(disk, path)
+            self.cluster = cluster
+            keys = try Self.openKeys(inventory, disk, path, cluster, source)
+            return
         }
+        guard try Self.isUnfinishedFirstStart(inventory, disk, path) else {
+            throw .dataLoss(
+                file: FileName.identity, offset: 0,
+                what: "it is missing, and the directory is not empty")
+        }
+        var random = options.makeRandom()
+        let cluster = ClusterID(low: random.word(), high: random.word())
+        self.cluster = cluster
+        guard let source else {
+            keys = nil
+            return
+        }
+        keys = try KeyRing.make(
+            disk, path, cluster: cluster, kek: source.current, random: &random)
     }
 
-    /// The cluster id of a first start that stopped before the identity was there.
-    private static func unfinishedFirstStart(
-        _ inventory: Inventory, _ disk: any Disk, _ path: String
-    ) throws(JournalError) -> ClusterID? {
-        guard inventory.segments == [1], inventory.snapshots.isEmpty, !inventory.hasMark else {
+    private static func openKeys(
+        _ inventory: Inventory, _ disk: any Disk, _ path: String, _ cluster: ClusterID,
+        _ source: KeySource?
+    ) throws(JournalError) -> KeyRing? {
+        guard inventory.hasKeys else {
+            if source != nil { throw .keyUnexpected }
             return nil
         }
+        let ring = try KeyRing.open(disk, path, source)
+        guard ring.cluster == cluster else {
+            throw .foreignCluster(file: FileName.keys, expected: cluster, found: ring.cluster)
+        }
+        return ring
+    }
+
+    /// Whether nothing is there, or a first start stopped before the identity was: then at most
+    /// `keys` and a segment 1 without batches are.
+    private static func isUnfinishedFirstStart(
+        _ inventory: Inventory, _ disk: any Disk, _ path: String
+    ) throws(JournalError) -> Bool {
+        guard inventory.snapshots.isEmpty, inventory.leaves.isEmpty, !inventory.hasMark else {
+            return false
+        }
+        if inventory.segments.isEmpty { return true }
+        guard inventory.segments == [1] else { return false }
         let name = path + "/" + FileName.segment(1)
         let file = try TriageJournal.disk { () throws(IOError) in try disk.open(name, .read) }
-        let header = try readHeader(of: file, .segment, FileName.segment(1), nil)
-        var scanner = SegmentScanner(disk, path, header.cluster, [])
-        var none = NoTarget()
-        var head: JournalHead?
-        let end = try scanner.scan(1, isLast: true, head: &head, after: 0, into: &none)
-        return end.batches == 0 && end.torn == nil ? header.cluster : nil
+        let reader = SegmentReader(
+            disk: disk,
+            cluster: try readHeader(of: file, .segment, FileName.segment(1), nil).cluster,
+            keys: nil)
+        let header = try reader.header(of: file, FileName.segment(1), 1)
+        var content = PageBuffer(capacity: Int(header.size))
+        let count = Int(header.size) - Format.blockBytes
+        let read: Int
+        do { read = try file.read(into: &content, 0..<count, at: Format.blockBytes) } catch {
+            throw .io(error)
+        }
+        return read == count && content.span(0..<count).isZero
     }
 
     /// Rebuilds a state: newest good snapshot, then every journal record behind it, in order.
@@ -89,73 +125,115 @@ package final class DataDirectory: Sendable {
     ) throws(JournalError) -> RecoveryReport {
         let inventory = try Inventory(disk, path)
         guard inventory.hasIdentity else {
-            var report = RecoveryReport(
-                head: JournalHead(sequence: 0, chain: Format.genesis(cluster)))
+            var report = RecoveryReport()
             report.isFirstStart = true
             return report
         }
         return try Recovery(
-            disk: disk, directory: path, cluster: cluster, inventory: inventory
+            disk: disk, directory: path, cluster: cluster, keys: keys, inventory: inventory
         ).run(into: &target)
     }
 
-    /// Opens the journal for writing: cuts and keeps what was torn, removes temporary files, and at
-    /// a first start makes the first segment and the identity.
+    /// Opens the journal for writing: makes missing leaves, writes the keys anew if they have to be,
+    /// cuts and keeps what was torn, removes temporary files, and at a first start makes the first
+    /// files.
     ///
     /// - Parameters:
     ///   - report: From ``recover(into:)``; nothing was changed in between.
     ///   - time: Wall time now.
     /// - Returns: The journal, whose next record follows the last one recovered.
-    /// - Throws: `.io`.
+    /// - Throws: `.io`, `.crypto`; `.dataLoss` when a segment whose leaves are missing does not
+    ///   verify: no file of before was changed then.
     /// - Durability: what it changed is on disk when this returns
     package func makeJournal(
         after report: RecoveryReport, time: WallTime
     ) throws(JournalError) -> JournalWriter {
-        let (file, segmentBytes, offset, mark) = try TriageJournal.disk { () throws(IOError) in
-            var offset = report.lastOffset
-            var segment = report.lastSegment
-            if let torn = report.tornTail { try cut(torn, segment) }
-            if report.isFirstStart {
-                try makeFirstFiles(time)
-                segment = 1
-                offset = Format.blockBytes
-            }
+        try makeMissingLeaves(report, time)
+        var random = options.makeRandom()
+        if report.last != nil { try keys?.settle(time: time, random: &random) }
+        if let torn = report.tornTail, let last = report.last {
+            try TriageJournal.disk { () throws(IOError) in try cut(torn, last.header.sequence) }
+        }
+        let last: LastSegment
+        if let found = report.last { last = found } else { last = try makeFirstFiles(time) }
+        let segment = FileName.segment(last.header.sequence)
+        let (file, mark) = try TriageJournal.disk {
+            () throws(IOError) -> (any DiskFile, MarkFile) in
             for entry in try disk.list(path) where entry.name.hasSuffix(".tmp") {
                 try disk.remove(path + "/" + entry.name)
             }
             try disk.syncDirectory(path)
-            let file = try disk.open(path + "/" + FileName.segment(segment), .updateDirect)
-            let mark = try openMark(report.head, time)
-            return (file, try file.size(), offset, mark)
+            let file = try disk.open(path + "/" + segment, .updateDirect)
+            return (file, try openMark(report.tree, time))
         }
         return try JournalWriter(
             JournalWriter.Start(
-                disk: disk, directory: path, cluster: cluster, options: options, file: file,
-                segmentBytes: segmentBytes, offset: offset, head: report.head, mark: mark))
+                disk: disk, directory: path, cluster: cluster, options: options, keys: keys,
+                file: file, header: last.header, offset: last.offset, leaves: last.leaves,
+                tree: report.tree, mark: mark))
     }
 
-    /// Begins a snapshot of the state at `head`, which must be durable.
+    /// Begins a snapshot of the state after the last record of `tree`, which must be durable.
     ///
-    /// - Throws: `.io`.
+    /// - Throws: `.io`, `.crypto`.
     package func makeSnapshot(
-        at head: JournalHead, time: WallTime, bytesPerSecond: Int? = nil
+        at tree: MerkleTree, time: WallTime, bytesPerSecond: Int? = nil
     ) throws(JournalError) -> SnapshotWriter {
         var options = options
         if let bytesPerSecond { options.snapshotBytesPerSecond = bytesPerSecond }
         return try SnapshotWriter(
-            disk, directory: path, cluster: cluster, head: head, time: time, options: options)
+            disk, directory: path, cluster: cluster, tree: tree, time: time, options: options,
+            keys: keys)
     }
 
     // MARK: First start and repair
 
-    private func makeFirstFiles(_ time: WallTime) throws(IOError) {
-        let segment = HeaderBlock(
+    /// Makes the leaves of complete segments that have none, from the segments.
+    private func makeMissingLeaves(
+        _ report: RecoveryReport, _ time: WallTime
+    ) throws(JournalError) {
+        guard !report.missingLeaves.isEmpty else { return }
+        let inventory = try Inventory(disk, path)
+        let reader = SegmentReader(disk: disk, cluster: cluster, keys: keys)
+        let writer = LeavesWriter(
+            disk, directory: path, cluster: cluster, bytesPerSecond: nil)
+        var memory = PageBuffer(capacity: Format.blockBytes)
+        for first in inventory.withoutLeaves {
+            var scanner = SegmentScanner()
+            var none = NoTarget()
+            let segment = try reader.read(first, in: path, isLast: false, memory: memory)
+            try scanner.scan(segment, into: &none)
+            let before = segment.header.tree ?? MerkleTree()
+            try TriageJournal.disk { () throws(IOError) in
+                try writer.make(scanner.leaves, after: before, time: time)
+            }
+            memory = segment.takeMemory()
+        }
+    }
+
+    private func makeFirstFiles(_ time: WallTime) throws(JournalError) -> LastSegment {
+        var random = options.makeRandom()
+        if let keys {
+            try keys.settle(time: time, random: &random)
+        } else if try Inventory(disk, path).hasKeys {
+            // Of a first start with encryption that was not finished.
+            try TriageJournal.disk { () throws(IOError) in
+                try disk.remove(path + "/" + FileName.keys)
+                try disk.syncDirectory(path)
+            }
+        }
+        var segment = HeaderBlock(
             kind: .segment, cluster: cluster, sequence: 1, time: time,
-            size: UInt64(options.segmentBytes), chain: Format.genesis(cluster))
-        try makeFile(FileName.segment(1), segment, bytes: options.segmentBytes)
-        try makeFile(
-            FileName.identity, HeaderBlock(kind: .identity, cluster: cluster, time: time),
-            bytes: Format.blockBytes)
+            size: UInt64(options.segmentBytes), tree: MerkleTree())
+        _ = try FileCipher(making: &segment, keys, &random)
+        let header = segment
+        try TriageJournal.disk { () throws(IOError) in
+            try makeFile(FileName.segment(1), header, bytes: options.segmentBytes)
+            try makeFile(
+                FileName.identity, HeaderBlock(kind: .identity, cluster: cluster, time: time),
+                bytes: Format.blockBytes)
+        }
+        return LastSegment(header: header, offset: Format.blockBytes, leaves: [])
     }
 
     /// Makes a file of a header and zeros behind it, under its final name once it is durable.
@@ -176,14 +254,14 @@ package final class DataDirectory: Sendable {
         try disk.syncDirectory(path)
     }
 
-    private func openMark(_ head: JournalHead, _ time: WallTime) throws(IOError) -> MarkFile {
+    private func openMark(_ tree: MerkleTree, _ time: WallTime) throws(IOError) -> MarkFile {
         let name = path + "/" + FileName.mark
         if try !disk.list(path).contains(where: { $0.name == FileName.mark }) {
             try makeFile(
                 FileName.mark,
                 HeaderBlock(
-                    kind: .mark, cluster: cluster, sequence: head.sequence, time: time, size: 2,
-                    chain: head.chain),
+                    kind: .mark, cluster: cluster, sequence: tree.size, time: time, size: 2,
+                    tree: tree),
                 bytes: 2 * Format.blockBytes)
         }
         let file = try disk.open(name, .update)
@@ -216,6 +294,8 @@ package final class DataDirectory: Sendable {
 struct NoTarget: RecoveryTarget {
     mutating func restart() {}
     mutating func snapshotLoaded(_ snapshot: SnapshotInfo) {}
-    mutating func journalRecord(sequence: UInt64, time: WallTime, _ payload: Span<UInt8>) {}
+    mutating func journalRecord(
+        sequence: UInt64, time: WallTime, _ record: RecordView
+    ) {}
     mutating func snapshotRecord(section: UInt16, _ record: Span<UInt8>) {}
 }

@@ -58,13 +58,43 @@ package struct Verification: Sendable {
     package var problems: [JournalError] = []
 }
 
+/// A part of a journal: a segment in the directory or the archive, or what is left of one.
+struct JournalPart {
+    let first: UInt64
+    /// Where the segment is; nil: only its leaves are there.
+    let directory: String?
+    let hasLeaves: Bool
+    let isLast: Bool
+
+    var file: String { directory == nil ? FileName.leaves(first) : FileName.segment(first) }
+}
+
+/// Goes through the parts of a journal of one version, in order.
+protocol JournalParts: ~Copyable {
+    /// Where the journal stands; nil before the first part.
+    var head: JournalHead? { get }
+
+    /// Goes through a part that must go on where the one before ended.
+    ///
+    /// - Returns: What it counted, and what is torn behind it; nil of leaves alone.
+    mutating func scan<Visitor: RecordVisitor & ~Copyable>(
+        _ part: JournalPart, into visitor: inout Visitor
+    ) throws(JournalError) -> (SegmentStatistics, TornTail?)?
+
+    /// Forgets where the journal stands, after something that did not verify.
+    mutating func forget()
+}
+
 /// A data directory seen from outside.
 package struct Inspection: Sendable {
     /// The directory's path.
     package let path: String
     /// Which deployment it belongs to.
     package let cluster: ClusterID
+    /// Version of its format.
+    package let version: UInt32
     private let disk: any Disk
+    private let keys: KeyRing?
     /// Where segments from before the directory's are; nil for nowhere.
     private let archive: String?
 
@@ -75,33 +105,68 @@ package struct Inspection: Sendable {
     ///   - archive: Where ``JournalRetention/archive(_:)`` moved older segments, if they are to be
     ///     read too.
     ///   - disk: The file system.
+    ///   - keys: The directory's keys, if it is encrypted.
     /// - Throws: `.foreignFile`, `.dataLoss` without a good identity, `.newerVersion`, `.io`.
     package init(
-        path: String, archive: String? = nil, disk: any Disk = RealDisk()
+        path: String, archive: String? = nil, disk: any Disk = RealDisk(), keys: KeyRing? = nil
     ) throws(JournalError) {
         self.path = path
         self.archive = archive
         self.disk = disk
+        self.keys = keys
         let inventory = try Inventory(disk, path)
         guard inventory.hasIdentity else {
             throw .dataLoss(
                 file: FileName.identity, offset: 0,
                 what: inventory.isEmpty ? "this is no data directory" : "it is missing")
         }
-        cluster = try readIdentity(disk, path)
+        do throws(JournalError) {
+            cluster = try readIdentity(disk, path)
+            version = Format.version
+        } catch .olderVersion(_, OldFormat.version, _) {
+            let name = path + "/" + FileName.identity
+            let file = try TriageJournal.disk { () throws(IOError) in try disk.open(name, .read) }
+            cluster = try OldFormat.header(of: file, .identity, FileName.identity, nil).cluster
+            version = OldFormat.version
+        }
     }
+
+    // MARK: Reading
 
     /// Hands out every record of the journal, oldest first, and counts.
     ///
+    /// - Parameter each: Called after each segment, with how many are done and how many there are.
     /// - Throws: `.dataLoss` and `.gap` at the first place that does not verify; records before it
     ///   were handed out. `.rejected` when the visitor wants no more.
     package func readJournal<Visitor: RecordVisitor & ~Copyable>(
-        into visitor: inout Visitor
+        into visitor: inout Visitor, each: (Int, Int) -> Void = { _, _ in }
+    ) throws(JournalError) -> DirectoryStatistics {
+        if version == OldFormat.version {
+            var old = OldSegments(disk, cluster, [])
+            return try readJournal(&old, into: &visitor, each)
+        }
+        var parts = Segments(disk, path, cluster, keys, [])
+        return try readJournal(&parts, into: &visitor, each)
+    }
+
+    private func readJournal<Parts: JournalParts & ~Copyable, Visitor: RecordVisitor & ~Copyable>(
+        _ parts: inout Parts, into visitor: inout Visitor, _ each: (Int, Int) -> Void
     ) throws(JournalError) -> DirectoryStatistics {
         var statistics = DirectoryStatistics(cluster: cluster)
-        try readJournal([], &statistics, into: &visitor)
+        let list = try self.parts(withLeaves: false)
+        for (index, part) in list.enumerated() {
+            statistics.add(try parts.scan(part, into: &visitor), parts.head)
+            each(index + 1, list.count)
+        }
         try listSnapshots(&statistics)
         return statistics
+    }
+
+    private func snapshot(_ sequence: UInt64) throws(JournalError) -> SnapshotReader {
+        version == OldFormat.version
+            ? try OldFormat.snapshot(disk, path, sequence, cluster)
+            : try SnapshotReader(
+                disk, directory: path, sequence: sequence, cluster: cluster, keys: keys)
     }
 
     /// Hands out every record of the snapshot after `sequence`.
@@ -110,19 +175,100 @@ package struct Inspection: Sendable {
     package func readSnapshot<Visitor: SnapshotVisitor & ~Copyable>(
         after sequence: UInt64, into visitor: inout Visitor
     ) throws(JournalError) -> (info: SnapshotInfo, sections: [SnapshotSection]) {
-        var reader = try SnapshotReader(
-            disk, directory: path, sequence: sequence, cluster: cluster)
+        var reader = try snapshot(sequence)
         let info = try reader.read(into: &visitor)
         return (info, reader.sections)
     }
 
-    /// Reads and checks everything: checksums, lengths, sequences, the chain from the first segment
-    /// on, its agreement with every snapshot and with the mark.
+    private func listSnapshots(_ statistics: inout DirectoryStatistics) throws(JournalError) {
+        for sequence in try Inventory(disk, path).snapshots {
+            let reader = try snapshot(sequence)
+            statistics.snapshots.append(
+                SnapshotStatistics(
+                    file: FileName.snapshot(sequence), head: reader.head.head,
+                    time: reader.head.time, bytes: reader.fileBytes))
+        }
+    }
+
+    /// The parts of the journal, in order.
+    private func parts(withLeaves: Bool) throws(JournalError) -> [JournalPart] {
+        let inventory = try Inventory(disk, path)
+        guard let oldest = inventory.segments.first, let newest = inventory.segments.last else {
+            throw .dataLoss(
+                file: FileName.segment(1), offset: 0, what: "the journal has no segment")
+        }
+        var directories = [UInt64: String]()
+        for first in inventory.segments { directories[first] = path }
+        if let archive {
+            // What is in both was copied, and not removed before the power went.
+            for first in try Inventory(disk, archive).segments where first < oldest {
+                directories[first] = archive
+            }
+        }
+        let leaves = Set(withLeaves ? inventory.leaves : [])
+        return leaves.union(directories.keys).sorted().map { first in
+            JournalPart(
+                first: first, directory: directories[first], hasLeaves: leaves.contains(first),
+                isLast: first == newest)
+        }
+    }
+
+    // MARK: Checking
+
+    /// Reads and checks everything: checksums, tags, lengths, sequences, the tree from the first
+    /// record on, its agreement with every snapshot, with the mark and with the leaves.
+    ///
+    /// Goes on behind what does not verify, so that all of it is named. Of version 1 the chain, from
+    /// the first segment on.
     ///
     /// - Throws: `.io`, `.foreignFile` when the directory itself cannot be read.
     package func verify() throws(JournalError) -> Verification {
         let inventory = try Inventory(disk, path)
         var result = Verification(statistics: DirectoryStatistics(cluster: cluster))
+        let checkpoints = readCheckpoints(inventory, &result)
+        let isOld = version == OldFormat.version
+        let list = try parts(withLeaves: !isOld)
+        if !isOld, let first = list.first, first.first > 1 {
+            result.problems.append(.gap(file: first.file, missing: 1))
+        }
+        if isOld {
+            var old = OldSegments(disk, cluster, checkpoints)
+            check(list, &old, &result)
+        } else {
+            var parts = Segments(disk, path, cluster, keys, checkpoints)
+            check(list, &parts, &result)
+        }
+        let last = result.statistics.head?.sequence ?? 0
+        for checkpoint in checkpoints where checkpoint.head.sequence > last {
+            result.problems.append(
+                .dataLoss(
+                    file: result.statistics.segments.last?.file ?? FileName.segment(1),
+                    offset: result.statistics.segments.last?.bytesUsed ?? 0,
+                    what: "the journal ends with record \(last), but \(checkpoint.file) says "
+                        + "that it had record \(checkpoint.head.sequence)"))
+        }
+        do { try listSnapshots(&result.statistics) } catch { result.problems.append(error) }
+        return result
+    }
+
+    private func check<Parts: JournalParts & ~Copyable>(
+        _ list: [JournalPart], _ parts: inout Parts, _ result: inout Verification
+    ) {
+        for part in list {
+            do {
+                var none = NoTarget()
+                result.statistics.add(try parts.scan(part, into: &none), parts.head)
+            } catch {
+                result.problems.append(error)
+                parts.forget()
+            }
+        }
+    }
+
+    /// The heads that snapshots and the mark remember; what of these does not verify is a problem.
+    private func readCheckpoints(
+        _ inventory: Inventory, _ result: inout Verification
+    ) -> [Checkpoint] {
         var checkpoints: [Checkpoint] = []
         for sequence in inventory.snapshots {
             do {
@@ -132,74 +278,31 @@ package struct Inspection: Sendable {
                 checkpoints.append(Checkpoint(head: info.head, file: info.file))
             } catch { result.problems.append(error) }
         }
-        do {
-            let mark = try readMark(inventory)
-            if let mark { checkpoints.append(Checkpoint(head: mark, file: FileName.mark)) }
-        } catch { result.problems.append(error) }
-        do {
-            var none = NoTarget()
-            try readJournal(checkpoints, &result.statistics, into: &none)
-            let last = result.statistics.head?.sequence ?? 0
-            for checkpoint in checkpoints where checkpoint.head.sequence > last {
-                result.problems.append(
-                    .dataLoss(
-                        file: result.statistics.segments.last?.file ?? FileName.segment(1),
-                        offset: result.statistics.segments.last?.bytesUsed ?? 0,
-                        what: "the journal ends with record \(last), but \(checkpoint.file) says "
-                            + "that it had record \(checkpoint.head.sequence)"))
-            }
-        } catch { result.problems.append(error) }
-        do { try listSnapshots(&result.statistics) } catch { result.problems.append(error) }
-        return result
+        if inventory.hasMark {
+            do {
+                if let head = try readMark() {
+                    checkpoints.append(Checkpoint(head: head, file: FileName.mark))
+                }
+            } catch { result.problems.append(error) }
+        }
+        return checkpoints
     }
 
-    private func readMark(_ inventory: Inventory) throws(JournalError) -> JournalHead? {
-        guard inventory.hasMark else { return nil }
+    private func readMark() throws(JournalError) -> JournalHead? {
         let name = path + "/" + FileName.mark
         let file = try TriageJournal.disk { () throws(IOError) in try disk.open(name, .read) }
-        let header = try MarkFile.read(file, cluster)
-        return JournalHead(sequence: header.sequence, chain: header.chain)
+        return version == OldFormat.version
+            ? try OldFormat.mark(file, cluster) : try MarkFile.head(file, cluster)
     }
+}
 
-    private func readJournal<Visitor: RecordVisitor & ~Copyable>(
-        _ checkpoints: [Checkpoint], _ statistics: inout DirectoryStatistics,
-        into visitor: inout Visitor
-    ) throws(JournalError) {
-        let inventory = try Inventory(disk, path)
-        guard !inventory.segments.isEmpty else {
-            throw .dataLoss(
-                file: FileName.segment(1), offset: 0, what: "the journal has no segment")
-        }
-        var scanner = SegmentScanner(disk, path, cluster, checkpoints)
-        var head: JournalHead?
-        // What is in both was copied, and not removed before the power went.
-        let archived = try archive.map { archive throws(JournalError) in
-            try Inventory(disk, archive).segments.filter { $0 < inventory.segments[0] }
-        }
-        let segments = (archived ?? []) + inventory.segments
-        for (index, first) in segments.enumerated() {
-            scanner.directory = first < inventory.segments[0] ? archive ?? path : path
-            let end = try scanner.scan(
-                first, isLast: index == segments.count - 1, head: &head, after: 0,
-                into: &visitor)
-            statistics.segments.append(
-                SegmentStatistics(
-                    file: FileName.segment(first), time: end.header.time, first: first,
-                    last: head?.sequence ?? 0, batches: end.batches, bytesUsed: end.offset,
-                    bytes: Int(end.header.size)))
-            statistics.tornTail = end.torn
-            statistics.head = head
-        }
-    }
-
-    private func listSnapshots(_ statistics: inout DirectoryStatistics) throws(JournalError) {
-        for sequence in try Inventory(disk, path).snapshots {
-            let reader = try SnapshotReader(
-                disk, directory: path, sequence: sequence, cluster: cluster)
-            statistics.snapshots.append(
-                SnapshotStatistics(
-                    file: FileName.snapshot(sequence), head: reader.head, time: reader.header.time,
-                    bytes: reader.fileBytes))
-        }
+extension DirectoryStatistics {
+    fileprivate mutating func add(
+        _ scanned: (SegmentStatistics, TornTail?)?, _ head: JournalHead?
+    ) {
+        guard let scanned else { return }
+        segments.append(scanned.0)
+        tornTail = scanned.1
+        self.head = head
     }
 }

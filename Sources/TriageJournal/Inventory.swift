@@ -8,11 +8,14 @@ internal import TriageIO
 struct Inventory {
     /// First sequences of segments, rising.
     var segments: [UInt64] = []
+    /// First sequences of segments whose leaves are there, rising.
+    var leaves: [UInt64] = []
     /// Sequences of snapshots, rising.
     var snapshots: [UInt64] = []
     /// Names under which nothing was finished.
     var temporaries: [String] = []
     var hasIdentity = false
+    var hasKeys = false
     var hasMark = false
 
     /// Lists `directory`.
@@ -23,18 +26,29 @@ struct Inventory {
         for entry in entries {
             switch FileName.meaning(of: entry) {
             case .segment(let first): segments.append(first)
+            case .leaves(let first): leaves.append(first)
             case .snapshot(let sequence): snapshots.append(sequence)
             case .identity: hasIdentity = true
+            case .keys: hasKeys = true
             case .mark: hasMark = true
             case .temporary: temporaries.append(entry.name)
-            case .ignored: break
+            case .heads, .ignored: break
             case .foreign: throw .foreignFile(file: entry.name)
             }
         }
     }
 
     /// Whether nothing was ever finished here.
-    var isEmpty: Bool { segments.isEmpty && snapshots.isEmpty && !hasIdentity && !hasMark }
+    var isEmpty: Bool {
+        segments.isEmpty && leaves.isEmpty && snapshots.isEmpty && !hasIdentity && !hasKeys
+            && !hasMark
+    }
+
+    /// First sequences of segments that are complete and have no leaves, rising.
+    var withoutLeaves: [UInt64] {
+        let known = Set(leaves)
+        return segments.dropLast().filter { !known.contains($0) }
+    }
 }
 
 /// Reads the identity file.
@@ -43,11 +57,10 @@ func readIdentity(_ disk: any Disk, _ directory: String) throws(JournalError) ->
     let file = try TriageJournal.disk { () throws(IOError) in try disk.open(path, .read) }
     let size = try TriageJournal.disk { () throws(IOError) in try file.size() }
     let header = try readHeader(of: file, .identity, FileName.identity, nil)
-    guard size == Format.blockBytes, header.sequence == 0, header.size == 0, header.chain == .zero
-    else {
+    guard size == Format.blockBytes else {
         throw .dataLoss(
             file: FileName.identity, offset: min(size, Format.blockBytes),
-            what: "it is longer than an identity, or holds more")
+            what: "it is longer than an identity")
     }
     return header.cluster
 }

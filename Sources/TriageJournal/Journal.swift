@@ -3,17 +3,22 @@
 
 package import TriageBase
 
-/// Where a journal ends: the last record and the hash over everything up to it.
+/// Where a journal ends: the last record and the root of the tree over everything up to it.
 package struct JournalHead: Hashable, Sendable {
     /// Sequence of the last record; 0 when there is none.
     package var sequence: UInt64
-    /// Chain hash after that record.
-    package var chain: Digest
+    /// Root of the tree after that record.
+    package var root: Digest
 
     /// Names a head.
-    package init(sequence: UInt64, chain: Digest) {
+    package init(sequence: UInt64, root: Digest) {
         self.sequence = sequence
-        self.chain = chain
+        self.root = root
+    }
+
+    /// The head of a tree.
+    package init(_ tree: MerkleTree) {
+        self.init(sequence: tree.size, root: tree.root)
     }
 }
 
@@ -25,6 +30,8 @@ package protocol Journal: AnyObject {
     var nextSequence: UInt64 { get }
     /// The head of what is durable: every record up to it survives a power cut.
     var durableHead: JournalHead { get }
+    /// The tree over what is durable.
+    var durableTree: MerkleTree { get }
     /// Bytes appended since the last commit, framing included.
     var pendingBytes: Int { get }
 
@@ -34,20 +41,7 @@ package protocol Journal: AnyObject {
     /// - Throws: `.bufferFull`, `.recordTooLarge`, `.noSpace`: nothing appended, the journal is as
     ///   before; `.poisoned`.
     /// - Durability: buffered
-    func append(_ payload: Span<UInt8>, time: WallTime) throws(JournalError) -> UInt64
-
-    /// Appends one record that `body` writes straight into the commit buffer.
-    ///
-    /// - Parameters:
-    ///   - time: The record's wall time.
-    ///   - bytesMax: Room that `body` gets.
-    ///   - body: Fills the payload from the front; what it leaves free is given back.
-    /// - Returns: The record's sequence.
-    /// - Throws: As ``append(_:time:)``; `body` was not called then.
-    /// - Durability: buffered
-    func append(
-        time: WallTime, reserving bytesMax: Int, _ body: (inout OutputSpan<UInt8>) -> Void
-    ) throws(JournalError) -> UInt64
+    func append(_ record: RecordParts, time: WallTime) throws(JournalError) -> UInt64
 
     /// Makes everything appended durable: one write, one sync. Nothing to do is no call at all.
     ///

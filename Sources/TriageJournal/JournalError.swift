@@ -21,6 +21,8 @@ package enum JournalError: Error, Equatable, Sendable {
     case foreignCluster(file: String, expected: ClusterID, found: ClusterID)
     /// A file of a later release.
     case newerVersion(file: String, found: UInt32, supported: UInt32)
+    /// A file of an earlier release, which this one reads but does not write to.
+    case olderVersion(file: String, found: UInt32, supported: UInt32)
     /// Another server owns the directory; its process id if known.
     case locked(file: String, processID: Int32?)
     /// The bounded commit buffer cannot take the record before the next commit. Nothing was
@@ -47,19 +49,19 @@ package enum JournalError: Error, Equatable, Sendable {
 }
 
 extension JournalError: CustomStringConvertible {
-    /// What happened and, where an operator can do something, what to do.
-    ///
-    /// True when files were read and do not hold what they should; false when they could not be
+    /// Whether files were read and do not hold what they should; false when they could not be
     /// read or written, or are somebody else's.
     package var isDamage: Bool {
         switch self {
         case .dataLoss, .gap, .foreignCluster, .rejected: true
-        case .io, .poisoned, .foreignFile, .newerVersion, .locked, .bufferFull, .recordTooLarge,
-            .noSpace, .crypto, .keyMissing, .keyUnexpected, .wrongKey, .tooManyKeys:
+        case .io, .poisoned, .foreignFile, .newerVersion, .olderVersion, .locked, .bufferFull,
+            .recordTooLarge, .noSpace, .crypto, .keyMissing, .keyUnexpected, .wrongKey,
+            .tooManyKeys:
             false
         }
     }
 
+    /// What happened and, where an operator can do something, what to do.
     package var description: String {
         switch self {
         case .io(let error): "storage: \(error)"
@@ -76,6 +78,9 @@ extension JournalError: CustomStringConvertible {
             "\(file) is of cluster \(found), this directory is of \(expected): move it back"
         case .newerVersion(let file, let found, let supported):
             "\(file) has format version \(found), this release reads up to \(supported): upgrade"
+        case .olderVersion(let file, let found, let supported):
+            "\(file) has format version \(found), this release writes \(supported): run "
+                + "`triaged upgrade --from DIR --data NEW` and go on with the new directory"
         case .locked(let file, let processID):
             "\(file) is locked by another server"
                 + (processID.map { " (process \($0))" } ?? "") + ": stop it first"

@@ -1,14 +1,15 @@
 // The file backend of the journal: gathers records, commits them with one write and one sync, goes
-// on in the next segment. Knows nothing of snapshots, nor of what is in a payload.
+// on in the next segment. Knows nothing of snapshots, nor of what is in a record.
 
 package import TriageBase
+internal import TriageCrypto
 internal import TriageIO
 
 /// A journal in segment files.
 ///
 /// ```
-///   append ... append --commit--> seal, write, sync --> durable
-///                \ no room: seal, gather for the next segment
+///   append ... append --commit--> hash, seal, write, sync --> durable
+///                \ no room: gather for the next segment
 ///                      commit: as above, then header, sync, rename, directory sync, and again
 ///   any failure in commit --> poisoned (final)
 /// ```
@@ -22,37 +23,54 @@ package final class JournalWriter: Journal {
     private let directory: String
     private let cluster: ClusterID
     private let options: StorageOptions
+    private let keys: KeyRing?
     private let preparer: SegmentPreparer
     private let thread: TaskThread?
     private let mark: MarkFile
+    private let leavesWriter: LeavesWriter
 
     private var file: any DiskFile
     private var segmentBytes: Int
     private var image: SegmentImage
+    private var cipher: FileCipher
     /// What goes into the next segment, once this one is full.
     private var nextImage: SegmentImage
-    private var nextFirst: UInt64?
+    /// The next segment's header but for the tree, and its cipher; nil while nothing is for it.
+    private var nextHeader: HeaderBlock?
+    private var nextCipher: FileCipher?
     private var failure: IOError?
     private var lastTime = WallTime.epoch
+    private var random: RandomBytes
 
     package private(set) var nextSequence: UInt64
     package private(set) var durableHead: JournalHead
+    package private(set) var durableTree: MerkleTree
     package private(set) var pendingBytes = 0
-    /// Chain hash after the last sealed batch.
-    private var sealedChain: Digest
+    /// The tree with the last sealed batch.
+    private var tree: MerkleTree
+    /// The tree before the current segment's first record.
+    private var segmentTree: MerkleTree
+    /// The leaves of the current segment.
+    private var leaves: [Digest]
+    private var hasher = RecordHasher()
+    private var scratch: [Digest] = []
     /// Segments begun since the start, for metrics.
     package private(set) var segmentsBegun = 0
 
     /// What the opened directory gives a writer.
-    struct Start {
+    struct Start: ~Copyable {
         let disk: any Disk
         let directory: String
         let cluster: ClusterID
         let options: StorageOptions
+        let keys: KeyRing?
+        /// The last segment, its header, and where its next batch comes.
         let file: any DiskFile
-        let segmentBytes: Int
+        let header: HeaderBlock
         let offset: Int
-        let head: JournalHead
+        /// The leaves of its records, and the tree with them.
+        let leaves: [Digest]
+        let tree: MerkleTree
         let mark: MarkFile
     }
 
@@ -62,12 +80,19 @@ package final class JournalWriter: Journal {
         directory = start.directory
         cluster = start.cluster
         self.options = options
+        keys = start.keys
         file = start.file
-        segmentBytes = start.segmentBytes
-        nextSequence = start.head.sequence + 1
-        durableHead = start.head
-        sealedChain = start.head.chain
+        segmentBytes = Int(start.header.size)
+        nextSequence = start.tree.size + 1
+        durableTree = start.tree
+        durableHead = JournalHead(start.tree)
+        tree = start.tree
+        segmentTree = start.header.tree ?? MerkleTree()
+        leaves = start.leaves
         mark = start.mark
+        random = options.makeRandom()
+        cipher = try FileCipher(
+            start.header, FileName.segment(start.header.sequence), start.keys)
         let capacity = min(1 << 20, options.bufferBytesMax)
         let key = Format.key(start.cluster)
         image = SegmentImage(key: key, offset: start.offset, capacity: capacity)
@@ -78,36 +103,22 @@ package final class JournalWriter: Journal {
             : nil
         preparer = SegmentPreparer(
             start.disk, directory: start.directory, options: options, thread: thread)
+        leavesWriter = LeavesWriter(
+            start.disk, directory: start.directory, cluster: start.cluster,
+            bytesPerSecond: options.preparationBytesPerSecond)
         do { try image.fillCarry(from: start.file) } catch { throw .io(error) }
         preparer.request()
     }
 
-    package func append(
-        _ payload: Span<UInt8>, time: WallTime
-    ) throws(JournalError) -> UInt64 {
+    package func append(_ record: RecordParts, time: WallTime) throws(JournalError) -> UInt64 {
         let sequence = nextSequence
-        if try takesCurrent(payload.count) {
-            pendingBytes += image.append(payload, sequence, time)
+        var count = record.body.count
+        for field in record.sealed { count += Format.sealedHeaderBytes + field.count }
+        if try takesCurrent(count) {
+            pendingBytes += image.append(record, count, sequence, time, random: &random)
         } else {
-            pendingBytes += nextImage.append(payload, sequence, time)
+            pendingBytes += nextImage.append(record, count, sequence, time, random: &random)
         }
-        return appended(sequence, time)
-    }
-
-    package func append(
-        time: WallTime, reserving bytesMax: Int, _ body: (inout OutputSpan<UInt8>) -> Void
-    ) throws(JournalError) -> UInt64 {
-        let sequence = nextSequence
-        if try takesCurrent(bytesMax) {
-            pendingBytes += image.append(bytesMax, sequence, time, body)
-        } else {
-            pendingBytes += nextImage.append(bytesMax, sequence, time, body)
-        }
-        return appended(sequence, time)
-    }
-
-    @inline(__always)
-    private func appended(_ sequence: UInt64, _ time: WallTime) -> UInt64 {
         nextSequence = sequence + 1
         lastTime = time
         return sequence
@@ -121,7 +132,7 @@ package final class JournalWriter: Journal {
         guard pendingBytes + Format.recordBytes(count) <= options.bufferBytesMax else {
             throw .bufferFull
         }
-        if nextFirst == nil, image.base + image.used + image.bytesNeeded(count) <= segmentBytes {
+        if nextHeader == nil, image.base + image.used + image.bytesNeeded(count) <= segmentBytes {
             return true
         }
         try openNext(count)
@@ -131,7 +142,7 @@ package final class JournalWriter: Journal {
     /// Turns to the next segment, whose spare must be ready, so that nothing is accepted that the
     /// disk has no room for.
     private func openNext(_ count: Int) throws(JournalError) {
-        guard nextFirst == nil else {
+        guard nextHeader == nil else {
             let end = nextImage.base + nextImage.used + nextImage.bytesNeeded(count)
             guard end <= options.segmentBytes else { throw .bufferFull }
             return
@@ -140,21 +151,18 @@ package final class JournalWriter: Journal {
             throw .recordTooLarge(bytes: count)
         }
         try preparer.waitUntilReady()
-        nextFirst = nextSequence
+        var header = HeaderBlock(
+            kind: .segment, cluster: cluster, sequence: nextSequence, time: lastTime,
+            size: UInt64(options.segmentBytes))
+        nextCipher = try FileCipher(making: &header, keys, &random)
+        nextHeader = header
     }
 
     package func commit() throws(JournalError) {
         if let failure { throw .poisoned(failure) }
         do {
-            if image.hasBatch {
-                sealedChain = image.seal(after: sealedChain)
-                try image.write(to: file)
-                try file.sync()
-                image.advance()
-                durableHead = JournalHead(
-                    sequence: (nextFirst ?? nextSequence) - 1, chain: sealedChain)
-            }
-            if let first = nextFirst, nextImage.hasBatch { try rotate(first) }
+            if image.hasBatch { try writeBatch() }
+            if let header = nextHeader, nextImage.hasBatch { try rotate(header) }
             pendingBytes = 0
         } catch {
             failure = error
@@ -162,16 +170,30 @@ package final class JournalWriter: Journal {
         }
     }
 
+    /// Makes the open batch of the current segment durable.
+    private func writeBatch() throws(IOError) {
+        let known = leaves.count
+        image.hash(with: &hasher, into: &leaves)
+        tree.append(leaves, from: known, scratch: &scratch)
+        let root = tree.root
+        image.seal(root: root, cipher: &cipher, random: &random)
+        try image.write(to: file)
+        try file.sync()
+        image.advance()
+        durableTree = tree
+        durableHead = JournalHead(sequence: tree.size, root: root)
+    }
+
     /// Begins the next segment and makes what gathered for it durable.
-    private func rotate(_ first: UInt64) throws(IOError) {
+    private func rotate(_ prepared: HeaderBlock) throws(IOError) {
         let spare = directory + "/" + FileName.spare
-        let path = directory + "/" + FileName.segment(first)
+        let path = directory + "/" + FileName.segment(prepared.sequence)
+        var header = prepared
+        header.time = lastTime
+        header.tree = tree
         let next = try disk.open(spare, .updateDirect)
         var block = PageBuffer(capacity: Format.blockBytes)
-        HeaderBlock(
-            kind: .segment, cluster: cluster, sequence: first, time: lastTime,
-            size: UInt64(options.segmentBytes), chain: sealedChain
-        ).store(in: &block)
+        header.store(in: &block)
         try next.write(block.span(0..<Format.blockBytes), at: 0)
         try next.sync()
         try disk.rename(spare, to: path)
@@ -181,32 +203,49 @@ package final class JournalWriter: Journal {
         segmentBytes = options.segmentBytes
         swap(&image, &nextImage)
         nextImage.restart()
-        nextFirst = nil
+        nextHeader = nil
+        if let sealing = nextCipher.take() { cipher = sealing }
         segmentsBegun += 1
-        sealedChain = image.seal(after: sealedChain)
-        try image.write(to: file)
-        try file.sync()
-        image.advance()
-        durableHead = JournalHead(sequence: nextSequence - 1, chain: sealedChain)
+        keepLeaves()
+        try writeBatch()
         preparer.request()
         writeMark(time: lastTime)
     }
 
-    /// Writes the durable head into the mark file, beside the journal (FORMAT.md §7).
+    /// Hands over the leaves of the segment that is complete.
+    private func keepLeaves() {
+        let complete = leaves
+        let before = segmentTree
+        let time = lastTime
+        leaves.removeAll(keepingCapacity: false)
+        leaves.reserveCapacity(complete.count + complete.count / 8)
+        segmentTree = tree
+        let writer = leavesWriter
+        if let thread {
+            thread.submit { writer.write(complete, after: before, time: time) }
+        } else {
+            writer.write(complete, after: before, time: time)
+        }
+    }
+
+    /// Writes the durable head into the mark file, beside the journal (FORMAT.md §11).
     ///
     /// Called by the owner every few seconds. A failure is counted and otherwise harmless: the old
     /// mark stays true.
     ///
     /// - Durability: on disk soon after, from the helper thread if there is one
     package func writeMark(time: WallTime) {
-        guard failure == nil, durableHead.sequence > 0 else { return }
-        let head = durableHead
+        guard failure == nil, durableTree.size > 0 else { return }
+        let tree = durableTree
         let mark = mark
-        if let thread { thread.submit { mark.write(head, time) } } else { mark.write(head, time) }
+        if let thread { thread.submit { mark.write(tree, time) } } else { mark.write(tree, time) }
     }
 
     /// Marks that could not be written, for metrics.
     package var markFailures: Int { mark.failures }
+
+    /// Leaves of segments that could not be written, for metrics; the next start makes them.
+    package var leavesFailures: Int { leavesWriter.failures }
 
     /// Writes the last mark and ends the helper thread.
     ///

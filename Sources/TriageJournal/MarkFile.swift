@@ -1,5 +1,5 @@
 // The second mark: the journal's head, remembered in another file, so that a journal that was cut
-// at a batch's end does not pass for a shorter one (FORMAT.md §7).
+// at a batch's end does not pass for a shorter one (FORMAT.md §11).
 
 internal import TriageBase
 internal import TriageIO
@@ -24,18 +24,18 @@ final class MarkFile: Sendable {
     /// Marks not written because of an error.
     var failures: Int { state.change { $0.failures } }
 
-    /// Overwrites the older slot with `head`.
+    /// Overwrites the older slot with the head of `tree`.
     ///
     /// An error is counted; the newer slot stays true.
-    func write(_ head: JournalHead, _ time: WallTime) {
+    func write(_ tree: MerkleTree, _ time: WallTime) {
         let generation = state.change { state in
             state.generation += 1
             return state.generation
         }
         var block = PageBuffer(capacity: Format.blockBytes)
         HeaderBlock(
-            kind: .mark, cluster: cluster, sequence: head.sequence, time: time, size: generation,
-            chain: head.chain
+            kind: .mark, cluster: cluster, sequence: tree.size, time: time, size: generation,
+            tree: tree
         ).store(in: &block)
         do {
             let offset = Int(generation % 2) * Format.blockBytes
@@ -46,19 +46,35 @@ final class MarkFile: Sendable {
         }
     }
 
+    /// The head that the newer good slot names; nil for that of a journal without records.
+    static func head(
+        _ file: any DiskFile, _ cluster: ClusterID
+    ) throws(JournalError) -> JournalHead? {
+        let header = try read(file, cluster)
+        return header.sequence == 0 ? nil : header.tree.map { JournalHead($0) }
+    }
+
     /// Reads the newer good slot.
-    ///
-    /// One bad slot is what a crash while writing leaves behind; two are damage.
     static func read(
         _ file: any DiskFile, _ cluster: ClusterID
     ) throws(JournalError) -> HeaderBlock {
-        var best: HeaderBlock?
+        try newer(generation: \.size) { offset throws(JournalError) in
+            try readHeader(of: file, .mark, FileName.mark, cluster, at: offset)
+        }
+    }
+
+    /// The newer good slot, however a slot is read.
+    ///
+    /// One bad slot is what a crash while writing leaves behind; two are damage.
+    static func newer<Header>(
+        generation: (Header) -> UInt64, _ read: (Int) throws(JournalError) -> Header
+    ) throws(JournalError) -> Header {
+        var best: Header?
         var error: JournalError?
         for slot in 0..<2 {
             do {
-                let header = try readHeader(
-                    of: file, .mark, FileName.mark, cluster, at: slot * Format.blockBytes)
-                if header.size > best?.size ?? 0 { best = header }
+                let header = try read(slot * Format.blockBytes)
+                if generation(header) > best.map(generation) ?? 0 { best = header }
             } catch .dataLoss(let file, let offset, let what) {
                 error = .dataLoss(file: file, offset: offset, what: what)
             }

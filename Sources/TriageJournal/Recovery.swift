@@ -1,5 +1,5 @@
 // From what a directory holds to a state: newest good snapshot, then the journal behind it
-// (FORMAT.md §8). Reads only; repairs are made when the journal is opened for writing.
+// (FORMAT.md §13). Reads only; repairs are made when the journal is opened for writing.
 
 internal import TriageBase
 internal import TriageIO
@@ -32,11 +32,23 @@ package struct RecoveryReport: Sendable {
     package internal(set) var recordsReplayed: UInt64 = 0
     /// What was torn; cut when the journal is opened for writing.
     package internal(set) var tornTail: TornTail?
+    /// Complete segments whose leaves are missing; made when the journal is opened for writing.
+    package internal(set) var missingLeaves: [String] = []
     /// Where the journal ends.
-    package internal(set) var head: JournalHead
-    /// First sequence of the last segment, and the offset behind its last good batch.
-    var lastSegment: UInt64 = 0
-    var lastOffset = 0
+    package var head: JournalHead { JournalHead(tree) }
+    /// The tree over the journal.
+    var tree = MerkleTree()
+    /// The last segment, for the writer.
+    var last: LastSegment?
+}
+
+/// The segment in which the journal goes on.
+struct LastSegment: Sendable {
+    let header: HeaderBlock
+    /// Behind its last good batch.
+    let offset: Int
+    /// Of its records.
+    let leaves: [Digest]
 }
 
 /// One run of recovery over a listed directory.
@@ -44,6 +56,7 @@ struct Recovery {
     let disk: any Disk
     let directory: String
     let cluster: ClusterID
+    let keys: KeyRing?
     let inventory: Inventory
 
     func run<Target: RecoveryTarget & ~Copyable>(
@@ -54,10 +67,10 @@ struct Recovery {
                 file: FileName.segment((inventory.snapshots.last ?? 0) + 1), offset: 0,
                 what: "the journal has no segment")
         }
-        var report = RecoveryReport(
-            head: JournalHead(sequence: 0, chain: Format.genesis(cluster)))
+        var report = RecoveryReport()
         // A newer version or a foreign file anywhere stops the start before anything is loaded.
-        for first in inventory.segments { try checkHeader(first) }
+        try checkHeaders()
+        report.missingLeaves = inventory.withoutLeaves.map(FileName.leaves)
         let mark = try readMark()
         try loadSnapshot(&report, firstSegment, &target)
         let loaded = report.snapshot?.head.sequence ?? 0
@@ -69,35 +82,46 @@ struct Recovery {
         if let snapshot = report.snapshot {
             checkpoints.append(Checkpoint(head: snapshot.head, file: snapshot.file))
         }
-        if let mark, mark.sequence > 0 {
-            checkpoints.append(
-                Checkpoint(
-                    head: JournalHead(sequence: mark.sequence, chain: mark.chain),
-                    file: FileName.mark))
-        }
+        if let mark { checkpoints.append(Checkpoint(head: mark, file: FileName.mark)) }
         try replay(start, checkpoints, after: loaded, &report, &target)
-        let last = FileName.segment(report.lastSegment)
-        for checkpoint in checkpoints where checkpoint.head.sequence > report.head.sequence {
+        for checkpoint in checkpoints where checkpoint.head.sequence > report.tree.size {
             throw .dataLoss(
-                file: last, offset: report.lastOffset,
-                what: "the journal ends with record \(report.head.sequence), but "
+                file: FileName.segment(inventory.segments.last ?? 1),
+                offset: report.last?.offset ?? 0,
+                what: "the journal ends with record \(report.tree.size), but "
                     + "\(checkpoint.file) says that it had record \(checkpoint.head.sequence)")
         }
         return report
     }
 
-    private func checkHeader(_ first: UInt64) throws(JournalError) {
-        let file = FileName.segment(first)
-        let path = directory + "/" + file
-        let handle = try TriageJournal.disk { () throws(IOError) in try disk.open(path, .read) }
-        _ = try SegmentScanner.header(of: handle, file, first, cluster)
+    private var reader: SegmentReader {
+        SegmentReader(disk: disk, cluster: cluster, keys: keys)
     }
 
-    private func readMark() throws(JournalError) -> HeaderBlock? {
+    private func checkHeaders() throws(JournalError) {
+        for first in inventory.segments {
+            let file = FileName.segment(first)
+            let path = directory + "/" + file
+            let handle = try TriageJournal.disk { () throws(IOError) in
+                try disk.open(path, .read)
+            }
+            _ = try reader.header(of: handle, file, first)
+        }
+        for first in inventory.leaves {
+            _ = try LeavesFile.header(disk, directory, first, cluster)
+            guard first < inventory.segments.last ?? 0 else {
+                throw .dataLoss(
+                    file: FileName.leaves(first), offset: 0,
+                    what: "the segment of that name was complete, and none follows it any more")
+            }
+        }
+    }
+
+    private func readMark() throws(JournalError) -> JournalHead? {
         guard inventory.hasMark else { return nil }
         let path = directory + "/" + FileName.mark
         let file = try TriageJournal.disk { () throws(IOError) in try disk.open(path, .read) }
-        return try MarkFile.read(file, cluster)
+        return try MarkFile.head(file, cluster)
     }
 
     /// Loads the newest snapshot that is good, if the journal covers what comes after it.
@@ -113,7 +137,6 @@ struct Recovery {
             do {
                 let info = try load(sequence, into: &target)
                 report.snapshot = info
-                report.head = info.head
                 return
             } catch {
                 guard Self.isUnreadable(error) else { throw error }
@@ -129,7 +152,7 @@ struct Recovery {
         _ sequence: UInt64, into target: inout Target
     ) throws(JournalError) -> SnapshotInfo {
         var reader = try SnapshotReader(
-            disk, directory: directory, sequence: sequence, cluster: cluster)
+            disk, directory: directory, sequence: sequence, cluster: cluster, keys: keys)
         let info = try reader.read(into: &target)
         do { try target.snapshotLoaded(info) } catch {
             throw .rejected(file: info.file, offset: 0, what: error.what)
@@ -142,9 +165,9 @@ struct Recovery {
         switch error {
         case .dataLoss: true
         case .io(let cause): cause.operation == .read
-        case .poisoned, .gap, .foreignFile, .foreignCluster, .newerVersion, .locked, .bufferFull,
-            .recordTooLarge, .noSpace, .rejected, .crypto, .keyMissing, .keyUnexpected,
-            .wrongKey, .tooManyKeys:
+        case .poisoned, .gap, .foreignFile, .foreignCluster, .newerVersion, .olderVersion, .locked,
+            .bufferFull, .recordTooLarge, .noSpace, .crypto, .rejected, .keyMissing,
+            .keyUnexpected, .wrongKey, .tooManyKeys:
             false
         }
     }
@@ -153,20 +176,21 @@ struct Recovery {
         _ start: Int, _ checkpoints: [Checkpoint], after loaded: UInt64,
         _ report: inout RecoveryReport, _ target: inout Target
     ) throws(JournalError) {
-        var scanner = SegmentScanner(disk, directory, cluster, checkpoints)
-        var head: JournalHead?
+        var scanner = SegmentScanner(checkpoints, after: loaded)
+        var memory = PageBuffer(capacity: Format.blockBytes)
         for index in start..<inventory.segments.count {
-            let first = inventory.segments[index]
-            let end = try scanner.scan(
-                first, isLast: index == inventory.segments.count - 1, head: &head, after: loaded,
-                into: &target)
-            report.lastSegment = first
-            report.lastOffset = end.offset
-            report.tornTail = end.torn
+            let segment = try reader.read(
+                inventory.segments[index], in: directory,
+                isLast: index == inventory.segments.count - 1, memory: memory)
+            try scanner.scan(segment, into: &target)
+            report.last = LastSegment(
+                header: segment.header, offset: segment.end, leaves: scanner.leaves)
+            report.tornTail = segment.torn
+            memory = segment.takeMemory()
         }
-        if let head {
-            report.recordsReplayed = head.sequence > loaded ? head.sequence - loaded : 0
-            report.head = head
+        if let tree = scanner.tree {
+            report.recordsReplayed = tree.size > loaded ? tree.size - loaded : 0
+            report.tree = tree
         }
     }
 }

@@ -92,8 +92,11 @@ extension DataDirectory {
         guard inventory.snapshots.count >= keptCount,
             let covered = inventory.snapshots.suffix(keptCount).first
         else { return [] }
+        let kept = Set(inventory.leaves)
         let names = zip(inventory.segments, inventory.segments.dropFirst())
-            .filter { $0.1 <= covered + 1 }.map { FileName.segment($0.0) }
+            .filter { $0.1 <= covered + 1 }
+            // What is left of a segment is its leaves: without them it stays, and what follows it.
+            .prefix { kept.contains($0.0) }.map { FileName.segment($0.0) }
         guard !names.isEmpty else { return [] }
         try readBack(covered)
         for name in names {
@@ -109,7 +112,7 @@ extension DataDirectory {
     private func readBack(_ sequence: UInt64) throws(JournalError) {
         var none = NoTarget()
         var reader = try SnapshotReader(
-            disk, directory: path, sequence: sequence, cluster: cluster)
+            disk, directory: path, sequence: sequence, cluster: cluster, keys: keys)
         _ = try reader.read(into: &none)
     }
 

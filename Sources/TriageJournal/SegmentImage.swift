@@ -2,6 +2,7 @@
 // that page is durable already, then the batch that gathers. Pure memory; the writer does the rest.
 
 internal import TriageBase
+internal import TriageCrypto
 internal import TriageIO
 
 /// The end of a segment, in memory.
@@ -13,6 +14,7 @@ struct SegmentImage: ~Copyable {
     private(set) var used: Int
     /// Where the open batch begins in the buffer; nil when none is open.
     private var batchStart: Int?
+    private var batchFirst: UInt64 = 0
     private var batchCount: UInt32 = 0
     private let key: UInt32
 
@@ -36,7 +38,9 @@ struct SegmentImage: ~Copyable {
     /// Whether a batch is open.
     var hasBatch: Bool { batchStart != nil }
 
-    /// Bytes that a record of `count` payload bytes needs up to the end of its batch.
+    /// Bytes that a record needs up to the end of its batch.
+    ///
+    /// - Parameter count: Bytes of its body and sealed fields, with what precedes each field.
     func bytesNeeded(_ count: Int) -> Int {
         (batchStart == nil ? Format.batchHeaderBytes : 0) + Format.recordBytes(count)
             + Format.batchTrailerBytes
@@ -50,8 +54,46 @@ struct SegmentImage: ~Copyable {
         guard count >= used else { throw IOError(.read, path: FileName.spare, .inputOutput) }
     }
 
-    /// Makes room for a record of at most `count` payload bytes.
-    mutating func reserve(_ count: Int) {
+    /// Adds a record to the open batch, or to a new one.
+    ///
+    /// - Parameters:
+    ///   - record: What it says.
+    ///   - count: Bytes of its body and sealed fields, with what precedes each field.
+    ///   - sequence: Its sequence.
+    ///   - time: Its wall time.
+    ///   - random: Gives the salts.
+    /// - Returns: Bytes that it takes.
+    @inline(__always)
+    mutating func append(
+        _ record: RecordParts, _ count: Int, _ sequence: UInt64, _ time: WallTime,
+        random: inout RandomBytes
+    ) -> Int {
+        reserve(count)
+        begin(sequence)
+        let body = record.body.count
+        buffer.store(UInt32(truncatingIfNeeded: body), at: used)
+        buffer.store(UInt32(truncatingIfNeeded: count - body), at: used + 4)
+        buffer.store(UInt64(bitPattern: time.milliseconds), at: used + 8)
+        var position = used + Format.recordHeaderBytes
+        buffer.copy(record.body.span, to: position)
+        position += body
+        for index in record.sealed.indices {
+            let field = record.sealed[index]
+            buffer.store(UInt32(truncatingIfNeeded: field.count), at: position)
+            buffer.store(random.word(), at: position + 4)
+            buffer.store(random.word(), at: position + 12)
+            buffer.copy(field.span, to: position + Format.sealedHeaderBytes)
+            position += Format.sealedHeaderBytes + field.count
+        }
+        let bytes = Format.recordBytes(count)
+        buffer.zero(position..<used + bytes)
+        used += bytes
+        batchCount += 1
+        return bytes
+    }
+
+    /// Makes room for a record.
+    private mutating func reserve(_ count: Int) {
         // One page more, for the zeros up to the page's end.
         let needed = used + bytesNeeded(count) + Format.blockBytes
         if needed > buffer.capacity {
@@ -59,70 +101,50 @@ struct SegmentImage: ~Copyable {
         }
     }
 
-    /// Adds a record whose payload is given.
     @inline(__always)
-    mutating func append(_ payload: Span<UInt8>, _ sequence: UInt64, _ time: WallTime) -> Int {
-        reserve(payload.count)
-        let offset = begin(sequence)
-        buffer.copy(payload, to: offset + Format.recordHeaderBytes)
-        return finish(offset, payload.count, sequence, time)
+    private mutating func begin(_ sequence: UInt64) {
+        guard batchStart == nil else { return }
+        batchStart = used
+        batchFirst = sequence
+        batchCount = 0
+        used += Format.batchHeaderBytes
     }
 
-    /// Adds a record whose payload `body` writes.
-    @inline(__always)
-    mutating func append(
-        _ bytesMax: Int, _ sequence: UInt64, _ time: WallTime,
-        _ body: (inout OutputSpan<UInt8>) -> Void
-    ) -> Int {
-        reserve(bytesMax)
-        let offset = begin(sequence)
-        let count = buffer.fill(at: offset + Format.recordHeaderBytes, count: bytesMax, body)
-        return finish(offset, count, sequence, time)
-    }
-
-    @inline(__always)
-    private mutating func begin(_ sequence: UInt64) -> Int {
-        if batchStart == nil {
-            batchStart = used
-            batchCount = 0
-            buffer.store(sequence, at: used + 8)
-            used += Format.batchHeaderBytes
-        }
-        return used
-    }
-
-    @inline(__always)
-    private mutating func finish(
-        _ offset: Int, _ count: Int, _ sequence: UInt64, _ time: WallTime
-    ) -> Int {
-        let contentEnd = offset + Format.recordHeaderBytes + count
-        let bytes = Format.recordBytes(count)
-        buffer.store(UInt32(truncatingIfNeeded: count), at: offset + 4)
-        buffer.store(sequence, at: offset + 8)
-        buffer.store(UInt64(bitPattern: time.milliseconds), at: offset + 16)
-        buffer.zero(contentEnd..<offset + bytes)
-        buffer.store(crc32c(buffer.span(offset + 4..<contentEnd), after: key), at: offset)
-        used += bytes
-        batchCount += 1
-        return bytes
-    }
-
-    /// Ends the open batch: chains its records on `chain`, writes header and trailer.
+    /// Hashes the records of the open batch.
     ///
-    /// - Returns: The chain hash after its last record.
-    mutating func seal(after chain: Digest) -> Digest {
-        guard let start = batchStart else { return chain }
-        let recordsStart = start + Format.batchHeaderBytes
-        let chain = SHA256.chain(
-            chain, records: buffer.span(recordsStart..<used), headerBytes: Format.recordHeaderBytes)
-        buffer.store(UInt32(truncatingIfNeeded: used - recordsStart), at: start + 4)
-        buffer.store(crc32c(buffer.span(start + 4..<start + 16), after: key), at: start)
-        buffer.store(chain, at: used)
-        buffer.store(batchCount, at: used + 32)
-        buffer.store(Format.batchEnd, at: used + 36)
+    /// - Parameter leaves: Where their leaves are added.
+    func hash(with hasher: inout RecordHasher, into leaves: inout [Digest]) {
+        guard let start = batchStart else { return }
+        hasher.hash(
+            buffer.span(start + Format.batchHeaderBytes..<used), from: batchFirst, into: &leaves)
+    }
+
+    /// Ends the open batch: encrypts it, writes header and trailer.
+    ///
+    /// - Parameters:
+    ///   - root: Of the tree with the batch's records.
+    ///   - cipher: The segment's.
+    ///   - random: Gives the nonce.
+    mutating func seal(root: Digest, cipher: inout FileCipher, random: inout RandomBytes) {
+        guard let start = batchStart else { return }
+        let records = start + Format.batchHeaderBytes..<used
+        buffer.store(UInt32(truncatingIfNeeded: records.count), at: start + 4)
+        buffer.store(batchFirst, at: start + 8)
+        buffer.store(batchCount, at: start + 16)
+        let header = Format.batchAdditional
+        let (nonce, tag) = cipher.seal(
+            &buffer, records, header: start + header.lowerBound..<start + header.upperBound,
+            random: &random)
+        buffer.store(nonce, at: start + 20)
+        buffer.store(
+            crc32c(buffer.span(start + 4..<records.lowerBound), after: key), at: start)
+        buffer.store(tag, at: used)
+        buffer.store(root, at: used + 16)
+        buffer.store(
+            crc32c(buffer.span(records.lowerBound..<used + 48), after: key), at: used + 48)
+        buffer.store(Format.batchEnd, at: used + 52)
         used += Format.batchTrailerBytes
         batchStart = nil
-        return chain
     }
 
     /// Writes whole pages up to the end of what is used.

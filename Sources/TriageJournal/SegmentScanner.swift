@@ -1,203 +1,211 @@
-// Reads one segment after the other: header, batches, end. Says where the journal ends and whether
-// its tail was torn. Changes nothing, decides nothing about snapshots.
+// Goes through segments in order: every record's layout, the tree over them, and what remembered
+// heads say about it. Hands the records out. Changes nothing, decides nothing about snapshots.
 
-internal import TriageBase
+package import TriageBase
 internal import TriageIO
 
-/// What was cut, or would be, because its write was interrupted and never acknowledged.
-package struct TornTail: Equatable, Sendable {
-    /// The segment.
-    package let file: String
-    /// Where the torn batch begins.
-    package let offset: Int
-    /// Bytes from there to the last one that is not zero.
-    package let bytes: Int
+/// A head that something durable other than the journal remembers, and that the journal must pass.
+struct Checkpoint {
+    let head: JournalHead
+    /// The file that remembers it.
+    let file: String
 }
 
-/// Where a scan of a segment ended.
-struct SegmentEnd {
-    /// The offset behind the last good batch.
-    var offset: Int
-    /// Batches found.
-    var batches: Int
-    /// What stands behind, if anything.
-    var torn: TornTail?
-    /// The segment's header.
-    let header: HeaderBlock
+/// Takes the records of a journal, in order.
+package protocol RecordVisitor: ~Copyable {
+    /// Takes one record.
+    ///
+    /// - Throws: ``RecordRejection`` when the record makes no sense to it.
+    mutating func journalRecord(
+        sequence: UInt64, time: WallTime, _ record: RecordView
+    ) throws(RecordRejection)
 }
 
-/// Reads segments in order.
+/// A record that verifies as bytes, but that the state machine does not understand.
+package struct RecordRejection: Error, Equatable, Sendable {
+    /// What is wrong with it, for an operator.
+    package var what: String
+
+    /// Says what is wrong.
+    package init(_ what: String) {
+        self.what = what
+    }
+}
+
+/// Where the journal stands while its segments are gone through.
 struct SegmentScanner: ~Copyable {
-    let disk: any Disk
-    /// Where the next segment is: the data directory, or the archive for those before it.
-    var directory: String
-    let cluster: ClusterID
-    let verifier: BatchVerifier
-    private var image = PageBuffer(capacity: Format.blockBytes)
+    /// In rising order of sequence.
+    private let checkpoints: [Checkpoint]
+    /// The first of them that the tree has not passed.
+    private var nextCheckpoint = 0
+    /// Records up to this sequence are verified but not handed out.
+    private let after: UInt64
+    /// The tree over everything gone through; nil before the first segment, whose header is then
+    /// believed.
+    private(set) var tree: MerkleTree?
+    /// The leaves of the segment gone through last.
+    private(set) var leaves: [Digest] = []
+    private var hasher = RecordHasher()
+    private var scratch: [Digest] = []
 
-    init(_ disk: any Disk, _ directory: String, _ cluster: ClusterID, _ checkpoints: [Checkpoint]) {
-        self.disk = disk
-        self.directory = directory
-        self.cluster = cluster
-        verifier = BatchVerifier(
-            key: Format.key(cluster),
-            checkpoints: checkpoints.sorted { $0.head.sequence < $1.head.sequence })
+    init(_ checkpoints: [Checkpoint] = [], after: UInt64 = 0) {
+        self.checkpoints = checkpoints.sorted { $0.head.sequence < $1.head.sequence }
+        self.after = after
     }
 
-    /// Scans a segment that must go on from `head`, and moves `head` to its last record.
+    /// Goes through a segment that must go on where what came before ended.
     ///
     /// - Parameters:
-    ///   - first: The first sequence, from the name.
-    ///   - isLast: Whether its last batch may be torn.
-    ///   - head: Where the journal stands before it; nil for the first one scanned, whose header is
-    ///     then believed.
-    ///   - after: Records up to this sequence are verified but not handed out.
+    ///   - segment: What was read of it.
     ///   - visitor: Takes the records.
-    /// - Returns: Where the good batches end, and what is torn behind them.
-    /// - Throws: `.dataLoss`, `.gap`, `.foreignCluster`, `.newerVersion`, `.rejected`, `.io`.
+    /// - Throws: `.dataLoss`, `.gap`, `.rejected`: at the first place that is not as it was
+    ///   written; records before it were handed out.
     mutating func scan<Visitor: RecordVisitor & ~Copyable>(
-        _ first: UInt64, isLast: Bool, head: inout JournalHead?, after: UInt64,
-        into visitor: inout Visitor
-    ) throws(JournalError) -> SegmentEnd {
-        let file = FileName.segment(first)
-        let header = try load(first)
-        if let head {
-            guard first == head.sequence + 1 else {
-                if first > head.sequence + 1 { throw .gap(file: file, missing: head.sequence + 1) }
-                throw .dataLoss(
-                    file: file, offset: 32, what: "record \(first) is in the segment before it too")
-            }
-            guard header.chain == head.chain else {
-                throw .dataLoss(
-                    file: file, offset: 64, what: "its chain does not go on from the segment before"
-                )
-            }
-        }
-        var current = JournalHead(sequence: first - 1, chain: header.chain)
-        try checkStart(current, header)
-        let bytes = image.span(0..<Int(header.size))
-        var end = SegmentEnd(offset: Format.blockBytes, batches: 0, header: header)
-        while end.offset < bytes.count,
-            bytes.loadUInt64(at: end.offset) != 0
-                || !bytes.extracting(end.offset..<bytes.count).isZero
-        {
-            switch verifier.check(bytes, at: end.offset, after: current) {
-            case .good(let next, let after_):
-                try Self.visit(bytes, end.offset, next, after, file, &visitor)
-                current = after_
-                end.offset = next
-                end.batches += 1
-                continue
-            case .contradicts(let checkpoint):
-                throw .dataLoss(
-                    file: checkpoint.file, offset: 64,
-                    what:
-                        "its chain hash at record \(checkpoint.head.sequence) is not the journal's")
-            case .bad(let offset, let what, let batchEnd):
-                guard isLast, verifier.isTorn(bytes, at: end.offset, end: batchEnd) else {
-                    throw .dataLoss(file: file, offset: offset, what: what)
-                }
-                end.torn = Self.tail(bytes, file, end.offset)
-            }
-            break
-        }
-        head = current
-        return end
-    }
-
-    /// Reads a segment's header and whole content.
-    private mutating func load(_ first: UInt64) throws(JournalError) -> HeaderBlock {
-        let file = FileName.segment(first)
-        let path = directory + "/" + file
-        let handle = try TriageJournal.disk { () throws(IOError) in try disk.open(path, .read) }
-        let header = try Self.header(of: handle, file, first, cluster)
-        let count = Int(header.size)
-        image.grow(to: count, keeping: 0)
-        var target = image.mutableSpan(0..<count)
-        let read = try TriageJournal.disk { () throws(IOError) in
-            try handle.read(into: &target, at: 0)
-        }
-        guard read == count else {
-            throw .dataLoss(file: file, offset: read, what: "the file ends here while it is read")
-        }
-        return header
-    }
-
-    /// Reads and checks a segment's header, and its length against the file's.
-    static func header(
-        of handle: any DiskFile, _ file: String, _ first: UInt64, _ cluster: ClusterID
-    ) throws(JournalError) -> HeaderBlock {
-        let header = try readHeader(of: handle, .segment, file, cluster)
-        guard header.sequence == first else {
-            throw .dataLoss(file: file, offset: 32, what: "its name and its header differ")
-        }
-        let size = try TriageJournal.disk { () throws(IOError) in try handle.size() }
-        guard header.size == UInt64(size), size % Format.blockBytes == 0,
-            size >= 2 * Format.blockBytes, size <= Format.segmentBytesCap
-        else {
-            throw .dataLoss(
-                file: file, offset: min(size, Int(clamping: header.size)),
-                what: "the file has \(size) bytes, its header says \(header.size)")
-        }
-        return header
-    }
-
-    private func checkStart(_ head: JournalHead, _ header: HeaderBlock) throws(JournalError) {
-        if head.sequence == 0, head.chain != Format.genesis(cluster) {
-            throw .dataLoss(
-                file: FileName.segment(1), offset: 64,
-                what: "the chain does not begin at its origin")
-        }
-        for checkpoint in verifier.checkpoints where checkpoint.head.sequence == head.sequence {
-            guard checkpoint.head.chain == head.chain else {
-                throw .dataLoss(
-                    file: checkpoint.file, offset: 64,
-                    what: "its chain hash at record \(head.sequence) is not the journal's")
-            }
-        }
-    }
-
-    private static func visit<Visitor: RecordVisitor & ~Copyable>(
-        _ bytes: Span<UInt8>, _ offset: Int, _ end: Int, _ after: UInt64, _ file: String,
-        _ visitor: inout Visitor
+        _ segment: borrowing SegmentContent, into visitor: inout Visitor
     ) throws(JournalError) {
-        var position = offset + Format.batchHeaderBytes
-        while position < end - Format.batchTrailerBytes {
-            let count = Int(bytes.loadUInt32(at: position + 4))
-            let sequence = bytes.loadUInt64(at: position + 8)
-            if sequence > after {
-                let time = WallTime(
-                    milliseconds: Int64(bitPattern: bytes.loadUInt64(at: position + 16)))
-                let start = position + Format.recordHeaderBytes
+        leaves.removeAll(keepingCapacity: true)
+        var current = try start(segment.header, segment.file)
+        let bytes = segment.bytes
+        for batch in segment.batches {
+            try check(bytes, batch, segment.file)
+            let known = leaves.count
+            hasher.hash(bytes.extracting(batch.records), from: batch.first, into: &leaves)
+            var grown = current
+            grown.append(leaves, from: known, scratch: &scratch)
+            guard grown.root == bytes.loadDigest(at: batch.root) else {
+                throw .dataLoss(
+                    file: segment.file, offset: batch.root,
+                    what: "the root after record \(grown.size) is not that of its records")
+            }
+            try passCheckpoints(current, leaves, from: known, grown)
+            current = grown
+            try visit(bytes, batch, segment.file, &visitor)
+        }
+        tree = current
+        if let problem = segment.problem { throw problem }
+    }
+
+    /// Goes through the leaves of a segment that is not there any more.
+    ///
+    /// - Throws: `.dataLoss`, `.gap`.
+    mutating func scan(_ file: LeavesFile) throws(JournalError) {
+        let current = try start(file.header, FileName.leaves(file.header.sequence))
+        var grown = current
+        grown.append(file.leaves, scratch: &scratch)
+        try passCheckpoints(current, file.leaves, from: 0, grown)
+        tree = grown
+    }
+
+    /// Forgets where the journal stands, after something that did not verify: the next header is
+    /// believed.
+    mutating func forget() { tree = nil }
+
+    /// The tree before a segment, which must be that after what came before it.
+    private mutating func start(
+        _ header: HeaderBlock, _ file: String
+    ) throws(JournalError) -> MerkleTree {
+        let first = header.sequence
+        guard let start = header.tree else {
+            throw .dataLoss(file: file, offset: 64, what: "it has no root")
+        }
+        if let tree {
+            guard first == tree.size + 1 else {
+                if first > tree.size + 1 { throw .gap(file: file, missing: tree.size + 1) }
+                throw .dataLoss(
+                    file: file, offset: 32,
+                    what: "record \(first) is in the segment before it too")
+            }
+            guard start == tree else {
+                throw .dataLoss(
+                    file: file, offset: 64,
+                    what: "its root before record \(first) is not that of the segment before")
+            }
+        }
+        // Those of before are about what is not read.
+        while nextCheckpoint < checkpoints.count,
+            checkpoints[nextCheckpoint].head.sequence < start.size
+        {
+            nextCheckpoint += 1
+        }
+        if let contradicted = contradicted(by: start) { throw Self.contradiction(contradicted) }
+        return start
+    }
+
+    /// Checks the layout of a batch's records.
+    private func check(
+        _ bytes: Span<UInt8>, _ batch: BatchPlace, _ file: String
+    ) throws(JournalError) {
+        let records = bytes.extracting(0..<batch.records.upperBound)
+        var offset = batch.records.lowerBound
+        for index in 0..<batch.count {
+            guard let record = RecordLayout(records, at: offset), record.view(records) != nil else {
+                throw .dataLoss(
+                    file: file, offset: offset, what: "record \(batch.first + index) is malformed")
+            }
+            offset = record.end
+        }
+        guard offset == batch.records.upperBound else {
+            throw .dataLoss(
+                file: file, offset: batch.start + 16, what: "the batch's count is wrong")
+        }
+    }
+
+    /// Compares every remembered head from behind `before` to `after` with the tree.
+    private mutating func passCheckpoints(
+        _ before: MerkleTree, _ leaves: [Digest], from known: Int, _ after: MerkleTree
+    ) throws(JournalError) {
+        guard nextCheckpoint < checkpoints.count,
+            checkpoints[nextCheckpoint].head.sequence <= after.size
+        else { return }
+        var part = before
+        while nextCheckpoint < checkpoints.count,
+            checkpoints[nextCheckpoint].head.sequence < after.size
+        {
+            while part.size < checkpoints[nextCheckpoint].head.sequence {
+                part.append(leaves[known + Int(part.size - before.size)])
+            }
+            if let contradicted = contradicted(by: part) { throw Self.contradiction(contradicted) }
+        }
+        if let contradicted = contradicted(by: after) { throw Self.contradiction(contradicted) }
+    }
+
+    /// Passes the heads of this size; the first one with another root.
+    private mutating func contradicted(by tree: MerkleTree) -> Checkpoint? {
+        while nextCheckpoint < checkpoints.count,
+            checkpoints[nextCheckpoint].head.sequence == tree.size
+        {
+            if checkpoints[nextCheckpoint].head.root != tree.root {
+                return checkpoints[nextCheckpoint]
+            }
+            nextCheckpoint += 1
+        }
+        return nil
+    }
+
+    private static func contradiction(_ checkpoint: Checkpoint) -> JournalError {
+        .dataLoss(
+            file: checkpoint.file, offset: 64,
+            what: "its root at record \(checkpoint.head.sequence) is not the journal's")
+    }
+
+    private func visit<Visitor: RecordVisitor & ~Copyable>(
+        _ bytes: Span<UInt8>, _ batch: BatchPlace, _ file: String, _ visitor: inout Visitor
+    ) throws(JournalError) {
+        guard batch.first + batch.count - 1 > after else { return }
+        let records = bytes.extracting(0..<batch.records.upperBound)
+        var offset = batch.records.lowerBound
+        var sequence = batch.first
+        while let record = RecordLayout(records, at: offset) {
+            if sequence > after, let view = record.view(records) {
                 do {
                     try visitor.journalRecord(
-                        sequence: sequence, time: time, bytes.extracting(start..<start + count))
+                        sequence: sequence, time: record.time(records), view)
                 } catch {
-                    throw .rejected(file: file, offset: position, what: error.what)
+                    throw .rejected(file: file, offset: offset, what: error.what)
                 }
             }
-            position += Format.recordBytes(count)
+            sequence += 1
+            offset = record.end
         }
     }
-
-    private static func tail(_ bytes: Span<UInt8>, _ file: String, _ offset: Int) -> TornTail {
-        var end = bytes.count
-        while end > offset, bytes[end - 1] == 0 { end -= 1 }
-        return TornTail(file: file, offset: offset, bytes: end - offset)
-    }
-}
-
-/// Reads a file's header block and checks whose it is.
-func readHeader(
-    of handle: any DiskFile, _ kind: FileKind, _ file: String, _ cluster: ClusterID?,
-    at offset: Int = 0
-) throws(JournalError) -> HeaderBlock {
-    var block = PageBuffer(capacity: Format.blockBytes)
-    var target = block.mutableSpan(0..<Format.blockBytes)
-    let count = try disk { () throws(IOError) in try handle.read(into: &target, at: offset) }
-    let header = try HeaderBlock(block.span(0..<count), kind, file: file, offset: offset)
-    if let cluster, header.cluster != cluster {
-        throw .foreignCluster(file: file, expected: cluster, found: header.cluster)
-    }
-    return header
 }

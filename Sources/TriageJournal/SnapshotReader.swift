@@ -2,6 +2,7 @@
 // out, and the whole at the end. Decides nothing about which snapshot to use.
 
 internal import TriageBase
+internal import TriageCrypto
 internal import TriageIO
 
 /// Takes the records of a snapshot, in the order in which they were written.
@@ -12,44 +13,85 @@ package protocol SnapshotVisitor: ~Copyable {
     mutating func snapshotRecord(section: UInt16, _ record: Span<UInt8>) throws(RecordRejection)
 }
 
+/// What differs between snapshots of different versions.
+struct SnapshotLayout: ~Copyable {
+    /// Bytes of a block's header.
+    let headerBytes: Int
+    /// Where it holds nothing.
+    let unused: Range<Int>
+    /// What decrypts bodies; nil in a version without encryption.
+    var cipher: FileCipher?
+}
+
+/// What a snapshot's header says, in any version.
+struct SnapshotHead {
+    let head: JournalHead
+    let time: WallTime
+    let cluster: ClusterID
+    /// Bytes of the largest ordinary block.
+    let blockBytes: UInt64
+}
+
 /// Reads a snapshot.
 struct SnapshotReader: ~Copyable {
     private let file: any DiskFile
     private let name: String
     private let key: UInt32
     let fileBytes: Int
-    let header: HeaderBlock
+    let head: SnapshotHead
+    private var layout: SnapshotLayout
     private var block: PageBuffer
     private var digest = SHA256()
     private(set) var sections: [SnapshotSection] = []
 
-    /// Opens a snapshot and reads its header; whose it is matters only if `cluster` is given.
+    /// Opens a snapshot of the current version and reads its header.
+    ///
+    /// - Throws: `.dataLoss`, `.foreignCluster`, `.newerVersion`, `.olderVersion`, `.crypto`,
+    ///   `.io`.
     init(
-        _ disk: any Disk, directory: String, sequence: UInt64, cluster: ClusterID?
+        _ disk: any Disk, directory: String, sequence: UInt64, cluster: ClusterID, keys: KeyRing?
     ) throws(JournalError) {
         let name = FileName.snapshot(sequence)
         let path = directory + "/" + name
         let file = try TriageJournal.disk { () throws(IOError) in try disk.open(path, .read) }
-        let fileBytes = try TriageJournal.disk { () throws(IOError) in try file.size() }
         let header = try readHeader(of: file, .snapshot, name, cluster)
-        guard header.sequence == sequence else {
+        guard header.sequence == sequence, let tree = header.tree else {
             throw .dataLoss(file: name, offset: 32, what: "its name and its header differ")
         }
-        guard header.size >= UInt64(Format.blockBytes), header.size <= 1 << 26,
-            header.size % UInt64(Format.blockBytes) == 0
+        let cipher = try FileCipher(header, name, keys)
+        let layout = SnapshotLayout(
+            headerBytes: Format.snapshotBlockHeaderBytes, unused: 52..<64, cipher: cipher)
+        let head = SnapshotHead(
+            head: JournalHead(tree), time: header.time, cluster: cluster, blockBytes: header.size)
+        try self.init(file, name, head, layout)
+    }
+
+    /// Goes on behind a header that was read.
+    init(
+        _ file: any DiskFile, _ name: String, _ head: SnapshotHead,
+        _ layout: consuming SnapshotLayout
+    ) throws(JournalError) {
+        guard head.blockBytes >= UInt64(Format.blockBytes), head.blockBytes <= 1 << 26,
+            head.blockBytes % UInt64(Format.blockBytes) == 0
         else { throw .dataLoss(file: name, offset: 48, what: "no such block size is made") }
+        let fileBytes = try TriageJournal.disk { () throws(IOError) in try file.size() }
+        var block = PageBuffer(capacity: Int(head.blockBytes))
+        let count: Int
+        do { count = try file.read(into: &block, 0..<Format.blockBytes, at: 0) } catch {
+            throw .io(error)
+        }
+        guard count == Format.blockBytes else {
+            throw .dataLoss(file: name, offset: count, what: "the file ends in its header")
+        }
         self.name = name
         self.file = file
         self.fileBytes = fileBytes
-        self.header = header
-        key = Format.key(header.cluster)
-        block = PageBuffer(capacity: Int(header.size))
-        // The header verified, so writing it again gives the bytes that the digest begins with.
-        header.store(in: &block)
+        self.head = head
+        self.layout = layout
+        key = Format.key(head.cluster)
         digest.update(block.sha256(0..<Format.blockBytes))
+        self.block = block
     }
-
-    var head: JournalHead { JournalHead(sequence: header.sequence, chain: header.chain) }
 
     /// Reads everything, handing out records as their blocks verify.
     ///
@@ -64,14 +106,17 @@ struct SnapshotReader: ~Copyable {
         while true {
             let stored = try load(offset)
             let head = try verify(stored, offset, index)
+            if head.kind == 1 { digest.update(block.sha256(0..<stored)) }
+            try decrypt(head, offset)
             guard head.kind == 1 else {
                 try checkTrailer(stored, head.body, offset, index, records)
                 return SnapshotInfo(
-                    file: name, head: self.head, time: header.time, bytes: fileBytes,
+                    file: name, head: self.head.head, time: self.head.time, bytes: fileBytes,
                     records: records)
             }
-            digest.update(block.sha256(0..<stored))
-            try Self.visit(block.span(0..<stored), head, name, offset, &visitor)
+            try Self.visit(
+                block.span(layout.headerBytes..<stored), head, name, offset + layout.headerBytes,
+                &visitor)
             count(head)
             records += UInt64(head.records)
             offset += stored
@@ -89,16 +134,16 @@ struct SnapshotReader: ~Copyable {
 
     /// Reads the block at `offset`, and returns its length.
     private mutating func load(_ offset: Int) throws(JournalError) -> Int {
-        let ahead = min(Int(header.size), fileBytes - offset)
+        let ahead = min(Int(head.blockBytes), fileBytes - offset)
         guard ahead >= Format.blockBytes else {
             throw .dataLoss(file: name, offset: fileBytes, what: "the file ends without a trailer")
         }
         try fill(0..<ahead, at: offset)
         let stored = Int(block.span(0..<Format.blockBytes).loadUInt32(at: 4))
         let largest = max(
-            Int(header.size),
+            Int(head.blockBytes),
             roundUp(
-                Format.snapshotBlockHeaderBytes + 4 + Limits.recordBytesMax, to: Format.blockBytes))
+                layout.headerBytes + 4 + Limits.recordBytesMax, to: Format.blockBytes))
         guard stored >= Format.blockBytes, stored % Format.blockBytes == 0, stored <= largest,
             stored <= fileBytes - offset
         else { throw .dataLoss(file: name, offset: offset + 4, what: "a block's length is wrong") }
@@ -126,24 +171,38 @@ struct SnapshotReader: ~Copyable {
             throw .dataLoss(file: name, offset: offset, what: "a block's checksum is wrong")
         }
         let body = Int(bytes.loadUInt32(at: 8))
-        guard body <= stored - Format.snapshotBlockHeaderBytes, bytes.loadUInt32(at: 20) == index,
+        guard body <= stored - layout.headerBytes, bytes.loadUInt32(at: 20) == index,
             bytes[18] == 0, bytes[19] == 1 || bytes[19] == 2,
-            bytes.extracting(Format.snapshotBlockHeaderBytes + body..<stored).isZero,
-            bytes.extracting(24..<32).isZero
+            bytes.extracting(layout.headerBytes + body..<stored).isZero,
+            bytes.extracting(layout.unused).isZero
         else { throw .dataLoss(file: name, offset: offset, what: "a block's header is wrong") }
         return BlockHead(
             body: body, records: bytes.loadUInt32(at: 12),
             section: UInt16(truncatingIfNeeded: bytes.loadUInt32(at: 16)), kind: bytes[19])
     }
 
+    private mutating func decrypt(_ head: BlockHead, _ offset: Int) throws(JournalError) {
+        let start = layout.headerBytes
+        let nonce = block.span(0..<start).loadNonce(at: 24)
+        let tag = block.span(0..<start).loadTag(at: 36)
+        let isOpen = layout.cipher?.open(
+            &block, start..<start + head.body, header: Format.snapshotAdditional, nonce: nonce,
+            tag: tag)
+        guard isOpen ?? true else {
+            throw .dataLoss(
+                file: name, offset: offset,
+                what: "a block was not encrypted so by this directory's key")
+        }
+    }
+
     private static func visit<Visitor: SnapshotVisitor & ~Copyable>(
-        _ bytes: Span<UInt8>, _ head: BlockHead, _ name: String, _ offset: Int,
+        _ body: Span<UInt8>, _ head: BlockHead, _ name: String, _ offset: Int,
         _ visitor: inout Visitor
     ) throws(JournalError) {
-        let end = Format.snapshotBlockHeaderBytes + head.body
-        var position = Format.snapshotBlockHeaderBytes
+        let end = head.body
+        var position = 0
         for _ in 0..<head.records {
-            guard position <= end - 4, case let length = Int(bytes.loadUInt32(at: position)),
+            guard position <= end - 4, case let length = Int(body.loadUInt32(at: position)),
                 length <= Limits.recordBytesMax, length <= end - position - 4
             else {
                 throw .dataLoss(
@@ -151,14 +210,14 @@ struct SnapshotReader: ~Copyable {
             }
             do {
                 try visitor.snapshotRecord(
-                    section: head.section, bytes.extracting(position + 4..<position + 4 + length))
+                    section: head.section, body.extracting(position + 4..<position + 4 + length))
             } catch {
                 throw .rejected(file: name, offset: offset + position, what: error.what)
             }
             position += 4 + length
         }
         guard position == end, head.records > 0 else {
-            throw .dataLoss(file: name, offset: offset + 12, what: "a block's count is wrong")
+            throw .dataLoss(file: name, offset: offset, what: "a block's count is wrong")
         }
     }
 
@@ -176,7 +235,7 @@ struct SnapshotReader: ~Copyable {
         _ stored: Int, _ body: Int, _ offset: Int, _ blocks: UInt32, _ records: UInt64
     ) throws(JournalError) {
         let bytes = block.span(0..<stored)
-        let start = Format.snapshotBlockHeaderBytes
+        let start = layout.headerBytes
         guard stored == Format.blockBytes, body == 64 + 24 * sections.count,
             bytes.loadUInt64(at: start) == UInt64(blocks),
             bytes.loadUInt64(at: start + 8) == records,

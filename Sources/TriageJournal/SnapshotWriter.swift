@@ -2,6 +2,7 @@
 // bounded pace, renamed when durable. Knows nothing of what a section or a record means.
 
 package import TriageBase
+internal import TriageCrypto
 internal import TriageIO
 
 /// A snapshot that is in the directory under its final name.
@@ -38,12 +39,14 @@ package final class SnapshotWriter {
     private let disk: any Disk
     private let directory: String
     private let name: String
-    private let head: JournalHead
+    private let tree: MerkleTree
     private let time: WallTime
     private let key: UInt32
     private let blockBytes: Int
     private let file: any DiskFile
     private var pacer: Pacer
+    private var cipher: FileCipher
+    private var random: RandomBytes
 
     private var block: PageBuffer
     private var used = Format.snapshotBlockHeaderBytes
@@ -59,27 +62,30 @@ package final class SnapshotWriter {
     private var temporaryPath: String { directory + "/" + name + ".tmp" }
 
     init(
-        _ disk: any Disk, directory: String, cluster: ClusterID, head: JournalHead, time: WallTime,
-        options: StorageOptions
+        _ disk: any Disk, directory: String, cluster: ClusterID, tree: MerkleTree, time: WallTime,
+        options: StorageOptions, keys: KeyRing?
     ) throws(JournalError) {
         self.disk = disk
         self.directory = directory
-        name = FileName.snapshot(head.sequence)
-        self.head = head
+        name = FileName.snapshot(tree.size)
+        self.tree = tree
         self.time = time
         key = Format.key(cluster)
         blockBytes = options.snapshotBlockBytes
         pacer = Pacer(disk, bytesPerSecond: options.snapshotBytesPerSecond)
-        let path = directory + "/" + FileName.snapshot(head.sequence) + ".tmp"
+        var random = options.makeRandom()
+        var header = HeaderBlock(
+            kind: .snapshot, cluster: cluster, sequence: tree.size, time: time,
+            size: UInt64(options.snapshotBlockBytes), tree: tree)
+        cipher = try FileCipher(making: &header, keys, &random)
+        self.random = random
+        let path = directory + "/" + FileName.snapshot(tree.size) + ".tmp"
         let file = try TriageJournal.disk { () throws(IOError) in
             try disk.open(path, .createDirect)
         }
         self.file = file
         var block = PageBuffer(capacity: options.snapshotBlockBytes)
-        HeaderBlock(
-            kind: .snapshot, cluster: cluster, sequence: head.sequence, time: time,
-            size: UInt64(options.snapshotBlockBytes), chain: head.chain
-        ).store(in: &block)
+        header.store(in: &block)
         digest.update(block.sha256(0..<Format.blockBytes))
         do { try file.write(block, 0..<Format.blockBytes, at: 0) } catch { throw .io(error) }
         block.zero(0..<Format.blockBytes)
@@ -132,7 +138,8 @@ package final class SnapshotWriter {
         }
         // A writer is used up once the file has its name.
         failure = .io(IOError(.write, path: path, .invalidArgument))
-        return SnapshotInfo(file: name, head: head, time: time, bytes: bytes, records: records)
+        return SnapshotInfo(
+            file: name, head: JournalHead(tree), time: time, bytes: bytes, records: records)
     }
 
     /// Gives up: removes the temporary file.
@@ -149,8 +156,9 @@ package final class SnapshotWriter {
     }
 
     private func writeBlock() throws(JournalError) {
+        guard blockIndex < Format.messagesMax - 1 else { throw .recordTooLarge(bytes: offset) }
         let stored = roundUp(used, to: Format.blockBytes)
-        storeHeader(stored: stored, kind: 1)
+        sealBlock(stored: stored, kind: 1)
         digest.update(block.sha256(0..<stored))
         count()
         do { try file.write(block, 0..<stored, at: offset) } catch { throw fail(error) }
@@ -172,15 +180,20 @@ package final class SnapshotWriter {
         sections[index].records += UInt64(blockRecords)
     }
 
-    /// Zeroes the padding, then fills in the block's header and checksum.
-    private func storeHeader(stored: Int, kind: UInt32) {
+    /// Zeroes the padding, fills in the block's header, encrypts the body, and sums all of it.
+    private func sealBlock(stored: Int, kind: UInt32) {
+        let body = Format.snapshotBlockHeaderBytes..<used
         block.zero(used..<stored)
+        block.zero(0..<body.lowerBound)
         block.store(UInt32(stored), at: 4)
-        block.store(UInt32(used - Format.snapshotBlockHeaderBytes), at: 8)
+        block.store(UInt32(body.count), at: 8)
         block.store(blockRecords, at: 12)
         block.store(UInt32(section) | kind << 24, at: 16)
         block.store(blockIndex, at: 20)
-        block.store(UInt64(0), at: 24)
+        let (nonce, tag) = cipher.seal(
+            &block, body, header: Format.snapshotAdditional, random: &random)
+        block.store(nonce, at: 24)
+        block.store(tag, at: 36)
         block.store(crc32c(block.span(4..<stored), after: key), at: 0)
     }
 
@@ -201,6 +214,6 @@ package final class SnapshotWriter {
             block.store(counts.records, at: position + 16)
         }
         used = start + 64 + 24 * sections.count
-        storeHeader(stored: Format.blockBytes, kind: 2)
+        sealBlock(stored: Format.blockBytes, kind: 2)
     }
 }

@@ -2,6 +2,7 @@
 // prepares segments. Defaults are the server's.
 
 internal import TriageBase
+package import TriageCrypto
 internal import TriageIO
 
 /// Sizes and pacing of a data directory.
@@ -22,6 +23,9 @@ package struct StorageOptions: Sendable {
     package var snapshotsKept = 2
     /// What becomes of segments before that.
     package var journalRetention = JournalRetention.keep
+
+    /// Makes a source of random bytes for salts, nonces and identifiers.
+    package var makeRandom: @Sendable () -> RandomBytes = { RandomBytes() }
 
     /// The server's options.
     package init() {}

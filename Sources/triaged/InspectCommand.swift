@@ -123,7 +123,7 @@ struct InspectCommand: ParsableCommand {
 /// Wants records only to be read.
 private struct Ignoring: RecordVisitor {
     mutating func journalRecord(
-        sequence: UInt64, time: WallTime, _ payload: Span<UInt8>
+        sequence: UInt64, time: WallTime, _ record: RecordView
     ) throws(RecordRejection) {}
 }
 
@@ -133,16 +133,16 @@ private struct RecordPrinter: RecordVisitor {
     let content: Bool
 
     mutating func journalRecord(
-        sequence: UInt64, time: WallTime, _ payload: Span<UInt8>
+        sequence: UInt64, time: WallTime, _ record: RecordView
     ) throws(RecordRejection) {
         guard range.contains(sequence) else { return }
-        let record: DynamicMessage
+        let message: DynamicMessage
         do {
-            record = try MessageSchema.journalRecord.decode(payload)
+            message = try RecordMessage.decode(record)
         } catch {
             throw RecordRejection("record \(sequence): \(error)")
         }
-        let shown = content ? record : Self.withoutContent(record)
+        let shown = content ? message : Self.withoutContent(message)
         StandardStream.output.write(
             "{\"sequence\":\"\(sequence)\",\"time\":\"\(Timestamp.rfc3339(time))\","
                 + "\"record\":\(JSONMapping.text(.message(shown)))}\n")

@@ -3,27 +3,56 @@
 
 import Glibc
 import TriageBase
+import TriageCrypto
 import TriageIO
 import TriageJournal
 
 /// The measurements, in order.
 struct StorageBench {
     let directory: String
+    /// A key of random bytes, for a run with encryption.
+    let keys: KeySource?
+    let record: RecordParts
     let clock = SystemClock()
     let disk = RealDisk()
-    static let payloadBytes = 300
+    /// About what the body and the content of a report with a short description have.
+    static let bodyBytes = 100
+    static let sealedBytes = 200
+    /// What such a record takes in a batch.
+    static let recordBytes = 336
 
-    /// Runs everything; a failed call ends the process with its text.
+    init(directory: String, encrypted: Bool) {
+        self.directory = directory
+        var random = RandomBytes()
+        keys =
+            encrypted
+            ? KeySource(current: KeyEncryptionKey(SecretKey(random: &random))) : nil
+        var record = RecordParts()
+        record.body = [UInt8](repeating: 0x5A, count: Self.bodyBytes)
+        _ = record.seal([UInt8](repeating: 0x5B, count: Self.sealedBytes))
+        self.record = record
+    }
+
+    /// Runs the parts that are named, or all; a failed call ends the process with its text.
     static func run(_ arguments: [String]) {
-        guard arguments.count == 2 else { fatalError("usage: triage-storage-bench DIRECTORY") }
+        let wishes = Set(arguments.dropFirst(2))
+        let parts = wishes.subtracting(["encrypted"])
+        guard arguments.count >= 2, parts.isSubset(of: ["checksums", "crypto", "commits", "replay", "snapshot"])
+        else {
+            fatalError(
+                "usage: triage-storage-bench DIRECTORY [encrypted] "
+                    + "[checksums|crypto|commits|replay|snapshot]...")
+        }
         do {
             try Directory.make(arguments[1])
-            let bench = StorageBench(directory: arguments[1])
-            try bench.checksums()
-            try bench.ciphers()
-            try bench.commits()
-            try bench.replay()
-            try bench.snapshot()
+            let bench = StorageBench(
+                directory: arguments[1], encrypted: wishes.contains("encrypted"))
+            let runs = { (part: String) in parts.isEmpty || parts.contains(part) }
+            if runs("checksums") { try bench.checksums() }
+            if runs("crypto") { try bench.ciphers() }
+            if runs("commits") { try bench.commits() }
+            if runs("replay") { try bench.replay() }
+            if runs("snapshot") { try bench.snapshot() }
             try bench.clear()
         } catch {
             fatalError("\(error)")
@@ -72,26 +101,29 @@ struct StorageBench {
 
     func checksums() throws {
         let count = 1_000_000
-        let payload = [UInt8](repeating: 0x5A, count: Self.payloadBytes + 16)
+        let bytes = [UInt8](repeating: 0x5A, count: 316)
         var crc: UInt32 = 0
         let crcTime = processorSeconds {
-            for _ in 0..<count { crc = crc32c(payload.span, after: crc) }
+            for _ in 0..<count { crc = crc32c(bytes.span, after: crc) }
         }
         report("crc32c_316_bytes", crcTime / Double(count) * 1e9 + Double(crc & 0), "ns")
-        var records: [UInt8] = []
-        for index in 0..<512 {
-            records += [0, 0, 0, 0, 44, 1, 0, 0]
-            records += [UInt8](repeating: UInt8(index & 255), count: 320)
-        }
-        var chain = Digest.zero
-        let chainTime = processorSeconds {
-            for _ in 0..<1000 {
-                chain = SHA256.chain(chain, records: records.span, headerBytes: 24)
+        var digest = Digest.zero
+        let pairTime = processorSeconds {
+            for _ in 0..<count {
+                digest = SHA256.hashPair(
+                    head: bytes.span.extracting(0..<1), bytes.span, otherHead: bytes.span.extracting(1..<2),
+                    bytes.span
+                ).1
             }
         }
-        report(
-            "chain_a_record", chainTime / 512_000 * 1e9 + Double(chain.words.0 & 0), "ns",
-            atMost: 300)
+        report("sha256_316_bytes_in_pairs", pairTime / Double(2 * count) * 1e9, "ns")
+        let leaves = [Digest](repeating: digest, count: 512)
+        var tree = MerkleTree()
+        var scratch: [Digest] = []
+        let treeTime = processorSeconds {
+            for _ in 0..<1000 { tree.append(leaves, scratch: &scratch) }
+        }
+        report("tree_a_leaf", treeTime / 512_000 * 1e9, "ns", atMost: 150)
     }
 
     // MARK: Commits
@@ -112,11 +144,10 @@ struct StorageBench {
     }
 
     func commits() throws {
-        let data = try DataDirectory(opening: directory)
+        let data = try DataDirectory(opening: directory, keys: keys)
         var none = Counter()
         let report = try data.recover(into: &none)
         let journal = try data.makeJournal(after: report, time: clock.wallTime())
-        let payload = [UInt8](repeating: 0x5A, count: Self.payloadBytes)
         var rates: [Int: [Double]] = [:]
         var processorTimes: [Int: [Double]] = [:]
         var commitTimes: [Int: [Double]] = [:]
@@ -134,7 +165,7 @@ struct StorageBench {
                     processor = try processorSeconds {
                         for _ in 0..<commits {
                             for _ in 0..<batch {
-                                _ = try journal.append(payload.span, time: .epoch)
+                                _ = try journal.append(record, time: .epoch)
                             }
                             try journal.commit()
                         }
@@ -182,17 +213,16 @@ struct StorageBench {
 
     func replay() throws {
         try clear()
-        let data = try DataDirectory(opening: directory)
+        let data = try DataDirectory(opening: directory, keys: keys)
         var none = Counter()
         var report = try data.recover(into: &none)
         let journal = try data.makeJournal(after: report, time: clock.wallTime())
-        let payload = [UInt8](repeating: 0x5A, count: Self.payloadBytes)
         let count = 1_000_000
         var appending = 0.0
         let total = try seconds {
             for _ in 0..<count / 2000 {
                 appending += try processorSeconds {
-                    for _ in 0..<2000 { _ = try journal.append(payload.span, time: .epoch) }
+                    for _ in 0..<2000 { _ = try journal.append(record, time: .epoch) }
                 }
                 try journal.commit()
             }
@@ -210,35 +240,36 @@ struct StorageBench {
         var processor = 0.0
         let verify = try seconds {
             processor = try processorSeconds {
-                let result = try Inspection(path: directory).verify()
+                let ring = try keys.map { try KeyRing.open(disk, directory, $0) }
+                let result = try Inspection(path: directory, keys: ring).verify()
                 invariant(result.problems.isEmpty, "the bench's own directory verifies")
             }
         }
-        self.report("verify_processor", Double(count) * 344 / processor / 1048576, "MiB/s")
-        self.report("verify", Double(count) * 344 / verify / 1048576, "MiB/s", atLeast: 500)
+        self.report("verify_processor", Double(count * Self.recordBytes) / processor / 1048576, "MiB/s")
+        self.report("verify", Double(count * Self.recordBytes) / verify / 1048576, "MiB/s", atLeast: 500)
     }
 
     // MARK: Snapshot
 
     func snapshot() throws {
         try clear()
-        let data = try DataDirectory(opening: directory)
+        let data = try DataDirectory(opening: directory, keys: keys)
         var none = Counter()
         let report = try data.recover(into: &none)
         let journal = try data.makeJournal(after: report, time: clock.wallTime())
-        _ = try journal.append([1].span, time: .epoch)
+        _ = try journal.append(record, time: .epoch)
         try journal.commit()
         let sequential = try sequentialRate(300 << 20)
         self.report("disk_sequential_write", sequential / 1048576, "MiB/s")
-        let record = [UInt8](repeating: 0x33, count: 291)
+        let stored = [UInt8](repeating: 0x33, count: 291)
         let count = 1_000_000
         var bytes = 0
         var processor = 0.0
         let time = try seconds {
             processor = try processorSeconds {
                 let snapshot = try data.makeSnapshot(
-                    at: journal.durableHead, time: .epoch, bytesPerSecond: Int.max)
-                for _ in 0..<count { try snapshot.append(section: 1, record.span) }
+                    at: journal.durableTree, time: .epoch, bytesPerSecond: Int.max)
+                for _ in 0..<count { try snapshot.append(section: 1, stored.span) }
                 bytes = try snapshot.finish().bytes
             }
         }
@@ -254,21 +285,20 @@ struct StorageBench {
         self.report(
             "snapshot_load_processor", Double(bytes) / again.processorSeconds / 1048576, "MiB/s")
         self.report("snapshot_load", Double(bytes) / again.seconds / 1048576, "MiB/s", atLeast: 300)
-        try commitsBesideSnapshot(data, again.report, record)
+        try commitsBesideSnapshot(data, again.report, stored)
     }
 
     /// Commit latency with and without a paced snapshot beside it.
     private func commitsBesideSnapshot(
-        _ data: DataDirectory, _ report: RecoveryReport, _ record: [UInt8]
+        _ data: DataDirectory, _ report: RecoveryReport, _ stored: [UInt8]
     ) throws {
         let journal = try data.makeJournal(after: report, time: .epoch)
-        let payload = [UInt8](repeating: 0x5A, count: Self.payloadBytes)
         func latencies(_ enough: () -> Bool) throws -> [Double] {
             var times: [Double] = []
             while !enough() {
                 times.append(
                     try seconds {
-                        for _ in 0..<8 { _ = try journal.append(payload.span, time: .epoch) }
+                        for _ in 0..<8 { _ = try journal.append(record, time: .epoch) }
                         try journal.commit()
                     } * 1e6)
             }
@@ -283,11 +313,11 @@ struct StorageBench {
             return rounds > 5000
         }
         let done = Monitor(false)
-        let head = journal.durableHead
+        let tree = journal.durableTree
         let thread = try Thread(name: "snapshot") {
             do {
-                let snapshot = try data.makeSnapshot(at: head, time: .epoch)
-                for _ in 0..<1_000_000 { try snapshot.append(section: 1, record.span) }
+                let snapshot = try data.makeSnapshot(at: tree, time: .epoch)
+                for _ in 0..<1_000_000 { try snapshot.append(section: 1, stored.span) }
                 _ = try snapshot.finish()
             } catch { fatalError("\(error)") }
             done.change { $0 = true }
@@ -334,8 +364,10 @@ struct Counter: RecoveryTarget {
         bytes += record.count
     }
 
-    mutating func journalRecord(sequence: UInt64, time: WallTime, _ payload: Span<UInt8>) {
+    mutating func journalRecord(
+        sequence: UInt64, time: WallTime, _ record: RecordView
+    ) {
         records += 1
-        bytes += payload.count
+        bytes += record.body.count
     }
 }

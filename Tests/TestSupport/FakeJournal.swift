@@ -5,7 +5,7 @@ package import TriageJournal
 
 /// A journal in memory whose disk fails when told.
 package final class FakeJournal: Journal {
-    package var records: [[UInt8]] = []
+    package var records: [RecordParts] = []
     package var durableCount = 0
     package var commitCount = 0
     package var appendError: JournalError?
@@ -18,21 +18,16 @@ package final class FakeJournal: Journal {
 
     package var nextSequence: UInt64 { UInt64(records.count) + 1 }
     package var durableHead: JournalHead {
-        JournalHead(sequence: UInt64(durableCount), chain: .zero)
+        JournalHead(sequence: UInt64(durableCount), root: .zero)
     }
-    package var pendingBytes: Int { records[durableCount...].reduce(0) { $0 + $1.count + 1 } }
-
-    package func append(_ payload: Span<UInt8>, time: WallTime) throws(JournalError) -> UInt64 {
-        if let appendError { throw appendError }
-        records.append([UInt8](copying: payload))
-        return UInt64(records.count)
+    package var durableTree: MerkleTree { MerkleTree(size: UInt64(durableCount)) { _ in .zero } }
+    package var pendingBytes: Int {
+        records[durableCount...].reduce(0) { $0 + $1.body.count + 1 }
     }
 
-    package func append(
-        time: WallTime, reserving bytesMax: Int, _ body: (inout OutputSpan<UInt8>) -> Void
-    ) throws(JournalError) -> UInt64 {
+    package func append(_ record: RecordParts, time: WallTime) throws(JournalError) -> UInt64 {
         if let appendError { throw appendError }
-        records.append([UInt8](capacity: bytesMax) { body(&$0) })
+        records.append(record)
         return UInt64(records.count)
     }
 
@@ -41,5 +36,14 @@ package final class FakeJournal: Journal {
         if let commitError { throw commitError }
         commitCount += 1
         durableCount = records.count
+    }
+}
+
+extension Journal {
+    /// Appends a record of a body alone.
+    package func append(_ body: Span<UInt8>, time: WallTime) throws(JournalError) -> UInt64 {
+        var record = RecordParts()
+        record.body.append(copying: body)
+        return try append(record, time: time)
     }
 }

@@ -62,23 +62,49 @@ import TriageIO
                 == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0")
     }
 
-    @Test func shaInPiecesPrefixedAndInPairsIsTheSame() {
-        for count in 0..<260 {
-            let bytes = Self.noise.span.extracting(0..<count)
-            SHA256.forcePortable(true)
-            var pieces = SHA256()
-            pieces.update([9].span)
-            for index in stride(from: 0, to: count, by: 50) {
-                pieces.update(bytes.extracting(index..<min(index + 50, count)))
+    /// The digest of both parts, by the portable code and in pieces.
+    private func slowly(_ head: Span<UInt8>, _ bytes: Span<UInt8>) -> Digest {
+        SHA256.forcePortable(true)
+        defer { SHA256.forcePortable(false) }
+        var pieces = SHA256()
+        pieces.update(head)
+        for index in stride(from: 0, to: bytes.count, by: 50) {
+            pieces.update(bytes.extracting(index..<min(index + 50, bytes.count)))
+        }
+        return pieces.finalize()
+    }
+
+    @Test func shaInPiecesJoinedAndInPairsIsTheSame() {
+        let noise = Self.noise.span
+        for head in [0, 1, 25, 57, 63, 64, 65, 89, 128, 537] {
+            for count in 0..<200 {
+                let (first, bytes) = (noise.extracting(0..<head), noise.extracting(600..<600 + count))
+                let expected = slowly(first, bytes)
+                #expect(SHA256.hash(head: first, bytes) == expected)
+                for other in [0, 1, 54, 55, 56, 63, 64, 119, 128, 200] {
+                    let second = noise.extracting(900..<900 + other)
+                    let pair = SHA256.hashPair(head: first, bytes, otherHead: first, second)
+                    #expect(pair.0 == expected)
+                    #expect(pair.1 == SHA256.hash(head: first, second))
+                }
             }
-            let expected = pieces.finalize()
-            SHA256.forcePortable(false)
-            #expect(SHA256.hash(prefix: 9, bytes) == expected)
-            for other in [0, 1, 54, 55, 56, 63, 64, 119, 128, 200] {
-                let second = Self.noise.span.extracting(300..<300 + other)
-                let pair = SHA256.hashPair(prefix: 9, bytes, second)
-                #expect(pair.0 == expected)
-                #expect(pair.1 == SHA256.hash(prefix: 9, second))
+        }
+        #expect(SHA256.hash(prefix: noise[0], noise.extracting(1..<9)) == SHA256.hash(noise.extracting(0..<9)))
+    }
+
+    @Test func nodesOfALevelAreTheSameInPlaceAndOneByOne() {
+        let level = (0..<41).map { SHA256.hash(prefix: UInt8($0), Self.noise.span.extracting(0..<9)) }
+        for source in 0...2 {
+            for count in 0..<19 {
+                for target in source...source + 1 {
+                    var digests = level
+                    SHA256.hashNodes(&digests, from: source, count: count, to: target)
+                    for index in 0..<count {
+                        let (left, right) = (level[source + 2 * index], level[source + 2 * index + 1])
+                        #expect(digests[target + index] == SHA256.hash(prefix: 1, left, right))
+                    }
+                    #expect(digests[..<target] == level[..<target])
+                }
             }
         }
     }

@@ -94,9 +94,9 @@ import TriageJournal
                 break
             }
         }
-        #expect(taken == 10_000 / 1024)
+        #expect(taken == 10_000 / 1016)
         #expect(journal.nextSequence == UInt64(taken) + 1)
-        #expect(journal.pendingBytes == taken * 1024)
+        #expect(journal.pendingBytes == taken * 1016)
         try journal.commit()
         #expect(journal.durableHead.sequence == UInt64(taken))
         #expect(try journal.append(payload.span, time: .epoch) == UInt64(taken) + 1)
@@ -110,7 +110,7 @@ import TriageJournal
             _ = try journal.append(large.span, time: .epoch)
         }
         #expect(journal.nextSequence == 1)
-        try bench.write([[Limits.recordBytesMax], [1]], to: journal)
+        try bench.write([[Limits.recordBytesMax - 20], [1]], to: journal)
         bench.disk = bench.disk.copy()
         var state = Recorded()
         _ = try bench.open(into: &state)

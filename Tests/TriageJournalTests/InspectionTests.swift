@@ -12,7 +12,7 @@ import TriageJournal
         let (data, journal) = try bench.start()
         try bench.write([[3000], [700, 20], [3000]], to: journal)
         let snapshot = try data.makeSnapshot(
-            at: journal.durableHead, time: WallTime(milliseconds: 9))
+            at: journal.durableTree, time: WallTime(milliseconds: 9))
         try snapshot.append(section: 3, Workbench.payload(1, count: 5000).span)
         try snapshot.append(section: 5, [1, 2].span)
         _ = try snapshot.finish()
@@ -25,7 +25,7 @@ import TriageJournal
         var bench = Workbench()
         let (data, journal) = try bench.start()
         try bench.write([[10], [20, 30]], to: journal)
-        let inspection = try Inspection(path: Workbench.path, disk: bench.disk)
+        let inspection = try bench.inspection()
         #expect(inspection.cluster == data.cluster)
         var state = Recorded()
         let changes = bench.disk.changes
@@ -37,7 +37,7 @@ import TriageJournal
 
     @Test func countsWhatIsThere() throws {
         let bench = try bench()
-        let inspection = try Inspection(path: Workbench.path, disk: bench.disk)
+        let inspection = try bench.inspection()
         var state = Recorded()
         let statistics = try inspection.readJournal(into: &state)
         #expect(statistics.segments.map(\.first) == [1, 4])
@@ -57,7 +57,7 @@ import TriageJournal
 
     @Test func aGoodDirectoryVerifies() throws {
         let bench = try bench()
-        let result = try Inspection(path: Workbench.path, disk: bench.disk).verify()
+        let result = try bench.inspection().verify()
         #expect(result.problems.isEmpty)
         #expect(result.statistics.head?.sequence == 5)
         #expect(result.snapshots.count == 1)

@@ -49,7 +49,7 @@ import TriageJournal
             try #require(state.records == Array(appended[covered..<last]))
             try #require(
                 report.snapshot == nil
-                    || state.snapshot == appended.prefix(covered).map(\.payload))
+                    || state.snapshot == appended.prefix(covered).map(\.body))
             appended.removeLast(appended.count - last)
             acknowledged = last
         }
@@ -58,19 +58,16 @@ import TriageJournal
         func checkHistory() throws {
             if bench.options.journalRetention == .remove { return }
             var state = Recorded()
-            _ = try Inspection(
-                path: Workbench.path, archive: PowerCutTests.archive, disk: bench.disk
-            )
-            .readJournal(into: &state)
+            _ = try bench.inspection(archive: PowerCutTests.archive).readJournal(into: &state)
             try #require(state.records == appended)
         }
 
         mutating func step(_ data: DataDirectory, _ journal: JournalWriter) throws {
             switch random.next() % 12 {
             case 0:
-                let snapshot = try data.makeSnapshot(at: journal.durableHead, time: .epoch)
+                let snapshot = try data.makeSnapshot(at: journal.durableTree, time: .epoch)
                 for record in appended.prefix(acknowledged) {
-                    try snapshot.append(section: 1, record.payload.span)
+                    try snapshot.append(section: 1, record.body.span)
                 }
                 _ = try snapshot.finish()
                 _ = try data.tidy()
@@ -78,11 +75,11 @@ import TriageJournal
             default:
                 for _ in 0...random.next() % 3 {
                     let sequence = journal.nextSequence
-                    let payload = Workbench.payload(sequence, count: Int(random.next() % 900))
-                    let record = Written(sequence: sequence, milliseconds: 5, payload: payload)
+                    let parts = Workbench.parts(sequence, count: Int(random.next() % 900))
+                    let record = Written(sequence: sequence, milliseconds: 5, parts)
                     appended.append(record)
                     do {
-                        _ = try journal.append(payload.span, time: WallTime(milliseconds: 5))
+                        _ = try journal.append(parts, time: WallTime(milliseconds: 5))
                     } catch {
                         appended.removeLast()
                         throw error

@@ -28,8 +28,8 @@ import TriageJournal
     private func takeSnapshot(
         of bench: Workbench, _ data: DataDirectory, _ journal: JournalWriter
     ) throws {
-        let snapshot = try data.makeSnapshot(at: journal.durableHead, time: .epoch)
-        for record in bench.durable { try snapshot.append(section: 1, record.payload.span) }
+        let snapshot = try data.makeSnapshot(at: journal.durableTree, time: .epoch)
+        for record in bench.durable { try snapshot.append(section: 1, record.body.span) }
         _ = try snapshot.finish()
     }
 
@@ -46,7 +46,7 @@ import TriageJournal
         let covered = Int(report.snapshot?.head.sequence ?? 0)
         #expect(report.head.sequence == UInt64(bench.durable.count), what)
         #expect(state.records == Array(bench.durable[covered...]), what)
-        #expect(state.snapshot == bench.durable.prefix(covered).map(\.payload), what)
+        #expect(state.snapshot == bench.durable.prefix(covered).map(\.body), what)
     }
 
     @Test func nothingIsRemovedByDefault() throws {
@@ -73,7 +73,7 @@ import TriageJournal
         var after = bench
         try after.write([[3000], [10]], to: journal)
         try expectWhole(after, "written to afterwards")
-        let result = try Inspection(path: Workbench.path, disk: after.disk).verify()
+        let result = try after.inspection().verify()
         #expect(result.problems.isEmpty)
         #expect(result.statistics.segments.first?.first == UInt64(last + 1))
     }
@@ -87,15 +87,11 @@ import TriageJournal
             #expect(bench.disk.bytes(of: Self.archive + "/" + name) == bytes)
         }
         try expectWhole(bench, "archived")
-        let whole = try Inspection(
-            path: Workbench.path, archive: Self.archive, disk: bench.disk
-        ).verify()
+        let whole = try bench.inspection(archive: Self.archive).verify()
         #expect(whole.problems.isEmpty)
         #expect(whole.statistics.segments.map(\.first) == [1, 2, 3, 4, 5, 6])
         bench.disk.erase(Self.archive + "/" + segments(2...2)[0])
-        let gap = try Inspection(
-            path: Workbench.path, archive: Self.archive, disk: bench.disk
-        ).verify()
+        let gap = try bench.inspection(archive: Self.archive).verify()
         #expect(gap.problems == [.gap(file: segments(3...3)[0], missing: 2)])
     }
 
@@ -135,9 +131,7 @@ import TriageJournal
                 try expectWhole(bench, "tidied after call \(call)")
                 if retention != .remove {
                     var state = Recorded()
-                    _ = try Inspection(
-                        path: Workbench.path, archive: Self.archive, disk: bench.disk
-                    ).readJournal(into: &state)
+                    _ = try bench.inspection(archive: Self.archive).readJournal(into: &state)
                     #expect(state.records == bench.durable, "after call \(call)")
                 }
             }

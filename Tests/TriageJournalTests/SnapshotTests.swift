@@ -25,8 +25,8 @@ import TriageJournal
     private func takeSnapshot(
         of bench: Workbench, _ data: DataDirectory, _ journal: JournalWriter
     ) throws {
-        let snapshot = try data.makeSnapshot(at: journal.durableHead, time: .epoch)
-        for record in bench.durable { try snapshot.append(section: 1, record.payload.span) }
+        let snapshot = try data.makeSnapshot(at: journal.durableTree, time: .epoch)
+        for record in bench.durable { try snapshot.append(section: 1, record.body.span) }
         try snapshot.append(section: 2, Workbench.payload(9, count: 3000).span)
         try snapshot.append(section: 2, Workbench.payload(9, count: 3000).span)
         _ = try snapshot.finish()
@@ -44,7 +44,7 @@ import TriageJournal
             #expect(state.restarts == 1)
             #expect(state.records == Array(bench.durable[2...]))
             #expect(
-                state.snapshot.prefix(2) == [bench.durable[0].payload, bench.durable[1].payload])
+                state.snapshot.prefix(2) == [bench.durable[0].body, bench.durable[1].body])
             #expect(report.rejectedSnapshots.first?.file == Self.snapshot3)
             #expect(report.rejectedSnapshots.first?.error.place != nil)
         }
@@ -145,7 +145,7 @@ import TriageJournal
         copy.disk = bench.disk.copy()
         let (data, journal) = try copy.start()
         let before = copy.disk.fileNames
-        let snapshot = try data.makeSnapshot(at: journal.durableHead, time: .epoch)
+        let snapshot = try data.makeSnapshot(at: journal.durableTree, time: .epoch)
         try snapshot.append(section: 1, Workbench.payload(1, count: 9000).span)
         snapshot.abandon()
         #expect(copy.disk.fileNames == before)
@@ -158,7 +158,7 @@ import TriageJournal
         let (data, journal) = try bench.start()
         let start = bench.disk.monotonicTime()
         let snapshot = try data.makeSnapshot(
-            at: journal.durableHead, time: .epoch, bytesPerSecond: 1_000_000)
+            at: journal.durableTree, time: .epoch, bytesPerSecond: 1_000_000)
         for _ in 0..<100 { try snapshot.append(section: 1, Workbench.payload(1, count: 4000).span) }
         _ = try snapshot.finish()
         // 100 blocks of 4096 bytes at 1 MB/s; the simulated clock moves only by pauses.
@@ -178,7 +178,7 @@ import TriageJournal
                 case .rejected(segment1, let offset, "an event of an unknown kind") = error
                     as? JournalError
             else { return false }
-            return offset == Workbench.ends([[10], [20], [30]])[2] + 16
+            return offset == Workbench.ends([[10], [20], [30]])[2] + 32
         }
     }
 }

@@ -4,6 +4,7 @@
 import TestSupport
 import Testing
 import TriageBase
+import TriageCrypto
 import TriageIO
 import TriageJournal
 
@@ -11,7 +12,16 @@ import TriageJournal
 struct Written: Equatable {
     var sequence: UInt64
     var milliseconds: Int64
-    var payload: [UInt8]
+    var body: [UInt8]
+    /// nil: erased.
+    var sealed: [[UInt8]?] = []
+}
+
+extension Written {
+    init(sequence: UInt64, milliseconds: Int64, _ parts: RecordParts) {
+        self.init(
+            sequence: sequence, milliseconds: milliseconds, body: parts.body, sealed: parts.sealed)
+    }
 }
 
 /// A state that remembers everything it is given.
@@ -37,13 +47,25 @@ struct Recorded: RecoveryTarget {
     }
 
     mutating func journalRecord(
-        sequence: UInt64, time: WallTime, _ payload: Span<UInt8>
+        sequence: UInt64, time: WallTime, _ record: RecordView
     ) throws(RecordRejection) {
         if sequence == rejects { throw RecordRejection("an event of an unknown kind") }
-        records.append(
-            Written(
-                sequence: sequence, milliseconds: time.milliseconds,
-                payload: [UInt8](copying: payload)))
+        var written = Written(
+            sequence: sequence, milliseconds: time.milliseconds,
+            body: [UInt8](copying: record.body))
+        for number in 0..<record.fieldCount {
+            written.sealed.append(
+                record.isErased(number + 1) ? nil : [UInt8](copying: record.field(number + 1)))
+        }
+        records.append(written)
+    }
+}
+
+/// The keys of tests: no secret, the same for ever.
+enum TestKeys {
+    static func source(byte: UInt8 = 0x42) -> KeySource {
+        let bytes = [UInt8](repeating: byte, count: 32)
+        return KeySource(current: KeyEncryptionKey(SecretKey(copying: bytes.span)))
     }
 }
 
@@ -52,9 +74,10 @@ struct Workbench {
     static let path = "data"
     var disk: SimDisk
     var options = StorageOptions()
+    var keys: KeySource?
     var durable: [Written] = []
 
-    init(seed: UInt64 = 1, segmentBytes: Int = 8192) {
+    init(seed: UInt64 = 1, segmentBytes: Int = 8192, encrypted: Bool = false) {
         disk = SimDisk(seed: seed)
         options.segmentBytes = segmentBytes
         options.preparesInBackground = false
@@ -62,18 +85,41 @@ struct Workbench {
         options.snapshotBytesPerSecond = nil
         options.snapshotBlockBytes = 4096
         options.journalRetention = .remove
+        keys = encrypted ? TestKeys.source() : nil
     }
 
     static func file(_ name: String) -> String { path + "/" + name }
 
-    /// A payload that tells which record it is of; never a run of zeros.
+    /// Bytes that tell which record they are of; never a run of zeros.
     static func payload(_ sequence: UInt64, count: Int) -> [UInt8] {
         (0..<count).map { UInt8(truncatingIfNeeded: sequence &* 31 &+ UInt64($0)) | 1 }
     }
 
+    /// How many bytes of a record of `count` are in which sealed field: none, one or two.
+    static func sealedCounts(_ sequence: UInt64, count: Int) -> [Int] {
+        switch sequence % 3 {
+        case 0: []
+        case 1: [count / 2]
+        default: [count / 3, count / 4]
+        }
+    }
+
+    /// A record of `count` bytes that tells which one it is.
+    static func parts(_ sequence: UInt64, count: Int) -> RecordParts {
+        var parts = RecordParts()
+        var rest = payload(sequence, count: count)[...]
+        for sealed in sealedCounts(sequence, count: count) {
+            _ = parts.seal(Array(rest.suffix(sealed)))
+            rest = rest.dropLast(sealed)
+        }
+        parts.body = Array(rest)
+        return parts
+    }
+
     /// Opens the directory; recovers into `state`.
     func open(into state: inout Recorded) throws(JournalError) -> (DataDirectory, RecoveryReport) {
-        let data = try DataDirectory(opening: Self.path, disk: disk, options: options)
+        let data = try DataDirectory(
+            opening: Self.path, disk: disk, options: options, keys: keys)
         return (data, try data.recover(into: &state))
     }
 
@@ -84,40 +130,55 @@ struct Workbench {
         return (data, try data.makeJournal(after: report, time: WallTime(milliseconds: 1)))
     }
 
-    /// Writes batches of records with the given payload sizes.
+    /// The directory from outside.
+    func inspection(archive: String? = nil) throws(JournalError) -> Inspection {
+        try Inspection(
+            path: Self.path, archive: archive, disk: disk,
+            keys: try keys.map { source throws(JournalError) in
+                try KeyRing.open(disk, Self.path, source)
+            })
+    }
+
+    /// Writes batches of records with the given sizes.
     mutating func write(_ batches: [[Int]], to journal: JournalWriter) throws {
         for batch in batches {
             for count in batch {
                 let sequence = journal.nextSequence
-                let payload = Self.payload(sequence, count: count)
+                let parts = Self.parts(sequence, count: count)
                 let time = WallTime(milliseconds: Int64(sequence) * 10)
-                try #require(try journal.append(payload.span, time: time) == sequence)
+                try #require(try journal.append(parts, time: time) == sequence)
                 durable.append(
-                    Written(
-                        sequence: sequence, milliseconds: time.milliseconds, payload: payload))
+                    Written(sequence: sequence, milliseconds: time.milliseconds, parts))
             }
             try journal.commit()
         }
     }
 
     /// A directory of one segment with these batches, closed without a mark.
-    static func with(_ batches: [[Int]], segmentBytes: Int = 8192) throws -> Workbench {
-        var bench = Workbench(segmentBytes: segmentBytes)
+    static func with(
+        _ batches: [[Int]], segmentBytes: Int = 8192, encrypted: Bool = false
+    ) throws -> Workbench {
+        var bench = Workbench(segmentBytes: segmentBytes, encrypted: encrypted)
         let (_, journal) = try bench.start()
         try bench.write(batches, to: journal)
         return bench
     }
 
-    /// Bytes of a batch of records with these payload sizes (FORMAT.md §4).
-    static func batchBytes(_ payloads: [Int]) -> Int {
-        56 + payloads.reduce(0) { $0 + (24 + $1 + 7) / 8 * 8 }
+    /// Bytes of a record in a batch (FORMAT.md §6).
+    static func recordBytes(_ sequence: UInt64, _ count: Int) -> Int {
+        (16 + count + 20 * sealedCounts(sequence, count: count).count + 7) / 8 * 8
     }
 
-    /// Offsets at which batches end in a segment.
-    static func ends(_ batches: [[Int]]) -> [Int] {
+    /// Offsets at which batches of the first segment end.
+    static func ends(_ batches: [[Int]], from first: UInt64 = 1) -> [Int] {
         var end = 4096
-        return batches.map {
-            end += batchBytes($0)
+        var sequence = first
+        return batches.map { batch in
+            end += 88
+            for count in batch {
+                end += recordBytes(sequence, count)
+                sequence += 1
+            }
             return end
         }
     }

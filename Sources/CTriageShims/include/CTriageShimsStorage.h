@@ -21,13 +21,18 @@ typedef struct {
 void CTriageShims_sha256_init(CTriageShims_sha256 *context);
 void CTriageShims_sha256_update(CTriageShims_sha256 *context, const uint8_t *bytes, size_t count);
 void CTriageShims_sha256_final(CTriageShims_sha256 *context, uint8_t digest[32]);
-// SHA-256 of one byte followed by `bytes`.
-void CTriageShims_sha256_prefixed(
-    uint8_t prefix, const uint8_t *bytes, size_t count, uint8_t digest[32]);
-// Two such messages with the same first byte, faster than one after the other.
-void CTriageShims_sha256_prefixed_pair(
-    uint8_t prefix, const uint8_t *bytes, size_t count, const uint8_t *other_bytes,
+// SHA-256 of a head followed by `bytes`, which need not stand together.
+void CTriageShims_sha256_joined(
+    const uint8_t *head, size_t head_count, const uint8_t *bytes, size_t count, uint8_t digest[32]);
+// Two such messages, faster than one after the other.
+void CTriageShims_sha256_joined_pair(
+    const uint8_t *head, size_t head_count, const uint8_t *bytes, size_t count,
+    const uint8_t *other_head, size_t other_head_count, const uint8_t *other_bytes,
     size_t other_count, uint8_t digest[32], uint8_t other_digest[32]);
+// For each pair of 32-byte digests that stand at `children` the SHA-256 of the byte 1 and the pair:
+// nodes of an RFC 9162 tree. `nodes` may be where the children are, or up to 32 bytes behind them:
+// no pair is overwritten before it was read.
+void CTriageShims_sha256_nodes(const uint8_t *children, size_t count, uint8_t *nodes);
 // Makes later calls use the portable code, or the processor's again; for tests.
 void CTriageShims_sha256_force_portable(int portable);
 

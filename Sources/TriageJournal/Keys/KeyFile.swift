@@ -37,7 +37,7 @@ package struct KeyEntry: Equatable, Sendable {
     /// Whether new things are made with it.
     package var state: State
     /// When it was made.
-    package let made: WallTime
+    package var made: WallTime
     /// Which KEK wraps it.
     package var kek: KeyID
     var nonce = Nonce(0, 0)

@@ -48,12 +48,12 @@ package final class KeyRing: Sendable {
     /// - Durability: none
     package static func make(
         _ disk: any Disk, _ directory: String, cluster: ClusterID, kek: KeyEncryptionKey,
-        time: WallTime, random: inout RandomBytes
+        random: inout RandomBytes
     ) throws(JournalError) -> KeyRing {
-        let file = KeyFile(cluster: cluster, generation: 0, written: time, entries: [])
+        let file = KeyFile(cluster: cluster, generation: 0, written: .epoch, entries: [])
         var draft = Draft(State(file: file, kek: kek, secrets: [:], signers: [:]))
-        _ = try draft.add(.data, time, &random)
-        _ = try draft.add(.signing, time, &random)
+        _ = try draft.add(.data, .epoch, &random)
+        _ = try draft.add(.signing, .epoch, &random)
         draft.state.isUnwritten = true
         return KeyRing(draft.state, disk, directory)
     }
@@ -120,21 +120,21 @@ package final class KeyRing: Sendable {
     /// Writes the file if the keys are new, a copy was damaged, or the previous KEK wrapped it: to
     /// be called once everything else in the directory was found good.
     ///
-    /// - Returns: What was repaired, for the log; empty when nothing had to be.
     /// - Throws: `.io`, `.crypto`.
     /// - Durability: on disk when this returns
-    package func settle(
-        time: WallTime, random: inout RandomBytes
-    ) throws(JournalError) -> [String] {
+    package func settle(time: WallTime, random: inout RandomBytes) throws(JournalError) {
         let (isUnwritten, repairs) = state.change { ($0.isUnwritten, $0.repairs) }
-        guard isUnwritten || !repairs.isEmpty else { return [] }
+        guard isUnwritten || !repairs.isEmpty else { return }
         try replace(time, &random) { draft, random throws(JournalError) in
+            if isUnwritten { draft.date(time) }
             try draft.rewrap(under: draft.kek, &random)
         }
-        return repairs
     }
 
     // MARK: Questions
+
+    /// What ``settle(time:random:)`` will mend, in words for the log.
+    package var repairs: [String] { state.change { $0.repairs } }
 
     /// The data key that new files are encrypted with.
     package var dataKeyInUse: UInt32 { inUse(.data) }
@@ -279,6 +279,11 @@ package final class KeyRing: Sendable {
                     publicKey: publicKey))
             try wrap(state.file.entries.count - 1, &random)
             return number
+        }
+
+        /// Says when keys were made that are about to be written for the first time.
+        mutating func date(_ time: WallTime) {
+            for index in state.file.entries.indices { state.file.entries[index].made = time }
         }
 
         mutating func rewrap(

@@ -1345,12 +1345,12 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__report_received__fie
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "content",
-    6,
+    "content_sealed",
+    7,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BYTES,
+    PROTOBUF_C_TYPE_INT32,
     0,   /* quantifier_offset */
-    offsetof(Triaged__Storage__V1__ReportReceived, content),
+    offsetof(Triaged__Storage__V1__ReportReceived, content_sealed),
     NULL,
     NULL,
     0,             /* flags */
@@ -1360,14 +1360,15 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__report_received__fie
 static const unsigned triaged__storage__v1__report_received__field_indices_by_name[] = {
   4,   /* field[4] = assessment */
   0,   /* field[0] = case_number */
-  5,   /* field[5] = content */
+  5,   /* field[5] = content_sealed */
   3,   /* field[3] = facts */
   2,   /* field[2] = opened */
   1,   /* field[1] = report_number */
 };
-static const ProtobufCIntRange triaged__storage__v1__report_received__number_ranges[1 + 1] =
+static const ProtobufCIntRange triaged__storage__v1__report_received__number_ranges[2 + 1] =
 {
   { 1, 0 },
+  { 7, 5 },
   { 0, 6 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__report_received__descriptor =
@@ -1381,7 +1382,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__report_received__descript
   6,
   triaged__storage__v1__report_received__field_descriptors,
   triaged__storage__v1__report_received__field_indices_by_name,
-  1,  triaged__storage__v1__report_received__number_ranges,
+  2,  triaged__storage__v1__report_received__number_ranges,
   (ProtobufCMessageInit) triaged__storage__v1__report_received__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -1436,18 +1437,6 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__protocol_answered__f
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "lower_reason",
-    5,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_STRING,
-    0,   /* quantifier_offset */
-    offsetof(Triaged__Storage__V1__ProtocolAnswered, lower_reason),
-    NULL,
-    &protobuf_c_empty_string,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
     "pending_level_plus_one",
     6,
     PROTOBUF_C_LABEL_NONE,
@@ -1459,18 +1448,31 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__protocol_answered__f
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "lower_reason_sealed",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__ProtocolAnswered, lower_reason_sealed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__protocol_answered__field_indices_by_name[] = {
   2,   /* field[2] = answered */
   1,   /* field[1] = answers */
   0,   /* field[0] = case_number */
-  4,   /* field[4] = lower_reason */
-  5,   /* field[5] = pending_level_plus_one */
+  5,   /* field[5] = lower_reason_sealed */
+  4,   /* field[4] = pending_level_plus_one */
   3,   /* field[3] = resulting */
 };
-static const ProtobufCIntRange triaged__storage__v1__protocol_answered__number_ranges[1 + 1] =
+static const ProtobufCIntRange triaged__storage__v1__protocol_answered__number_ranges[2 + 1] =
 {
   { 1, 0 },
+  { 6, 4 },
   { 0, 6 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__protocol_answered__descriptor =
@@ -1484,11 +1486,11 @@ const ProtobufCMessageDescriptor triaged__storage__v1__protocol_answered__descri
   6,
   triaged__storage__v1__protocol_answered__field_descriptors,
   triaged__storage__v1__protocol_answered__field_indices_by_name,
-  1,  triaged__storage__v1__protocol_answered__number_ranges,
+  2,  triaged__storage__v1__protocol_answered__number_ranges,
   (ProtobufCMessageInit) triaged__storage__v1__protocol_answered__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor triaged__storage__v1__case_decided__field_descriptors[2] =
+static const ProtobufCFieldDescriptor triaged__storage__v1__case_decided__field_descriptors[3] =
 {
   {
     "case_number",
@@ -1514,15 +1516,28 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__case_decided__field_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "rationale_sealed",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__CaseDecided, rationale_sealed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__case_decided__field_indices_by_name[] = {
   0,   /* field[0] = case_number */
   1,   /* field[1] = decision */
+  2,   /* field[2] = rationale_sealed */
 };
 static const ProtobufCIntRange triaged__storage__v1__case_decided__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__case_decided__descriptor =
 {
@@ -1532,7 +1547,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__case_decided__descriptor 
   "Triaged__Storage__V1__CaseDecided",
   "triaged.storage.v1",
   sizeof(Triaged__Storage__V1__CaseDecided),
-  2,
+  3,
   triaged__storage__v1__case_decided__field_descriptors,
   triaged__storage__v1__case_decided__field_indices_by_name,
   1,  triaged__storage__v1__case_decided__number_ranges,
@@ -1592,25 +1607,26 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__case_reopened__field
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "reason",
-    2,
+    "reason_sealed",
+    3,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_STRING,
+    PROTOBUF_C_TYPE_INT32,
     0,   /* quantifier_offset */
-    offsetof(Triaged__Storage__V1__CaseReopened, reason),
+    offsetof(Triaged__Storage__V1__CaseReopened, reason_sealed),
     NULL,
-    &protobuf_c_empty_string,
+    NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
 };
 static const unsigned triaged__storage__v1__case_reopened__field_indices_by_name[] = {
   0,   /* field[0] = case_number */
-  1,   /* field[1] = reason */
+  1,   /* field[1] = reason_sealed */
 };
-static const ProtobufCIntRange triaged__storage__v1__case_reopened__number_ranges[1 + 1] =
+static const ProtobufCIntRange triaged__storage__v1__case_reopened__number_ranges[2 + 1] =
 {
   { 1, 0 },
+  { 3, 1 },
   { 0, 2 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__case_reopened__descriptor =
@@ -1624,7 +1640,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__case_reopened__descriptor
   2,
   triaged__storage__v1__case_reopened__field_descriptors,
   triaged__storage__v1__case_reopened__field_indices_by_name,
-  1,  triaged__storage__v1__case_reopened__number_ranges,
+  2,  triaged__storage__v1__case_reopened__number_ranges,
   (ProtobufCMessageInit) triaged__storage__v1__case_reopened__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -1691,18 +1707,6 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__case_offered__field_
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "note",
-    6,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_STRING,
-    0,   /* quantifier_offset */
-    offsetof(Triaged__Storage__V1__CaseOffered, note),
-    NULL,
-    &protobuf_c_empty_string,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
     "explanation",
     7,
     PROTOBUF_C_LABEL_NONE,
@@ -1714,19 +1718,32 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__case_offered__field_
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "note_sealed",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__CaseOffered, note_sealed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__case_offered__field_indices_by_name[] = {
   0,   /* field[0] = assignment_number */
   1,   /* field[1] = case_number */
   3,   /* field[3] = expire_milliseconds */
-  6,   /* field[6] = explanation */
+  5,   /* field[5] = explanation */
   4,   /* field[4] = handed_off_from */
-  5,   /* field[5] = note */
+  6,   /* field[6] = note_sealed */
   2,   /* field[2] = specialist */
 };
-static const ProtobufCIntRange triaged__storage__v1__case_offered__number_ranges[1 + 1] =
+static const ProtobufCIntRange triaged__storage__v1__case_offered__number_ranges[2 + 1] =
 {
   { 1, 0 },
+  { 7, 5 },
   { 0, 7 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__case_offered__descriptor =
@@ -1740,7 +1757,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__case_offered__descriptor 
   7,
   triaged__storage__v1__case_offered__field_descriptors,
   triaged__storage__v1__case_offered__field_indices_by_name,
-  1,  triaged__storage__v1__case_offered__number_ranges,
+  2,  triaged__storage__v1__case_offered__number_ranges,
   (ProtobufCMessageInit) triaged__storage__v1__case_offered__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -1874,18 +1891,6 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__disclosure_submitted
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "filing",
-    2,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_MESSAGE,
-    0,   /* quantifier_offset */
-    offsetof(Triaged__Storage__V1__DisclosureSubmitted, filing),
-    &triaged__storage__v1__disclosure_filing__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
     "instrument",
     3,
     PROTOBUF_C_LABEL_NONE,
@@ -1909,16 +1914,29 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__disclosure_submitted
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "filing_sealed",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__DisclosureSubmitted, filing_sealed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__disclosure_submitted__field_indices_by_name[] = {
-  3,   /* field[3] = clocks */
+  2,   /* field[2] = clocks */
   0,   /* field[0] = disclosure_id */
-  1,   /* field[1] = filing */
-  2,   /* field[2] = instrument */
+  3,   /* field[3] = filing_sealed */
+  1,   /* field[1] = instrument */
 };
-static const ProtobufCIntRange triaged__storage__v1__disclosure_submitted__number_ranges[1 + 1] =
+static const ProtobufCIntRange triaged__storage__v1__disclosure_submitted__number_ranges[2 + 1] =
 {
   { 1, 0 },
+  { 3, 1 },
   { 0, 4 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_submitted__descriptor =
@@ -1932,7 +1950,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_submitted__des
   4,
   triaged__storage__v1__disclosure_submitted__field_descriptors,
   triaged__storage__v1__disclosure_submitted__field_indices_by_name,
-  1,  triaged__storage__v1__disclosure_submitted__number_ranges,
+  2,  triaged__storage__v1__disclosure_submitted__number_ranges,
   (ProtobufCMessageInit) triaged__storage__v1__disclosure_submitted__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -2053,18 +2071,6 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__verification_added__
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "verification",
-    2,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_MESSAGE,
-    0,   /* quantifier_offset */
-    offsetof(Triaged__Storage__V1__VerificationAdded, verification),
-    &triaged__storage__v1__verification__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
     "resulting_state",
     3,
     PROTOBUF_C_LABEL_NONE,
@@ -2076,15 +2082,28 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__verification_added__
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "verification_sealed",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__VerificationAdded, verification_sealed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__verification_added__field_indices_by_name[] = {
   0,   /* field[0] = disclosure_id */
-  2,   /* field[2] = resulting_state */
-  1,   /* field[1] = verification */
+  1,   /* field[1] = resulting_state */
+  2,   /* field[2] = verification_sealed */
 };
-static const ProtobufCIntRange triaged__storage__v1__verification_added__number_ranges[1 + 1] =
+static const ProtobufCIntRange triaged__storage__v1__verification_added__number_ranges[2 + 1] =
 {
   { 1, 0 },
+  { 3, 1 },
   { 0, 3 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__verification_added__descriptor =
@@ -2098,7 +2117,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__verification_added__descr
   3,
   triaged__storage__v1__verification_added__field_descriptors,
   triaged__storage__v1__verification_added__field_indices_by_name,
-  1,  triaged__storage__v1__verification_added__number_ranges,
+  2,  triaged__storage__v1__verification_added__number_ranges,
   (ProtobufCMessageInit) triaged__storage__v1__verification_added__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -2117,13 +2136,13 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__scope_set__field_des
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "scope",
-    2,
+    "scope_sealed",
+    3,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_MESSAGE,
+    PROTOBUF_C_TYPE_INT32,
     0,   /* quantifier_offset */
-    offsetof(Triaged__Storage__V1__ScopeSet, scope),
-    &triaged__storage__v1__scope__descriptor,
+    offsetof(Triaged__Storage__V1__ScopeSet, scope_sealed),
+    NULL,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -2131,11 +2150,12 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__scope_set__field_des
 };
 static const unsigned triaged__storage__v1__scope_set__field_indices_by_name[] = {
   0,   /* field[0] = disclosure_id */
-  1,   /* field[1] = scope */
+  1,   /* field[1] = scope_sealed */
 };
-static const ProtobufCIntRange triaged__storage__v1__scope_set__number_ranges[1 + 1] =
+static const ProtobufCIntRange triaged__storage__v1__scope_set__number_ranges[2 + 1] =
 {
   { 1, 0 },
+  { 3, 1 },
   { 0, 2 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__scope_set__descriptor =
@@ -2149,7 +2169,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__scope_set__descriptor =
   2,
   triaged__storage__v1__scope_set__field_descriptors,
   triaged__storage__v1__scope_set__field_indices_by_name,
-  1,  triaged__storage__v1__scope_set__number_ranges,
+  2,  triaged__storage__v1__scope_set__number_ranges,
   (ProtobufCMessageInit) triaged__storage__v1__scope_set__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -2219,13 +2239,13 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__disclosure_rejected_
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "rejection",
-    2,
+    "rejection_sealed",
+    3,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_MESSAGE,
+    PROTOBUF_C_TYPE_INT32,
     0,   /* quantifier_offset */
-    offsetof(Triaged__Storage__V1__DisclosureRejected, rejection),
-    &triaged__storage__v1__rejection__descriptor,
+    offsetof(Triaged__Storage__V1__DisclosureRejected, rejection_sealed),
+    NULL,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -2233,11 +2253,12 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__disclosure_rejected_
 };
 static const unsigned triaged__storage__v1__disclosure_rejected__field_indices_by_name[] = {
   0,   /* field[0] = disclosure_id */
-  1,   /* field[1] = rejection */
+  1,   /* field[1] = rejection_sealed */
 };
-static const ProtobufCIntRange triaged__storage__v1__disclosure_rejected__number_ranges[1 + 1] =
+static const ProtobufCIntRange triaged__storage__v1__disclosure_rejected__number_ranges[2 + 1] =
 {
   { 1, 0 },
+  { 3, 1 },
   { 0, 2 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_rejected__descriptor =
@@ -2251,7 +2272,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_rejected__desc
   2,
   triaged__storage__v1__disclosure_rejected__field_descriptors,
   triaged__storage__v1__disclosure_rejected__field_indices_by_name,
-  1,  triaged__storage__v1__disclosure_rejected__number_ranges,
+  2,  triaged__storage__v1__disclosure_rejected__number_ranges,
   (ProtobufCMessageInit) triaged__storage__v1__disclosure_rejected__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -2282,14 +2303,14 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__sensitive_read__fiel
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "purpose",
-    3,
+    "purpose_sealed",
+    4,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_STRING,
+    PROTOBUF_C_TYPE_INT32,
     0,   /* quantifier_offset */
-    offsetof(Triaged__Storage__V1__SensitiveRead, purpose),
+    offsetof(Triaged__Storage__V1__SensitiveRead, purpose_sealed),
     NULL,
-    &protobuf_c_empty_string,
+    NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
@@ -2297,11 +2318,12 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__sensitive_read__fiel
 static const unsigned triaged__storage__v1__sensitive_read__field_indices_by_name[] = {
   0,   /* field[0] = case_number */
   1,   /* field[1] = disclosure_id */
-  2,   /* field[2] = purpose */
+  2,   /* field[2] = purpose_sealed */
 };
-static const ProtobufCIntRange triaged__storage__v1__sensitive_read__number_ranges[1 + 1] =
+static const ProtobufCIntRange triaged__storage__v1__sensitive_read__number_ranges[2 + 1] =
 {
   { 1, 0 },
+  { 4, 2 },
   { 0, 3 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__sensitive_read__descriptor =
@@ -2315,7 +2337,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__sensitive_read__descripto
   3,
   triaged__storage__v1__sensitive_read__field_descriptors,
   triaged__storage__v1__sensitive_read__field_indices_by_name,
-  1,  triaged__storage__v1__sensitive_read__number_ranges,
+  2,  triaged__storage__v1__sensitive_read__number_ranges,
   (ProtobufCMessageInit) triaged__storage__v1__sensitive_read__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

@@ -232,7 +232,7 @@ void   triaged__storage__v1__machine_signal__free_unpacked
   assert(message->base.descriptor == &triaged__storage__v1__machine_signal__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor triaged__storage__v1__report_content__field_descriptors[14] =
+static const ProtobufCFieldDescriptor triaged__storage__v1__report_content__field_descriptors[15] =
 {
   {
     "subject",
@@ -402,9 +402,22 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__report_content__fiel
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "erased",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__ReportContent, erased),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__report_content__field_indices_by_name[] = {
   10,   /* field[10] = description */
+  14,   /* field[14] = erased */
   11,   /* field[11] = evidence_uris */
   12,   /* field[12] = external_id */
   2,   /* field[2] = harm_family */
@@ -422,7 +435,7 @@ static const unsigned triaged__storage__v1__report_content__field_indices_by_nam
 static const ProtobufCIntRange triaged__storage__v1__report_content__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 14 }
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__report_content__descriptor =
 {
@@ -432,7 +445,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__report_content__descripto
   "Triaged__Storage__V1__ReportContent",
   "triaged.storage.v1",
   sizeof(Triaged__Storage__V1__ReportContent),
-  14,
+  15,
   triaged__storage__v1__report_content__field_descriptors,
   triaged__storage__v1__report_content__field_indices_by_name,
   1,  triaged__storage__v1__report_content__number_ranges,

@@ -240,7 +240,7 @@ struct  Triaged__Storage__V1__CaseDecision
   size_t n_policy_keys;
   char **policy_keys;
   /*
-   * Sensitive. Why.
+   * Sensitive. Why; in an event empty, which seals it apart.
    */
   char *rationale;
   /*

@@ -45,7 +45,7 @@ typedef struct Triaged__Storage__V1__LegalClockDue Triaged__Storage__V1__LegalCl
 /* --- messages --- */
 
 /*
- * The payload of one journal record. All its events hold, or none. The record's sequence and time
+ * The body of one journal record. All its events hold, or none. The record's sequence and time
  * stand in its frame and are not repeated.
  */
 struct  Triaged__Storage__V1__JournalRecord
@@ -224,13 +224,13 @@ struct  Triaged__Storage__V1__ReportReceived
    */
   Triaged__Storage__V1__Assessment *assessment;
   /*
-   * Sensitive. A packed ReportContent.
+   * Sealed, sensitive. A packed ReportContent; one that was erased leaves a report without words.
    */
-  ProtobufCBinaryData content;
+  int32_t content_sealed;
 };
 #define TRIAGED__STORAGE__V1__REPORT_RECEIVED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__report_received__descriptor) \
-    , 0, 0, 0, NULL, NULL, {0,NULL} }
+    , 0, 0, 0, NULL, NULL, 0 }
 
 
 /*
@@ -256,17 +256,17 @@ struct  Triaged__Storage__V1__ProtocolAnswered
    */
   Triaged__Storage__V1__Assessment *resulting;
   /*
-   * Sensitive. Why the level was lowered.
-   */
-  char *lower_reason;
-  /*
    * 1 more than the level that waits for a second person (1 for P0); 0 when none waits.
    */
   int32_t pending_level_plus_one;
+  /*
+   * Sealed, sensitive. Text: why the level was lowered.
+   */
+  int32_t lower_reason_sealed;
 };
 #define TRIAGED__STORAGE__V1__PROTOCOL_ANSWERED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__protocol_answered__descriptor) \
-    , 0, NULL, NULL, NULL, (char *)protobuf_c_empty_string, 0 }
+    , 0, NULL, NULL, NULL, 0, 0 }
 
 
 /*
@@ -280,13 +280,17 @@ struct  Triaged__Storage__V1__CaseDecided
    */
   int64_t case_number;
   /*
-   * The decision.
+   * The decision, without its rationale.
    */
   Triaged__Storage__V1__CaseDecision *decision;
+  /*
+   * Sealed, sensitive. Text: the decision's rationale.
+   */
+  int32_t rationale_sealed;
 };
 #define TRIAGED__STORAGE__V1__CASE_DECIDED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__case_decided__descriptor) \
-    , 0, NULL }
+    , 0, NULL, 0 }
 
 
 /*
@@ -316,13 +320,13 @@ struct  Triaged__Storage__V1__CaseReopened
    */
   int64_t case_number;
   /*
-   * Sensitive. Why.
+   * Sealed, sensitive. Text: why.
    */
-  char *reason;
+  int32_t reason_sealed;
 };
 #define TRIAGED__STORAGE__V1__CASE_REOPENED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__case_reopened__descriptor) \
-    , 0, (char *)protobuf_c_empty_string }
+    , 0, 0 }
 
 
 /*
@@ -352,17 +356,17 @@ struct  Triaged__Storage__V1__CaseOffered
    */
   int64_t handed_off_from;
   /*
-   * Sensitive. The note of the hand-off.
-   */
-  char *note;
-  /*
    * Why this case; absent for a hand-off, and in what was written before it existed.
    */
   Triaged__Storage__V1__ClaimExplanation *explanation;
+  /*
+   * Sealed, sensitive. Text: the note of the hand-off.
+   */
+  int32_t note_sealed;
 };
 #define TRIAGED__STORAGE__V1__CASE_OFFERED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__case_offered__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, NULL }
+    , 0, 0, (char *)protobuf_c_empty_string, 0, 0, NULL, 0 }
 
 
 /*
@@ -420,10 +424,6 @@ struct  Triaged__Storage__V1__DisclosureSubmitted
    */
   uint64_t disclosure_id;
   /*
-   * What was filed.
-   */
-  Triaged__Storage__V1__DisclosureFiling *filing;
-  /*
    * Key of the instrument rules that apply.
    */
   char *instrument;
@@ -432,10 +432,14 @@ struct  Triaged__Storage__V1__DisclosureSubmitted
    */
   size_t n_clocks;
   Triaged__Storage__V1__Clock **clocks;
+  /*
+   * Sealed, sensitive. A packed DisclosureFiling: what was filed.
+   */
+  int32_t filing_sealed;
 };
 #define TRIAGED__STORAGE__V1__DISCLOSURE_SUBMITTED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__disclosure_submitted__descriptor) \
-    , 0, NULL, (char *)protobuf_c_empty_string, 0,NULL }
+    , 0, (char *)protobuf_c_empty_string, 0,NULL, 0 }
 
 
 /*
@@ -489,17 +493,17 @@ struct  Triaged__Storage__V1__VerificationAdded
    */
   uint64_t disclosure_id;
   /*
-   * The step.
-   */
-  Triaged__Storage__V1__Verification *verification;
-  /*
    * The request's state after it.
    */
   int32_t resulting_state;
+  /*
+   * Sealed, sensitive. A packed Verification: the step.
+   */
+  int32_t verification_sealed;
 };
 #define TRIAGED__STORAGE__V1__VERIFICATION_ADDED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__verification_added__descriptor) \
-    , 0, NULL, 0 }
+    , 0, 0, 0 }
 
 
 /*
@@ -513,13 +517,13 @@ struct  Triaged__Storage__V1__ScopeSet
    */
   uint64_t disclosure_id;
   /*
-   * The scope.
+   * Sealed, sensitive. A packed Scope.
    */
-  Triaged__Storage__V1__Scope *scope;
+  int32_t scope_sealed;
 };
 #define TRIAGED__STORAGE__V1__SCOPE_SET__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__scope_set__descriptor) \
-    , 0, NULL }
+    , 0, 0 }
 
 
 /*
@@ -553,13 +557,13 @@ struct  Triaged__Storage__V1__DisclosureRejected
    */
   uint64_t disclosure_id;
   /*
-   * The rejection.
+   * Sealed, sensitive. A packed Rejection.
    */
-  Triaged__Storage__V1__Rejection *rejection;
+  int32_t rejection_sealed;
 };
 #define TRIAGED__STORAGE__V1__DISCLOSURE_REJECTED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__disclosure_rejected__descriptor) \
-    , 0, NULL }
+    , 0, 0 }
 
 
 typedef enum {
@@ -576,9 +580,9 @@ struct  Triaged__Storage__V1__SensitiveRead
 {
   ProtobufCMessage base;
   /*
-   * Why.
+   * Sealed, sensitive. Text: why.
    */
-  char *purpose;
+  int32_t purpose_sealed;
   Triaged__Storage__V1__SensitiveRead__TargetCase target_case;
   union {
     /*
@@ -593,7 +597,7 @@ struct  Triaged__Storage__V1__SensitiveRead
 };
 #define TRIAGED__STORAGE__V1__SENSITIVE_READ__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__sensitive_read__descriptor) \
-    , (char *)protobuf_c_empty_string, TRIAGED__STORAGE__V1__SENSITIVE_READ__TARGET__NOT_SET, {0} }
+    , 0, TRIAGED__STORAGE__V1__SENSITIVE_READ__TARGET__NOT_SET, {0} }
 
 
 /*

@@ -93,10 +93,14 @@ struct  Triaged__Storage__V1__ReportContent
    * When what is reported happened, by the submitter's clock; absent when not given.
    */
   Triaged__Storage__V1__SubmittedTime *occur_time;
+  /*
+   * True when the words were erased; nothing else is set then.
+   */
+  protobuf_c_boolean erased;
 };
 #define TRIAGED__STORAGE__V1__REPORT_CONTENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__report_content__descriptor) \
-    , NULL, 0,NULL, 0, 0, 0,NULL, 0, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, NULL }
+    , NULL, 0,NULL, 0, 0, 0,NULL, 0, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0,NULL, (char *)protobuf_c_empty_string, NULL, 0 }
 
 
 /*

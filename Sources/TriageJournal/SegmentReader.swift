@@ -1,0 +1,147 @@
+// Reads one segment into memory: header, then batch after batch, checksums and encryption. Says
+// where its batches end and whether the tail was torn. Does not look into records, and changes
+// nothing.
+
+internal import TriageBase
+internal import TriageIO
+
+/// What was cut, or would be, because its write was interrupted and never acknowledged.
+package struct TornTail: Equatable, Sendable {
+    /// The segment.
+    package let file: String
+    /// Where the torn batch begins.
+    package let offset: Int
+    /// Bytes from there to the last one that is not zero.
+    package let bytes: Int
+}
+
+/// A segment in memory: everything in it that is good as bytes.
+struct SegmentContent: ~Copyable, Sendable {
+    let file: String
+    let header: HeaderBlock
+    /// The whole file; the records of `batches` are decrypted.
+    var image: PageBuffer
+    var batches: [BatchPlace] = []
+    /// The offset behind the last good batch.
+    var end = Format.blockBytes
+    /// What stands behind it, if its write was interrupted.
+    var torn: TornTail?
+    /// What stands behind it, if it is anything else.
+    var problem: JournalError?
+
+    var size: Int { Int(header.size) }
+
+    /// The whole file.
+    var bytes: Span<UInt8> {
+        @_lifetime(borrow self) get { image.span(0..<size) }
+    }
+
+    /// Whether nothing was written from `offset` on.
+    fileprivate func isZero(from offset: Int) -> Bool {
+        if offset == size { return true }
+        let rest = image.span(offset..<size)
+        // Most questions are about a batch, whose first bytes answer.
+        return rest.loadUInt64(at: 0) == 0 && rest.isZero
+    }
+
+    /// Gives the memory for the next segment.
+    consuming func takeMemory() -> PageBuffer { image }
+}
+
+/// Reads segments of one directory, and of its archive.
+struct SegmentReader: Sendable {
+    let disk: any Disk
+    let cluster: ClusterID
+    let keys: KeyRing?
+
+    /// Reads a segment.
+    ///
+    /// - Parameters:
+    ///   - first: Its first sequence, from its name.
+    ///   - directory: Where it is.
+    ///   - isLast: Whether its last batch may be torn.
+    ///   - memory: A buffer from an earlier segment, to be used again.
+    /// - Throws: `.dataLoss` about the header, `.foreignCluster`, `.newerVersion`, `.olderVersion`,
+    ///   `.io`. What is wrong behind the header is the content's `problem`, because records before
+    ///   it are good.
+    func read(
+        _ first: UInt64, in directory: String, isLast: Bool, memory: consuming PageBuffer
+    ) throws(JournalError) -> SegmentContent {
+        let file = FileName.segment(first)
+        let path = directory + "/" + file
+        let handle = try TriageJournal.disk { () throws(IOError) in try disk.open(path, .read) }
+        let header = try header(of: handle, file, first)
+        let cipher = try FileCipher(header, file, keys)
+        let count = Int(header.size)
+        memory.grow(to: count, keeping: 0)
+        var target = memory.mutableSpan(0..<count)
+        let read = try TriageJournal.disk { () throws(IOError) in
+            try handle.read(into: &target, at: 0)
+        }
+        guard read == count else {
+            throw .dataLoss(file: file, offset: read, what: "the file ends here while it is read")
+        }
+        var content = SegmentContent(file: file, header: header, image: memory)
+        var reader = BatchReader(key: Format.key(cluster), cipher: cipher)
+        Self.openBatches(&content, &reader, isLast)
+        return content
+    }
+
+    private static func openBatches(
+        _ content: inout SegmentContent, _ reader: inout BatchReader, _ isLast: Bool
+    ) {
+        var next = content.header.sequence
+        while !content.isZero(from: content.end) {
+            do throws(BatchFault) {
+                let place = try reader.open(
+                    &content.image, size: content.size, at: content.end, expecting: next)
+                content.batches.append(place)
+                content.end = place.end
+                next += place.count
+            } catch {
+                if isLast, reader.isTorn(content.bytes, at: content.end, error) {
+                    content.torn = TornTail(
+                        content.bytes, file: content.file, offset: content.end)
+                } else {
+                    content.problem = .dataLoss(
+                        file: content.file, offset: error.offset, what: error.what)
+                }
+                return
+            }
+        }
+    }
+
+    /// Reads and checks a segment's header, and its length against the file's.
+    func header(
+        of handle: any DiskFile, _ file: String, _ first: UInt64
+    ) throws(JournalError) -> HeaderBlock {
+        let header = try readHeader(of: handle, .segment, file, cluster)
+        guard header.sequence == first else {
+            throw .dataLoss(file: file, offset: 32, what: "its name and its header differ")
+        }
+        let size = try TriageJournal.disk { () throws(IOError) in try handle.size() }
+        guard header.size == UInt64(size), size % Format.blockBytes == 0,
+            size >= 2 * Format.blockBytes, size <= Format.segmentBytesCap
+        else {
+            throw .dataLoss(
+                file: file, offset: min(size, Int(clamping: header.size)),
+                what: "the file has \(size) bytes, its header says \(header.size)")
+        }
+        return header
+    }
+}
+
+/// Reads a file's header block and checks whose it is.
+func readHeader(
+    of handle: any DiskFile, _ kind: FileKind, _ file: String, _ cluster: ClusterID?,
+    at offset: Int = 0
+) throws(JournalError) -> HeaderBlock {
+    var block = PageBuffer(capacity: Format.blockBytes)
+    var target = block.mutableSpan(0..<Format.blockBytes)
+    let count = try disk { () throws(IOError) in try handle.read(into: &target, at: offset) }
+    let header = try HeaderBlock(block.span(0..<count), kind, file: file, offset: offset)
+    if let cluster, header.cluster != cluster {
+        throw .foreignCluster(file: file, expected: cluster, found: header.cluster)
+    }
+    return header
+}

@@ -14,6 +14,26 @@ package struct Digest: Hashable, Sendable, CustomStringConvertible {
     /// All zero: "no digest".
     package static let zero = Digest(0, 0, 0, 0)
 
+    /// Parses 64 hexadecimal digits, either case.
+    ///
+    /// - Returns: nil for anything else.
+    package init?(hexadecimal text: Span<UInt8>) {
+        guard text.count == 64 else { return nil }
+        self = .zero
+        for index in 0..<32 {
+            guard let high = hexDigitValue(text[2 * index]),
+                let low = hexDigitValue(text[2 * index + 1])
+            else { return nil }
+            let byte = UInt64(high << 4 | low) << UInt64(index % 8 * 8)
+            switch index / 8 {
+            case 0: words.0 |= byte
+            case 1: words.1 |= byte
+            case 2: words.2 |= byte
+            default: words.3 |= byte
+            }
+        }
+    }
+
     package static func == (a: Digest, b: Digest) -> Bool {
         a.words.0 == b.words.0 && a.words.1 == b.words.1 && a.words.2 == b.words.2
             && a.words.3 == b.words.3
@@ -28,6 +48,18 @@ package struct Digest: Hashable, Sendable, CustomStringConvertible {
         hexText(words.0.byteSwapped) + hexText(words.1.byteSwapped) + hexText(words.2.byteSwapped)
             + hexText(words.3.byteSwapped)
     }
+}
+
+/// Names an object of the vault: the SHA-256 of it as it is stored, encrypted.
+package struct ObjectName: Hashable, Sendable, CustomStringConvertible {
+    /// The digest.
+    package var digest: Digest
+
+    /// Wraps a digest.
+    package init(_ digest: Digest) { self.digest = digest }
+
+    /// 64 lower-case hexadecimal digits.
+    package var description: String { digest.description }
 }
 
 /// Which deployment a data directory belongs to: 16 random bytes made at the first start.

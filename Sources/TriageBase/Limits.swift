@@ -220,6 +220,16 @@ package enum Limits {
     /// One journal segment.
     package static let segmentBytes = 64 << 20
 
+    /// Bytes of one object of the vault: an excerpt of a video, a package of documents.
+    ///
+    /// What is larger belongs into the platform's own store, and its digest here.
+    package static let objectBytesMax = 256 << 20
+    /// Objects of a server: its table of keys is then 128 MiB, and its index some 16 MiB.
+    package static let objectsMax = 1 << 18
+    /// Bytes of all objects of a server together: what one disk of a usual server holds beside the
+    /// journal, and what a backup still takes in a night.
+    package static let vaultBytesMax = 1 << 40
+
     /// Checks the relations between the bounds; called once at start.
     ///
     /// - Precondition: every relation holds; otherwise the process traps.

@@ -14,6 +14,7 @@ extension Engine {
     ///   - path: The data directory; made if absent.
     ///   - disk: The file system.
     ///   - storage: Sizes and pacing of files.
+    ///   - keys: Opens the directory's keys; nil: it is, and stays, without encryption.
     ///   - configuration: The engine's settings.
     ///   - clock: Both times.
     ///   - journalFailed: Called once, on the engine's thread, when the journal has failed: health
@@ -24,7 +25,7 @@ extension Engine {
     ///   changed then, or only temporary files removed.
     package static func open(
         _ path: String, disk: any Disk = RealDisk(), storage: StorageOptions = StorageOptions(),
-        configuration: EngineConfiguration = EngineConfiguration(),
+        keys: KeySource? = nil, configuration: EngineConfiguration = EngineConfiguration(),
         clock: any TimeSource = SystemClock(),
         journalFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
         snapshotEnded: @escaping @Sendable (SnapshotResult) -> Void = { _ in }
@@ -34,10 +35,13 @@ extension Engine {
         let report: RecoveryReport
         let writer: JournalWriter
         let holdings: Holdings
+        let keyRepairs: [String]
         var target = RecoveredWorld()
         let world: World
         do {
-            directory = try DataDirectory(opening: path, disk: disk, options: storage)
+            directory = try DataDirectory(
+                opening: path, disk: disk, options: storage, keys: keys)
+            keyRepairs = directory.keys?.repairs ?? []
             report = try directory.recover(into: &target)
             writer = try directory.makeJournal(after: report, time: clock.wallTime())
             holdings = try directory.holdings()
@@ -49,7 +53,8 @@ extension Engine {
         }
         let summary = RecoverySummary(
             milliseconds: Int64(clock.monotonicTime().nanoseconds(since: started) / 1_000_000),
-            recordsReplayed: report.recordsReplayed, report: describeRepairs(report))
+            recordsReplayed: report.recordsReplayed,
+            report: (keyRepairs + describeRepairs(report)).joined(separator: "; "))
         // Time never runs backwards, whatever happened to the clock while the server was down.
         let now = max(clock.wallTime(), world.snapshotState.counters.time)
         var status = EngineStatus(startTime: now, counts: world.counts, recovery: summary)
@@ -84,7 +89,7 @@ extension Engine {
     }
 
     /// What an operator has to know of a recovery; empty when there was nothing to repair.
-    private static func describeRepairs(_ report: RecoveryReport) -> String {
+    private static func describeRepairs(_ report: RecoveryReport) -> [String] {
         var lines = report.rejectedSnapshots.map { "passed over \($0.file): \($0.error)" }
         if let torn = report.tornTail {
             lines.append(
@@ -96,7 +101,7 @@ extension Engine {
             let more = report.missingLeaves.count - 1
             lines.append("made \(first)" + (more > 0 ? " and \(more) more" : "") + " again")
         }
-        return lines.joined(separator: "; ")
+        return lines
     }
 }
 

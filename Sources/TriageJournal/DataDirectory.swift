@@ -22,23 +22,25 @@ package final class DataDirectory: Sendable {
     package let cluster: ClusterID
     let disk: any Disk
     let options: StorageOptions
-    let keys: KeyRing?
+    /// The directory's keys; nil without encryption.
+    package let keys: KeyRing?
     private let lock: any DiskLock
 
     /// Makes the directory if absent, locks it, and looks at what it holds.
     ///
     /// Changes nothing else.
     ///
+    /// - Parameter source: Opens the directory's keys; at a first start, makes it an encrypted one.
     /// - Throws: `.locked`, `.foreignFile`, `.newerVersion`, `.olderVersion`, `.dataLoss` when the
-    ///   identity or the whole journal is gone, `.io`.
+    ///   identity, the keys or the whole journal is gone, `.foreignCluster`, `.keyMissing`,
+    ///   `.keyUnexpected`, `.wrongKey`, `.crypto`, `.io`.
     package init(
         opening path: String, disk: any Disk = RealDisk(),
-        options: StorageOptions = StorageOptions(), keys: KeyRing? = nil
+        options: StorageOptions = StorageOptions(), keys source: KeySource? = nil
     ) throws(JournalError) {
         self.path = path
         self.disk = disk
         self.options = options
-        self.keys = keys
         let outcome = try TriageJournal.disk { () throws(IOError) in
             try disk.makeDirectory(path)
             return try disk.lock(path + "/" + FileName.lock)
@@ -50,16 +52,40 @@ package final class DataDirectory: Sendable {
         }
         let inventory = try Inventory(disk, path)
         if inventory.hasIdentity {
-            cluster = try readIdentity(disk, path)
-        } else {
-            guard try Self.isUnfinishedFirstStart(inventory, disk, path) else {
-                throw .dataLoss(
-                    file: FileName.identity, offset: 0,
-                    what: "it is missing, and the directory is not empty")
-            }
-            var random = options.makeRandom()
-            cluster = ClusterID(low: random.word(), high: random.word())
+            let cluster = try readIdentity(disk, path)
+            self.cluster = cluster
+            keys = try Self.openKeys(inventory, disk, path, cluster, source)
+            return
         }
+        guard try Self.isUnfinishedFirstStart(inventory, disk, path) else {
+            throw .dataLoss(
+                file: FileName.identity, offset: 0,
+                what: "it is missing, and the directory is not empty")
+        }
+        var random = options.makeRandom()
+        let cluster = ClusterID(low: random.word(), high: random.word())
+        self.cluster = cluster
+        guard let source else {
+            keys = nil
+            return
+        }
+        keys = try KeyRing.make(
+            disk, path, cluster: cluster, kek: source.current, random: &random)
+    }
+
+    private static func openKeys(
+        _ inventory: Inventory, _ disk: any Disk, _ path: String, _ cluster: ClusterID,
+        _ source: KeySource?
+    ) throws(JournalError) -> KeyRing? {
+        guard inventory.hasKeys else {
+            if source != nil { throw .keyUnexpected }
+            return nil
+        }
+        let ring = try KeyRing.open(disk, path, source)
+        guard ring.cluster == cluster else {
+            throw .foreignCluster(file: FileName.keys, expected: cluster, found: ring.cluster)
+        }
+        return ring
     }
 
     /// Whether nothing is there, or a first start stopped before the identity was: then at most
@@ -75,7 +101,8 @@ package final class DataDirectory: Sendable {
         let name = path + "/" + FileName.segment(1)
         let file = try TriageJournal.disk { () throws(IOError) in try disk.open(name, .read) }
         let reader = SegmentReader(
-            disk: disk, cluster: try readHeader(of: file, .segment, FileName.segment(1), nil).cluster,
+            disk: disk,
+            cluster: try readHeader(of: file, .segment, FileName.segment(1), nil).cluster,
             keys: nil)
         let header = try reader.header(of: file, FileName.segment(1), 1)
         var content = PageBuffer(capacity: Int(header.size))
@@ -107,8 +134,9 @@ package final class DataDirectory: Sendable {
         ).run(into: &target)
     }
 
-    /// Opens the journal for writing: makes missing leaves, cuts and keeps what was torn, removes
-    /// temporary files, and at a first start makes the first segment and the identity.
+    /// Opens the journal for writing: makes missing leaves, writes the keys anew if they have to be,
+    /// cuts and keeps what was torn, removes temporary files, and at a first start makes the first
+    /// files.
     ///
     /// - Parameters:
     ///   - report: From ``recover(into:)``; nothing was changed in between.
@@ -121,6 +149,8 @@ package final class DataDirectory: Sendable {
         after report: RecoveryReport, time: WallTime
     ) throws(JournalError) -> JournalWriter {
         try makeMissingLeaves(report, time)
+        var random = options.makeRandom()
+        if report.last != nil { try keys?.settle(time: time, random: &random) }
         if let torn = report.tornTail, let last = report.last {
             try TriageJournal.disk { () throws(IOError) in try cut(torn, last.header.sequence) }
         }
@@ -183,6 +213,15 @@ package final class DataDirectory: Sendable {
 
     private func makeFirstFiles(_ time: WallTime) throws(JournalError) -> LastSegment {
         var random = options.makeRandom()
+        if let keys {
+            try keys.settle(time: time, random: &random)
+        } else if try Inventory(disk, path).hasKeys {
+            // Of a first start with encryption that was not finished.
+            try TriageJournal.disk { () throws(IOError) in
+                try disk.remove(path + "/" + FileName.keys)
+                try disk.syncDirectory(path)
+            }
+        }
         var segment = HeaderBlock(
             kind: .segment, cluster: cluster, sequence: 1, time: time,
             size: UInt64(options.segmentBytes), tree: MerkleTree())

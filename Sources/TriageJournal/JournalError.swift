@@ -35,6 +35,14 @@ package enum JournalError: Error, Equatable, Sendable {
     case noSpace(IOError)
     /// The cryptographic library does not do its part.
     case crypto(CryptoError)
+    /// The directory is encrypted, and no key was given; which one wraps its keys.
+    case keyMissing(expected: KeyID)
+    /// A key was given, and the directory was begun without encryption.
+    case keyUnexpected
+    /// The directory's keys are wrapped by another key than the one that was given.
+    case wrongKey(expected: KeyID, found: KeyID)
+    /// No room in `keys` for another key. Nothing was changed.
+    case tooManyKeys(limit: Int)
     /// The state machine does not take a record that verifies: written by a release unlike this
     /// one.
     case rejected(file: String, offset: Int, what: String)
@@ -47,7 +55,8 @@ extension JournalError: CustomStringConvertible {
         switch self {
         case .dataLoss, .gap, .foreignCluster, .rejected: true
         case .io, .poisoned, .foreignFile, .newerVersion, .olderVersion, .locked, .bufferFull,
-            .recordTooLarge, .noSpace, .crypto:
+            .recordTooLarge, .noSpace, .crypto, .keyMissing, .keyUnexpected, .wrongKey,
+            .tooManyKeys:
             false
         }
     }
@@ -79,6 +88,19 @@ extension JournalError: CustomStringConvertible {
         case .recordTooLarge(let bytes): "a journal record of \(bytes) bytes is too large"
         case .noSpace(let error): "no room for the next journal segment: \(error)"
         case .crypto(let error): "encryption: \(error)"
+        case .keyMissing(let expected):
+            "the directory is encrypted, its keys are wrapped by key \(expected): "
+                + "give it with --key-file or --key-command"
+        case .keyUnexpected:
+            "a key was given, but the directory was begun without encryption, and stays so: "
+                + "leave the key out, or copy what is in it into a new directory"
+        case .wrongKey(let expected, let found):
+            "the directory's keys are wrapped by key \(expected), and the key given is \(found): "
+                + "give that one, or the one before it with --previous-key-file; "
+                + "nothing was changed"
+        case .tooManyKeys(let limit):
+            "there are \(limit) keys already: drop those of which nothing is left, "
+                + "with `triaged keys drop`"
         case .rejected(let file, let offset, let what):
             "\(file) at byte \(offset) holds what this release does not understand: \(what)"
         }

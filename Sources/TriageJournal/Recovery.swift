@@ -166,7 +166,8 @@ struct Recovery {
         case .dataLoss: true
         case .io(let cause): cause.operation == .read
         case .poisoned, .gap, .foreignFile, .foreignCluster, .newerVersion, .olderVersion, .locked,
-            .bufferFull, .recordTooLarge, .noSpace, .crypto, .rejected:
+            .bufferFull, .recordTooLarge, .noSpace, .crypto, .rejected, .keyMissing,
+            .keyUnexpected, .wrongKey, .tooManyKeys:
             false
         }
     }

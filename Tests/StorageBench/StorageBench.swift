@@ -11,7 +11,7 @@ import TriageJournal
 struct StorageBench {
     let directory: String
     /// A key of random bytes, for a run with encryption.
-    let keys: KeyRing?
+    let keys: KeySource?
     let record: RecordParts
     let clock = SystemClock()
     let disk = RealDisk()
@@ -25,7 +25,8 @@ struct StorageBench {
         self.directory = directory
         var random = RandomBytes()
         keys =
-            encrypted ? KeyRing(dataKeyInUse: 1, keys: [1: SecretKey(random: &random)]) : nil
+            encrypted
+            ? KeySource(current: KeyEncryptionKey(SecretKey(random: &random))) : nil
         var record = RecordParts()
         record.body = [UInt8](repeating: 0x5A, count: Self.bodyBytes)
         _ = record.seal([UInt8](repeating: 0x5B, count: Self.sealedBytes))
@@ -36,10 +37,11 @@ struct StorageBench {
     static func run(_ arguments: [String]) {
         let wishes = Set(arguments.dropFirst(2))
         let parts = wishes.subtracting(["encrypted"])
-        guard arguments.count >= 2, parts.isSubset(of: ["checksums", "commits", "replay", "snapshot"])
+        guard arguments.count >= 2, parts.isSubset(of: ["checksums", "crypto", "commits", "replay", "snapshot"])
         else {
             fatalError(
-                "usage: triage-storage-bench DIRECTORY [encrypted] [checksums|commits|replay|snapshot]...")
+                "usage: triage-storage-bench DIRECTORY [encrypted] "
+                    + "[checksums|crypto|commits|replay|snapshot]...")
         }
         do {
             try Directory.make(arguments[1])
@@ -47,6 +49,7 @@ struct StorageBench {
                 directory: arguments[1], encrypted: wishes.contains("encrypted"))
             let runs = { (part: String) in parts.isEmpty || parts.contains(part) }
             if runs("checksums") { try bench.checksums() }
+            if runs("crypto") { try bench.ciphers() }
             if runs("commits") { try bench.commits() }
             if runs("replay") { try bench.replay() }
             if runs("snapshot") { try bench.snapshot() }
@@ -237,7 +240,8 @@ struct StorageBench {
         var processor = 0.0
         let verify = try seconds {
             processor = try processorSeconds {
-                let result = try Inspection(path: directory, keys: keys).verify()
+                let ring = try keys.map { try KeyRing.open(disk, directory, $0) }
+                let result = try Inspection(path: directory, keys: ring).verify()
                 invariant(result.problems.isEmpty, "the bench's own directory verifies")
             }
         }

@@ -340,10 +340,14 @@ package final class SimDisk: Disk {
         try perform(.list, .list, path) { state in
             let prefix = path + "/"
             let names = state.names.keys.filter { $0.hasPrefix(prefix) }.sorted()
-            return .success(
-                names.map {
-                    DirectoryEntry(name: String($0.dropFirst(prefix.count)), isDirectory: false)
-                })
+            var entries: [DirectoryEntry] = []
+            for name in names {
+                let rest = name.dropFirst(prefix.count)
+                let first = String(rest.prefix { $0 != "/" })
+                let entry = DirectoryEntry(name: first, isDirectory: first.count < rest.count)
+                if entries.last != entry { entries.append(entry) }
+            }
+            return .success(entries)
         }
     }
 

@@ -63,10 +63,9 @@ struct Recorded: RecoveryTarget {
 
 /// The keys of tests: no secret, the same for ever.
 enum TestKeys {
-    static func ring(_ number: UInt32 = 1, byte: UInt8 = 0x42) -> KeyRing {
-        KeyRing(
-            dataKeyInUse: number,
-            keys: [number: SecretKey(copying: [UInt8](repeating: byte, count: 32).span)])
+    static func source(byte: UInt8 = 0x42) -> KeySource {
+        let bytes = [UInt8](repeating: byte, count: 32)
+        return KeySource(current: KeyEncryptionKey(SecretKey(copying: bytes.span)))
     }
 }
 
@@ -75,7 +74,7 @@ struct Workbench {
     static let path = "data"
     var disk: SimDisk
     var options = StorageOptions()
-    var keys: KeyRing?
+    var keys: KeySource?
     var durable: [Written] = []
 
     init(seed: UInt64 = 1, segmentBytes: Int = 8192, encrypted: Bool = false) {
@@ -86,7 +85,7 @@ struct Workbench {
         options.snapshotBytesPerSecond = nil
         options.snapshotBlockBytes = 4096
         options.journalRetention = .remove
-        keys = encrypted ? TestKeys.ring() : nil
+        keys = encrypted ? TestKeys.source() : nil
     }
 
     static func file(_ name: String) -> String { path + "/" + name }
@@ -133,7 +132,11 @@ struct Workbench {
 
     /// The directory from outside.
     func inspection(archive: String? = nil) throws(JournalError) -> Inspection {
-        try Inspection(path: Self.path, archive: archive, disk: disk, keys: keys)
+        try Inspection(
+            path: Self.path, archive: archive, disk: disk,
+            keys: try keys.map { source throws(JournalError) in
+                try KeyRing.open(disk, Self.path, source)
+            })
     }
 
     /// Writes batches of records with the given sizes.

@@ -36,6 +36,11 @@ int CTriageShims_duplicate_listener(int fd);
 int CTriageShims_notify(const char *path, const char *text);
 /// stat(2): device, inode, size, mtime and ctime in nanoseconds; 0, or -1 and errno.
 int CTriageShims_file_stamp(const char *path, int64_t *numbers);
+/// pipe2(2) with O_CLOEXEC; the reading end first. 0, or -1 and errno.
+int CTriageShims_pipe(int *ends);
+/// posix_spawn(3) of `arguments`, which a null pointer ends, with `output` as its standard output,
+/// nothing as its input and errors, every signal at its default and none blocked. 0, or an errno.
+int CTriageShims_spawn(int32_t *process, char *const *arguments, int output);
 /// pthread_setname_np for the calling thread.
 int CTriageShims_name_thread(const char *name);
 /// Binds the calling thread to one CPU.

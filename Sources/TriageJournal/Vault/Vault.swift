@@ -1,0 +1,299 @@
+// The vault of a data directory (VAULT.md): encrypted objects with a key each. Puts, reads, erases,
+// and brings the directory in line with what the journal says at the start. Whether something may
+// be erased is decided elsewhere.
+
+package import TriageBase
+package import TriageCrypto
+package import TriageIO
+
+/// What was found in a vault that is not as the journal says, and what was done about it.
+package struct VaultReport: Equatable, Sendable {
+    /// Stored objects that have no key or no file: reads of them answer DATA_LOSS.
+    package var missing: [ObjectName] = []
+    /// Objects that were there and should not: put and never referred to, or erased.
+    package var removed: [ObjectName] = []
+    /// Slots whose write had been interrupted; free again.
+    package var tornSlots = 0
+    /// Slots that do not verify; left as they are.
+    package var damagedSlots = 0
+
+    /// One line for each kind of find; empty when all is well.
+    package var lines: [String] {
+        var lines = missing.map { "vault: object \($0) is missing: restore it from a backup" }
+        if !removed.isEmpty {
+            lines.append("vault: removed \(removed.count) objects that nothing refers to")
+        }
+        if tornSlots > 0 { lines.append("vault/keys: zeroed \(tornSlots) torn slots") }
+        if damagedSlots > 0 { lines.append("vault/keys: \(damagedSlots) slots do not verify") }
+        return lines
+    }
+}
+
+/// The encrypted objects of a data directory.
+///
+/// ```
+///   open (changes nothing) --> reconcile --> beginPut, finish, read, erase, rewrap
+/// ```
+///
+/// - Isolation: one thread at a time. `@unchecked Sendable`: whoever opens it hands it to the
+///   vault's thread and does not touch it again.
+package final class Vault: @unchecked Sendable {
+    private let disk: any Disk
+    private let directory: String
+    private let keys: KeyRing
+    private var random: RandomBytes
+    private var table: SlotTable
+    private var files: Set<ObjectName>
+    private var temporaryCount = 0
+    /// Why nothing is put or erased any more: a change of the table failed, and nobody knows what
+    /// of it is on disk.
+    private var failure: IOError?
+
+    /// Looks at the vault of a data directory; changes nothing.
+    ///
+    /// - Parameters:
+    ///   - data: The data directory.
+    ///   - random: For objects' keys and nonces.
+    /// - Throws: `.foreignFile`; `.dataLoss` when the table of keys is damaged as a whole, or
+    ///   missing although there are objects; `.foreignCluster`, `.newerVersion`, `.io`.
+    package init(
+        opening data: String, disk: any Disk, keys: KeyRing, random: consuming RandomBytes
+    ) throws(JournalError) {
+        self.disk = disk
+        directory = data + "/" + FileName.vault
+        self.keys = keys
+        self.random = random
+        let directory = directory
+        let isThere = try TriageJournal.disk { () throws(IOError) in
+            try disk.list(data).contains { $0.isDirectory && $0.name == FileName.vault }
+        }
+        var hasTable = false
+        var files: Set<ObjectName> = []
+        let entries =
+            isThere ? try TriageJournal.disk { () throws(IOError) in try disk.list(directory) } : []
+        for entry in entries {
+            switch VaultLayout.meaning(of: entry) {
+            case .keys: hasTable = true
+            case .object(let name): files.insert(name)
+            case .temporary: break
+            case .foreign: throw .foreignFile(file: FileName.vault + "/" + entry.name)
+            }
+        }
+        guard hasTable || files.isEmpty else {
+            throw .dataLoss(
+                file: SlotTable.file, offset: 0, what: "it is missing, and there are objects")
+        }
+        self.files = files
+        table = try SlotTable(disk, directory, cluster: keys.cluster, exists: hasTable)
+    }
+
+    // MARK: Start
+
+    /// Brings the vault in line with the journal: makes what is not there yet, removes what was
+    /// erased or never referred to, and reports what is missing.
+    ///
+    /// - Parameter stored: The objects that the state names as stored.
+    /// - Throws: `.io`.
+    /// - Durability: on disk when this returns
+    package func reconcile(
+        stored: Set<ObjectName>, time: WallTime
+    ) throws(JournalError) -> VaultReport {
+        var report = VaultReport()
+        report.tornSlots = table.damage.torn.count
+        report.damagedSlots = table.damage.damaged.count
+        do throws(IOError) {
+            try disk.makeDirectory(directory)
+            for entry in try disk.list(directory) where entry.name.hasSuffix(".tmp") {
+                try disk.remove(directory + "/" + entry.name)
+            }
+            try table.prepare(time)
+            let unknown = files.union(table.names).subtracting(stored)
+            for name in unknown.sorted(by: { $0.description < $1.description }) {
+                try remove(name)
+                report.removed.append(name)
+            }
+            try disk.syncDirectory(directory)
+        } catch { throw .io(error) }
+        report.missing = stored.filter { !table.contains($0) || !files.contains($0) }
+            .sorted { $0.description < $1.description }
+        return report
+    }
+
+    // MARK: Putting
+
+    /// Begins to put an object.
+    ///
+    /// - Parameters:
+    ///   - size: Bytes that will follow; ``Limits/objectBytesMax`` at most.
+    ///   - time: Wall time now.
+    /// - Throws: `.noSpace`, `.io`, `.crypto`, `.poisoned`.
+    package func beginPut(size: Int, time: WallTime) throws(JournalError) -> ObjectWriter {
+        precondition(size >= 0 && size <= Limits.objectBytesMax)
+        if let failure { throw .poisoned(failure) }
+        temporaryCount += 1
+        let name = "put-\(temporaryCount).tmp"
+        let writer: ObjectWriter
+        do {
+            writer = try ObjectWriter(
+                disk, directory + "/" + name, temporaryName: name, cluster: keys.cluster,
+                size: size, time: time, key: SecretKey(random: &random))
+        } catch {
+            removeTemporary(name)
+            throw error
+        }
+        return writer
+    }
+
+    /// Makes an object durable: file first, then its key.
+    ///
+    /// - Precondition: as many bytes were taken as were announced.
+    /// - Throws: `.noSpace`, `.io`, `.crypto`: there is no object then; `.poisoned` from when the
+    ///   table of keys could not be written.
+    /// - Durability: on disk when this returns
+    package func finish(_ writer: consuming ObjectWriter) throws(JournalError) -> StoredObject {
+        if let failure { throw .poisoned(failure) }
+        let temporaryName = writer.temporaryName
+        let object: StoredObject
+        do throws(JournalError) {
+            do throws(IOError) { try table.reserve() } catch {
+                throw ObjectWriter.refusal(error)
+            }
+            object = try writer.seal()
+            try place(temporaryName, object.name)
+        } catch {
+            removeTemporary(temporaryName)
+            throw error
+        }
+        files.insert(object.name)
+        do throws(JournalError) {
+            let number = keys.dataKeyInUse
+            let slot = try slot(writer.key, object.name, under: number)
+            try change { table throws(IOError) in try table.insert(slot) }
+        } catch {
+            try? disk.remove(directory + "/" + VaultLayout.fileName(object.name))
+            files.remove(object.name)
+            throw error
+        }
+        return object
+    }
+
+    private func place(_ temporaryName: String, _ name: ObjectName) throws(JournalError) {
+        do throws(IOError) {
+            try disk.rename(
+                directory + "/" + temporaryName, to: directory + "/" + VaultLayout.fileName(name))
+            try disk.syncDirectory(directory)
+        } catch { throw ObjectWriter.refusal(error) }
+    }
+
+    /// Gives up an object that was begun.
+    package func discard(_ writer: consuming ObjectWriter) {
+        removeTemporary(writer.temporaryName)
+    }
+
+    /// What stays behind after an error is removed at the next start.
+    private func removeTemporary(_ name: String) { try? disk.remove(directory + "/" + name) }
+
+    private func slot(
+        _ key: SecretKey, _ name: ObjectName, under number: UInt32
+    ) throws(JournalError) -> VaultSlot {
+        guard let dataKey = keys.dataKey(number) else {
+            preconditionFailure("the data key in use is in the ring")
+        }
+        do throws(CryptoError) {
+            return try VaultSlot(
+                key, of: name, under: dataKey, number: number, cluster: keys.cluster,
+                nonce: random.nonce())
+        } catch { throw .crypto(error) }
+    }
+
+    /// Changes the table; a failure is final, because nobody knows what of it is on disk.
+    private func change(
+        _ body: (inout SlotTable) throws(IOError) -> Void
+    ) throws(JournalError) {
+        do throws(IOError) { try body(&table) } catch {
+            failure = error
+            throw .poisoned(error)
+        }
+    }
+
+    // MARK: Reading
+
+    /// Opens an object for reading.
+    ///
+    /// - Throws: `.dataLoss` when it has no key or no file, or does not verify; `.io`.
+    package func read(_ name: ObjectName) throws(JournalError) -> ObjectReader {
+        try ObjectReader(
+            disk, directory, name, cluster: keys.cluster, key: try objectKey(name))
+    }
+
+    private func objectKey(_ name: ObjectName) throws(JournalError) -> SecretKey {
+        guard let slot = try table.slot(name) else {
+            throw .dataLoss(
+                file: FileName.vault + "/" + VaultLayout.fileName(name), offset: 0,
+                what: "the object has no key")
+        }
+        guard let dataKey = keys.dataKey(slot.keyNumber) else {
+            throw .dataLoss(
+                file: SlotTable.file, offset: 0,
+                what: "a slot names data key \(slot.keyNumber), which keys has not")
+        }
+        guard let key = slot.key(under: dataKey, cluster: keys.cluster) else {
+            throw .dataLoss(
+                file: SlotTable.file, offset: 0, what: "a key was not wrapped so: \(name)")
+        }
+        return key
+    }
+
+    // MARK: Erasing
+
+    /// Destroys an object's key, then its bytes; one that is gone already is no error.
+    ///
+    /// The event that says so is durable before.
+    ///
+    /// - Throws: `.poisoned`, `.io`: it is erased at the next start then.
+    /// - Durability: on disk when this returns
+    package func erase(_ name: ObjectName) throws(JournalError) {
+        if let failure { throw .poisoned(failure) }
+        try change { table throws(IOError) in try table.erase(name) }
+        guard files.contains(name) else { return }
+        do throws(IOError) {
+            try disk.remove(directory + "/" + VaultLayout.fileName(name))
+            try disk.syncDirectory(directory)
+        } catch { throw .io(error) }
+        files.remove(name)
+    }
+
+    private func remove(_ name: ObjectName) throws(IOError) {
+        try table.erase(name)
+        guard files.contains(name) else { return }
+        try disk.remove(directory + "/" + VaultLayout.fileName(name))
+        files.remove(name)
+    }
+
+    // MARK: Rotation
+
+    /// Wraps every object's key with the data key in use.
+    ///
+    /// - Returns: How many were wrapped anew.
+    /// - Throws: `.dataLoss`, `.poisoned`, `.io`, `.crypto`; each slot is as before or anew then.
+    /// - Durability: on disk when this returns
+    package func rewrap() throws(JournalError) -> Int {
+        if let failure { throw .poisoned(failure) }
+        let number = keys.dataKeyInUse
+        let names = table.names(notUnder: number)
+        for name in names {
+            let anew = try slot(try objectKey(name), name, under: number)
+            try change { table throws(IOError) in try table.replace(anew) }
+        }
+        try change { table throws(IOError) in try table.sync() }
+        return names.count
+    }
+
+    /// How many objects' keys each data key wraps.
+    package var keyNumbers: [UInt32: Int] { table.keyNumbers.filter { $0.value > 0 } }
+
+    /// Objects that have a file, a key, or both.
+    package var names: [ObjectName] {
+        files.union(table.names).sorted { $0.description < $1.description }
+    }
+}

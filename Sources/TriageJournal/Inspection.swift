@@ -231,15 +231,17 @@ package struct Inspection: Sendable {
         if !isOld, let first = list.first, first.first > 1 {
             result.problems.append(.gap(file: first.file, missing: 1))
         }
+        let isWhole: Bool
         if isOld {
             var old = OldSegments(disk, cluster, checkpoints)
-            check(list, &old, &result)
+            isWhole = check(list, &old, &result)
         } else {
             var parts = Segments(disk, path, cluster, keys, checkpoints)
-            check(list, &parts, &result)
+            isWhole = check(list, &parts, &result)
         }
         let last = result.statistics.head?.sequence ?? 0
-        for checkpoint in checkpoints where checkpoint.head.sequence > last {
+        // Behind damage that was named the end is not known.
+        for checkpoint in checkpoints where isWhole && checkpoint.head.sequence > last {
             result.problems.append(
                 .dataLoss(
                     file: result.statistics.segments.last?.file ?? FileName.segment(1),
@@ -251,9 +253,13 @@ package struct Inspection: Sendable {
         return result
     }
 
+    /// Goes through the parts, behind what does not verify too.
+    ///
+    /// - Returns: Whether all of them verify.
     private func check<Parts: JournalParts & ~Copyable>(
         _ list: [JournalPart], _ parts: inout Parts, _ result: inout Verification
-    ) {
+    ) -> Bool {
+        var isWhole = true
         for part in list {
             do {
                 var none = NoTarget()
@@ -261,8 +267,10 @@ package struct Inspection: Sendable {
             } catch {
                 result.problems.append(error)
                 parts.forget()
+                isWhole = false
             }
         }
+        return isWhole
     }
 
     /// The heads that snapshots and the mark remember; what of these does not verify is a problem.

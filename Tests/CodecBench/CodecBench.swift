@@ -48,16 +48,19 @@ struct CodecBench {
                 case: CaseNumber(1_234_567), report: ReportNumber(7_654_321), opened: true,
                 facts: facts, assessment: assessment, content: content)
         ]
-        var payload = codec.encode(header, events)
+        var record = RecordParts()
         measure("encode_report_event", reach: 500) {
-            payload.removeAll(keepingCapacity: true)
-            codec.encode(header, events, into: &payload)
+            codec.encode(header, events, into: &record)
         }
-        measure("decode_report_event", reach: 2_000) {
-            if let read = try? codec.decode(payload.span, sequence: 1, time: time) {
-                keep(read.0.sequence)
+        record.withView { view in
+            measure("decode_report_event", reach: 2_000) {
+                if let read = try? codec.decode(view, sequence: 1, time: time) {
+                    keep(read.0.sequence)
+                }
             }
         }
+        print(
+            #"{"name":"codec.record_bytes","value":\#(record.body.count + record.sealed[0].count),"unit":"bytes"}"#)
         let receipt = ReportReceipt(
             caseNumber: CaseNumber(1_234_567), report: ReportNumber(7_654_321), opened: true,
             level: .p1, revision: 123_456, receivedAt: time)

@@ -17,16 +17,14 @@ import TriageBase
         for _ in 0..<60 {
             let header = arbitrary.header()
             let events = (0...arbitrary.below(2)).map { _ in arbitrary.event(kind) }
-            let payload = codec.encode(header, events)
-            let (readHeader, readEvents) = try codec.decode(
-                payload.span, sequence: header.sequence, time: header.time)
+            var record = RecordParts()
+            codec.encode(header, events, into: &record)
+            let (readHeader, readEvents) = try codec.decode(record, header)
             // Reflection prints every stored part, so that a part that neither side writes is
             // missed.
             #expect("\(readHeader)" == "\(header)")
             #expect("\(readEvents)" == "\(events)")
-            var appended: [UInt8] = [1, 2]
-            codec.encode(header, events, into: &appended)
-            #expect(appended == [1, 2] + payload)
+            #expect(!record.body.isEmpty)
         }
     }
 
@@ -41,8 +39,7 @@ import TriageBase
     @Test func aRecordWithoutEventsComesBack() throws {
         var arbitrary = Arbitrary(seed: 9)
         let header = arbitrary.header()
-        let payload = codec.encode(header, [])
-        let read = try codec.decode(payload.span, sequence: header.sequence, time: header.time)
+        let read = try codec.decode(codec.encode(header, []), header)
         #expect(read.1.isEmpty)
         #expect("\(read.0)" == "\(header)")
     }
@@ -50,24 +47,140 @@ import TriageBase
     @Test("a number that is not known is refused by name")
     func refusesUnknownNumbers() throws {
         // events (6) { assignment_ended (9) { state (2) = 77 } }
-        let unknownState = Wire.text(6, Wire.text(9, [0x10, 77]))
-        #expect(throws: CodecError.outOfRange("AssignmentEnded.state")) {
-            try codec.decode(unknownState.span, sequence: 1, time: .epoch)
+        try expect(.outOfRange("AssignmentEnded.state"), Wire.text(6, Wire.text(9, [0x10, 77])))
+        try expect(.missing("Event.kind"), Wire.text(6, []))
+        try expect(.missing("ReportReceived.facts"), Wire.text(6, Wire.text(1, [0x08, 1])))
+        try expect(
+            .outOfRange("time"), Wire.text(6, Wire.text(7, [0x10] + Wire.varint(1 << 60))))
+        try expect(.wire(MessageFault(kind: .truncated, offset: 0)), [0x0A, 4, 1])
+        // events (6) { case_reopened (5) { case_number (1) = 1, reason_sealed (3) = 2 } }
+        try expect(
+            .outOfRange("CaseReopened.reason_sealed"), Wire.text(6, Wire.text(5, [8, 1, 24, 2])))
+        try expect(
+            .outOfRange("CaseReopened.reason_sealed"),
+            Wire.text(6, Wire.text(5, [8, 1, 24] + Wire.varint(.max))))
+        // events (6) { scope_set (14) { } }: nothing was sealed.
+        try expect(.outOfRange("ScopeSet.scope_sealed"), Wire.text(6, Wire.text(14, [])))
+    }
+
+    private func expect(_ error: CodecError, _ body: [UInt8]) throws {
+        var record = RecordParts()
+        record.body = body
+        let given = record
+        #expect(throws: error) { try codec.decode(given, nil) }
+    }
+
+    @Test("what people wrote is in sealed fields, and nowhere else")
+    func wordsAreSealed() throws {
+        var arbitrary = Arbitrary(seed: 13)
+        let word = "a word that no field has by chance"
+        var decision = arbitrary.decision()
+        decision.rationale = word
+        var filing = arbitrary.filing()
+        filing.officer.name = word
+        var verification = arbitrary.verification()
+        verification.note = word
+        var scope = arbitrary.scope()
+        scope.goodFaithFinding = word
+        var rejection = arbitrary.rejection()
+        rejection.explanation = word
+        let (number, id) = (CaseNumber(1), DisclosureID(1))
+        let assessment = arbitrary.assessment()
+        let events: [Event] = [
+            .reportReceived(
+                case: number, report: ReportNumber(1), opened: true, facts: arbitrary.facts(),
+                assessment: assessment, content: Wire.text(11, Array(word.utf8))),
+            .protocolAnswered(
+                case: number, answers: arbitrary.answers(), answered: assessment,
+                resulting: assessment, lowerReason: word, pendingLowering: nil),
+            .caseDecided(case: number, decision: decision),
+            .caseReopened(case: number, reason: word),
+            .caseOffered(
+                assignment: AssignmentNumber(1), case: number, specialist: CaseSamples.bob,
+                expiresAt: .epoch, handedOffFrom: .none, note: word, explanation: nil),
+            .disclosureSubmitted(request: id, filing: filing, instrument: "i", clocks: []),
+            .verificationAdded(request: id, verification: verification, resulting: .verifying),
+            .scopeSet(request: id, scope: scope),
+            .disclosureRejected(request: id, rejection: rejection),
+            .sensitiveRead(SensitiveRead(target: .case(number), purpose: word)),
+        ]
+        // All in one record: each has a field of its own, in order.
+        let record = codec.encode(arbitrary.header(), events)
+        #expect(record.sealed.count == events.count)
+        for field in record.sealed {
+            #expect(String(decoding: field, as: UTF8.self).contains(word))
         }
-        let noKind = Wire.text(6, [])
-        #expect(throws: CodecError.missing("Event.kind")) {
-            try codec.decode(noKind.span, sequence: 1, time: .epoch)
+        #expect(!String(decoding: record.body, as: UTF8.self).contains(word))
+        let read = try codec.decode(record, nil)
+        #expect("\(read.1)" == "\(events)")
+    }
+
+    @Test("a sealed text is UTF-8 without NUL", arguments: [[0xC3], [65, 0, 66], [0xED, 0xA0, 0x80]])
+    func refusesTextThatIsNone(_ text: [UInt8]) throws {
+        var record = RecordParts()
+        record.body = Wire.text(6, Wire.text(5, [8, 1, 24, 1]))
+        _ = record.seal(text)
+        let kind: MessageFault.Kind = text.contains(0) ? .embeddedNUL : .invalidUTF8
+        #expect {
+            try codec.decode(record, nil)
+        } throws: { error in
+            guard case .wire(let fault) = error as? CodecError else { return false }
+            return fault.kind == kind && fault.field == "CaseReopened.reason_sealed"
         }
-        let noFacts = Wire.text(6, Wire.text(1, [0x08, 1]))
-        #expect(throws: CodecError.missing("ReportReceived.facts")) {
-            try codec.decode(noFacts.span, sequence: 1, time: .epoch)
+    }
+
+    @Test("what was erased is a text that says so, a report without words, or refused by name")
+    func erasedFields() throws {
+        var arbitrary = Arbitrary(seed: 11)
+        var refused = Set<String>()
+        for kind in 0..<Arbitrary.eventKinds {
+            for _ in 0..<20 {
+                let header = arbitrary.header()
+                let event = arbitrary.event(kind)
+                let record = codec.encode(header, [event])
+                if record.sealed.isEmpty { continue }
+                do {
+                    let read = try codec.decode(record, header, erasing: true)
+                    try expectErased(event, read.1[0])
+                } catch CodecError.erased(let field) {
+                    refused.insert(field)
+                }
+            }
         }
-        let far = Wire.text(6, Wire.text(7, [0x10] + Wire.varint(1 << 60)))
-        #expect(throws: CodecError.outOfRange("time")) {
-            try codec.decode(far.span, sequence: 1, time: .epoch)
-        }
-        #expect(throws: CodecError.wire(MessageFault(kind: .truncated, offset: 0))) {
-            try codec.decode([0x0A, 4, 1].span, sequence: 1, time: .epoch)
+        #expect(
+            refused == [
+                "DisclosureSubmitted.filing_sealed", "VerificationAdded.verification_sealed",
+                "ScopeSet.scope_sealed", "DisclosureRejected.rejection_sealed",
+            ])
+    }
+
+    /// The event with its words erased, and nothing else.
+    private func expectErased(_ event: Event, _ read: Event) throws {
+        switch event {
+        case .reportReceived(let number, let report, let opened, let facts, let assessment, _):
+            let erased = Event.reportReceived(
+                case: number, report: report, opened: opened, facts: facts,
+                assessment: assessment, content: StorageReader.erasedContent)
+            #expect("\(read)" == "\(erased)")
+        case .protocolAnswered(let number, let answers, let answered, let resulting, _, let level):
+            let erased = Event.protocolAnswered(
+                case: number, answers: answers, answered: answered, resulting: resulting,
+                lowerReason: Erased.text, pendingLowering: level)
+            #expect("\(read)" == "\(erased)")
+        case .caseDecided(let number, var decision):
+            decision.rationale = Erased.text
+            #expect("\(read)" == "\(Event.caseDecided(case: number, decision: decision))")
+        case .caseReopened(let number, _):
+            #expect("\(read)" == "\(Event.caseReopened(case: number, reason: Erased.text))")
+        case .caseOffered(let assignment, let number, let specialist, let end, let from, _, let why):
+            let erased = Event.caseOffered(
+                assignment: assignment, case: number, specialist: specialist, expiresAt: end,
+                handedOffFrom: from, note: Erased.text, explanation: why)
+            #expect("\(read)" == "\(erased)")
+        case .sensitiveRead(var sensitive):
+            sensitive.purpose = Erased.text
+            #expect("\(read)" == "\(Event.sensitiveRead(sensitive))")
+        default: Issue.record("\(event) has nothing to erase")
         }
     }
 
@@ -76,9 +189,9 @@ import TriageBase
         let event = Event.reportReceived(
             case: CaseNumber(1), report: ReportNumber(1), opened: true, facts: arbitrary.facts(),
             assessment: arbitrary.assessment(), content: [0x0A, 9])
-        let payload = codec.encode(arbitrary.header(), [event])
+        let record = codec.encode(arbitrary.header(), [event])
         #expect(throws: CodecError.wire(MessageFault(kind: .truncated, offset: 0))) {
-            try codec.decode(payload.span, sequence: 1, time: .epoch)
+            try codec.decode(record, nil)
         }
     }
 
@@ -87,13 +200,42 @@ import TriageBase
         var refused = 0
         for round in 0..<4_000 {
             let event = arbitrary.event(round % Arbitrary.eventKinds)
-            var payload = codec.encode(arbitrary.header(), [event])
-            mutate(&payload, &arbitrary)
-            do {
-                _ = try codec.decode(payload.span, sequence: 1, time: .epoch)
-            } catch { refused += 1 }
+            let record = codec.encode(arbitrary.header(), [event])
+            var damaged = RecordParts()
+            damaged.body = record.body
+            if round % 2 == 0 { mutate(&damaged.body, &arbitrary) }
+            for field in record.sealed {
+                var field = field
+                if round % 2 == 1 { mutate(&field, &arbitrary) }
+                _ = damaged.seal(field)
+            }
+            do { _ = try codec.decode(damaged, nil) } catch { refused += 1 }
         }
         #expect(refused > 500)
+    }
+}
+
+extension EventCodec {
+    /// Encodes into a record of its own.
+    func encode(_ header: EventHeader, _ events: [Event]) -> RecordParts {
+        var record = RecordParts()
+        encode(header, events, into: &record)
+        return record
+    }
+
+    /// Decodes what was encoded, all of its sealed fields erased perhaps.
+    func decode(
+        _ record: RecordParts, _ header: EventHeader?, erasing: Bool = false
+    ) throws(CodecError) -> (EventHeader, [Event]) {
+        try record.withView { view throws(CodecError) in
+            var given = view
+            if erasing {
+                given = RecordView(body: view.body)
+                for _ in 0..<view.fieldCount { given.addField(nil) }
+            }
+            return try decode(
+                given, sequence: header?.sequence ?? 1, time: header?.time ?? .epoch)
+        }
     }
 }
 
@@ -306,37 +448,43 @@ func mutate(_ bytes: inout [UInt8], _ arbitrary: inout Arbitrary) {
     }
 }
 
-/// Bytes that version 1 wrote, kept for ever.
-@Suite("Stored bytes of version 1") struct StorageFixtureTests {
+/// Bytes that version 2 writes, and that version 1 wrote: kept for ever.
+@Suite("Stored bytes") struct StorageFixtureTests {
     static let folder = URL(filePath: #filePath).deletingLastPathComponent()
-        .appending(path: "../Fixtures/storage-v1").standardized
+        .appending(path: "../Fixtures").standardized
 
-    /// What the fixture of a name holds.
-    static let makers: [(name: String, make: @Sendable () throws -> [[UInt8]])] = [
+    /// What a fixture of version 2 holds. Records of snapshots, and content, are those of version
+    /// 1.
+    static let makers: [(name: String, make: @Sendable () throws -> [[[UInt8]]])] = [
         (
-            "journal-records",
+            "storage-v2/journal-records",
             {
                 var arbitrary = Arbitrary(seed: 2_026)
                 let codec = EventCodec()
                 return (0..<Arbitrary.eventKindsAtFirst * 2).map {
                     let header = arbitrary.header()
-                    return codec.encode(header, [arbitrary.event($0 % Arbitrary.eventKindsAtFirst)])
+                    let record = codec.encode(
+                        header, [arbitrary.event($0 % Arbitrary.eventKindsAtFirst)])
+                    return [record.body] + record.sealed
                 }
             }
         ),
         (
-            "snapshot-records",
-            { SnapshotCodecTests.records(try SnapshotCodecTests.state(2_026)).map(\.bytes) }
+            "storage-v1/snapshot-records",
+            { SnapshotCodecTests.records(try SnapshotCodecTests.state(2_026)).map { [$0.bytes] } }
         ),
-        ("report-content", { [try CaseSamples.content()] }),
+        ("storage-v1/report-content", { [[try CaseSamples.content()]] }),
     ]
 
-    static func hex(_ records: [[UInt8]]) -> String {
+    /// A line a record: the body, then each sealed field behind a space.
+    static func hex(_ records: [[[UInt8]]]) -> String {
         records.map { record in
-            record.map { byte in
-                let digits = String(byte, radix: 16)
-                return digits.count == 1 ? "0" + digits : digits
-            }.joined() + "\n"
+            record.map { part in
+                part.map { byte in
+                    let digits = String(byte, radix: 16)
+                    return digits.count == 1 ? "0" + digits : digits
+                }.joined()
+            }.joined(separator: " ") + "\n"
         }.joined()
     }
 
@@ -354,23 +502,59 @@ func mutate(_ bytes: inout [UInt8], _ arbitrary: inout Arbitrary) {
         #expect(try String(contentsOf: file, encoding: .utf8) == written)
     }
 
+    /// The lines of a fixture, as bytes.
+    private func lines(_ name: String) throws -> [[[UInt8]]] {
+        try String(contentsOf: Self.folder.appending(path: name), encoding: .utf8)
+            .split(separator: "\n").map { line in
+                line.split(separator: " ", omittingEmptySubsequences: false).map { part in
+                    let digits = Array(part.utf8)
+                    return stride(from: 0, to: digits.count, by: 2).map {
+                        (hexDigitValue(digits[$0]) ?? 0) << 4 | (hexDigitValue(digits[$0 + 1]) ?? 0)
+                    }
+                }
+            }
+    }
+
+    @Test("records of version 1 are lifted to exactly what version 2 writes")
+    func firstVersionIsLifted() throws {
+        let old = try lines("storage-v1/journal-records.hex")
+        let new = try lines("storage-v2/journal-records.hex")
+        #expect(old.count == Arbitrary.eventKindsAtFirst * 2 && new.count == old.count)
+        var record = RecordParts()
+        for (before, after) in zip(old, new) {
+            let payload = before[0]
+            try RecordLift.lift(payload.span, into: &record)
+            #expect([record.body] + record.sealed == after)
+        }
+    }
+
     @Test func areReadToday() throws {
-        let lines = try String(
-            contentsOf: Self.folder.appending(path: "journal-records.hex"), encoding: .utf8
-        ).split(separator: "\n")
-        #expect(lines.count == Arbitrary.eventKindsAtFirst * 2)
+        let records = try lines("storage-v2/journal-records.hex")
         let codec = EventCodec()
         var arbitrary = Arbitrary(seed: 2_026)
-        for (index, line) in lines.enumerated() {
-            let digits = Array(line.utf8)
-            let bytes = stride(from: 0, to: digits.count, by: 2).map {
-                (hexDigitValue(digits[$0]) ?? 0) << 4 | (hexDigitValue(digits[$0 + 1]) ?? 0)
-            }
+        for (index, parts) in records.enumerated() {
+            var record = RecordParts()
+            record.body = parts[0]
+            for field in parts.dropFirst() { _ = record.seal(field) }
             let header = arbitrary.header()
             let event = arbitrary.event(index % Arbitrary.eventKindsAtFirst)
-            let read = try codec.decode(bytes.span, sequence: header.sequence, time: header.time)
+            let read = try codec.decode(record, header)
             #expect("\(read.0)" == "\(header)")
             #expect("\(read.1)" == "\([event])")
         }
+    }
+
+    @Test("a damaged record of version 1 is refused, and never traps")
+    func damagedLiftNeverTraps() throws {
+        let old = try lines("storage-v1/journal-records.hex")
+        var arbitrary = Arbitrary(seed: 29)
+        var record = RecordParts()
+        var refused = 0
+        for round in 0..<4_000 {
+            var payload = old[round % old.count][0]
+            mutate(&payload, &arbitrary)
+            do { try RecordLift.lift(payload.span, into: &record) } catch { refused += 1 }
+        }
+        #expect(refused > 500)
     }
 }

@@ -46,12 +46,12 @@ final class FakeSnapshots: SnapshotTaker {
     private let asked = Monitor<[Asked]>([])
 
     func take(
-        _ state: WorldState, at head: JournalHead, time: WallTime,
+        _ state: WorldState, at tree: MerkleTree, time: WallTime,
         report: @escaping @Sendable (SnapshotResult) -> Void
     ) {
         asked.change {
             $0.append(
-                Asked(sequence: head.sequence, caseCount: state.cases.count, report: report))
+                Asked(sequence: tree.size, caseCount: state.cases.count, report: report))
         }
     }
 

@@ -152,7 +152,8 @@ private func documentedLeaf(
     var field = sealed
     while field < end {
         let next = field + 20 + Int(bytes.span.loadUInt32(at: field))
-        let digest = SHA256.hash(([2] + bytes[field + 4..<next]).span)
+        let salted: [UInt8] = [2] + bytes[field + 4..<next]
+        let digest = SHA256.hash(salted.span)
         commitments.append(digest.withBytes { [UInt8](copying: $0) })
         field = next
     }

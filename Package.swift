@@ -114,7 +114,10 @@ let package = Package(
         // Row 4: the two halves, each joined: state with its journal, sockets with their protocols.
         swiftTarget(
             "TriageEngine",
-            ["TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal"]),
+            [
+                "TriageBase", "TriageIO", "TriageCrypto", "TriageDomain", "TriageCodec",
+                "TriageJournal",
+            ]),
         swiftTarget(
             "TriageTransport",
             ["TriageBase", "TriageIO", "TriageTLS", "TriageHTTP2", "TriageGRPC", "TriageGzip"]),
@@ -132,7 +135,8 @@ let package = Package(
         .executableTarget(
             name: "triaged",
             dependencies: [
-                "TriageBase", "TriageIO", "TriageJournal", "TriageEngine", "TriageCodec",
+                "TriageBase", "TriageIO", "TriageCrypto", "TriageJournal", "TriageEngine",
+                "TriageCodec",
                 "TriageDomain",
                 "TriageGRPC", "TriageTransport", "TriageServices", "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -195,6 +195,17 @@ package enum Limits {
     package static let pageSizeDefault = 50
     /// See ``pageSizeDefault``.
     package static let pageSizeMax = 1_000
+    /// Objects of evidence of a case, erased ones included: a page of them fits a screen, and a
+    /// matter that has more is several.
+    package static let evidencePerCaseMax = 256
+    /// Bytes of one message of an upload: half of what a message may have.
+    package static let evidenceChunkBytesMax = 512 << 10
+    /// Objects that are being put or read at once: each holds a chunk, a message and a file.
+    package static let evidenceStreamsMax = 16
+    /// Holds of a case, ended ones included.
+    package static let holdsPerCaseMax = 64
+    /// The furthest end of a hold: ten years; what is needed longer is looked at again.
+    package static let holdMillisecondsMax: Int64 = 3_653 * 24 * 3_600_000
     /// How long a request id is remembered.
     package static let requestIDMilliseconds: Int64 = 24 * 3_600_000
     /// A claim's long poll.
@@ -244,6 +255,8 @@ package enum Limits {
         invariant(
             statusDetailsBytesMax / 3 * 4 < trailerBytesMax, "details fit the trailers in base64")
         invariant(trailerBytesMax < headerListBytesMax, "our trailers pass our own limit")
+        invariant(evidenceChunkBytesMax < messageBytesMax, "a chunk fits a message")
+        invariant(objectBytesMax <= vaultBytesMax, "an object fits the vault")
         invariant(bulkReadCost <= callBurstPerIdentity, "a bulk read can be paid for")
         invariant(longLivedStreamsMax < concurrentStreamsMax, "watches leave room for calls")
         invariant(

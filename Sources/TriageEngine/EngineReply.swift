@@ -40,6 +40,14 @@ package enum EngineReply: Sendable {
     indirect case disclosure(DisclosureView)
     /// A page of disclosure requests.
     indirect case disclosures(DisclosurePage)
+    /// What was asked about may be attached.
+    case attachable
+    /// Evidence that may be read now: the record of it is durable.
+    indirect case evidence(EvidenceView)
+    /// A page of the evidence of a case.
+    indirect case evidenceList(CasePart<EvidenceView>)
+    /// A page of the holds of a case.
+    indirect case holdList(CasePart<HoldView>)
     /// How the service is.
     indirect case status(EngineStatus)
     /// A snapshot is durable.
@@ -62,8 +70,8 @@ package enum EngineReply: Sendable {
         switch self {
         case .boardChanges, .assignmentChanges: true
         case .disclosureChange(_, let ended): !ended
-        case .receipt, .outcome, .caseView, .board, .disclosure, .disclosures, .status, .snapshot,
-            .refused, .failed:
+        case .receipt, .outcome, .caseView, .board, .disclosure, .disclosures, .attachable,
+            .evidence, .evidenceList, .holdList, .status, .snapshot, .refused, .failed:
             false
         }
     }
@@ -91,6 +99,12 @@ package enum EngineFailure: Error, Equatable, Sendable {
     case watchTooSlow(revision: UInt64)
     /// The snapshot could not be written; the state is not affected.
     case snapshotFailed
+    /// The server has no encryption, and so neither vault nor keys.
+    case encryptionRequired
+    /// A key is being made already.
+    case rotationRunning
+    /// The key could not be made; the ones before are in use.
+    case rotationFailed
 }
 
 /// A part of a board watch.

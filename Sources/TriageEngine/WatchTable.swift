@@ -59,7 +59,8 @@ struct WatchTable {
             disclosureWatches += 1
             add(request, reactor, .disclosure(id, requester: requester, changed: true), 0, 0)
         case .write, .claim, .readCase, .listCases, .readDisclosure, .listDisclosures, .credit,
-            .cancel, .status, .snapshot:
+            .cancel, .status, .snapshot, .checkAttachment, .readEvidence, .listEvidence,
+            .listHolds, .erase, .renewKey:
             preconditionFailure("not a watch")
         }
         return nil

@@ -32,7 +32,8 @@ extension ServiceHandler {
             if ended { end(call, nil) }
         case .refused(let error): end(call, RPCError(error))
         case .failed(let failure): end(call, RPCError(failure))
-        case .receipt, .outcome, .caseView, .board, .disclosure, .disclosures, .status, .snapshot:
+        case .receipt, .outcome, .caseView, .board, .disclosure, .disclosures, .attachable,
+            .evidence, .evidenceList, .holdList, .status, .snapshot:
             end(call, Self.internalError)
         }
     }

@@ -24,6 +24,24 @@ struct InspectCommand: ParsableCommand {
             name: .customLong("journal-archive"),
             help: "Where older segments were moved, to read them too.")
         var archive: String?
+        @Option(name: .customLong("key-file"), help: "File of the key that opens the directory.")
+        var keyFile = ""
+        @Option(
+            name: .customLong("key-command"),
+            help: "Program, with its arguments, that writes that key to its standard output.")
+        var keyCommand = ""
+
+        /// The directory's keys; nil when it has none.
+        func keys() throws -> KeyRing? {
+            guard let command = KeyMaterial.words(keyCommand) else {
+                throw ConfigurationError("key-command: a quotation mark is not closed")
+            }
+            let source = try KeyMaterial(
+                file: keyFile, command: command, previousFile: ""
+            ).load()
+            guard try KeyFile.read(directory) != nil else { return nil }
+            return try KeyRing.open(RealDisk(), directory, source)
+        }
     }
 
     /// Runs `body` on a directory; a directory that cannot be read is one line and an exit code.
@@ -31,7 +49,12 @@ struct InspectCommand: ParsableCommand {
         _ place: Place, _ body: (Inspection) throws -> Void
     ) throws {
         do {
-            try body(try Inspection(path: place.directory, archive: place.archive))
+            try body(
+                try Inspection(
+                    path: place.directory, archive: place.archive, keys: try place.keys()))
+        } catch let error as ConfigurationError {
+            StandardStream.error.write("triaged: \(error)\n")
+            throw ExitCode(78)
         } catch let error as JournalError {
             StandardStream.error.write("triaged: \(error)\n")
             throw ExitCode(error.isDamage ? 65 : 74)

@@ -8,7 +8,9 @@ struct TriagedCommand: ParsableCommand {
         commandName: "triaged",
         abstract: "Emergency triage, assignment and disclosure, over gRPC.",
         version: Build.version,
-        subcommands: [ServeCommand.self, CheckConfigCommand.self, InspectCommand.self])
+        subcommands: [
+            ServeCommand.self, CheckConfigCommand.self, InspectCommand.self, UpgradeCommand.self,
+        ])
 }
 
 /// Facts about this build.

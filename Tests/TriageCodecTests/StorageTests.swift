@@ -115,7 +115,9 @@ import TriageBase
         #expect("\(read.1)" == "\(events)")
     }
 
-    @Test("a sealed text is UTF-8 without NUL", arguments: [[0xC3], [65, 0, 66], [0xED, 0xA0, 0x80]])
+    @Test(
+        "a sealed text is UTF-8 without NUL",
+        arguments: [[0xC3], [65, 0, 66], [0xED, 0xA0, 0x80]])
     func refusesTextThatIsNone(_ text: [UInt8]) throws {
         var record = RecordParts()
         record.body = Wire.text(6, Wire.text(5, [8, 1, 24, 1]))

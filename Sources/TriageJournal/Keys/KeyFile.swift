@@ -122,6 +122,19 @@ package struct KeyFile: Equatable, Sendable {
     /// Keys in a file at most: a new data key a day for more than five years.
     package static let entriesMax = 2_048
 
+    /// Reads the file of a data directory.
+    ///
+    /// - Returns: nil when the directory has none: it is not encrypted.
+    /// - Throws: `.dataLoss` when neither copy is good, `.newerVersion`, `.io`.
+    package static func read(
+        _ directory: String, disk: any Disk = RealDisk()
+    ) throws(JournalError) -> KeyFile? {
+        let isThere = try TriageJournal.disk { () throws(IOError) in
+            try disk.list(directory).contains { $0.name == FileName.keys }
+        }
+        return isThere ? try KeyFile(disk, directory) : nil
+    }
+
     /// Reads the file.
     ///
     /// - Returns: What the first good copy says.

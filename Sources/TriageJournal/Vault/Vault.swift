@@ -17,6 +17,9 @@ package struct VaultReport: Equatable, Sendable {
     /// Slots that do not verify; left as they are.
     package var damagedSlots = 0
 
+    /// Nothing was found.
+    package init() {}
+
     /// One line for each kind of find; empty when all is well.
     package var lines: [String] {
         var lines = missing.map { "vault: object \($0) is missing: restore it from a backup" }

@@ -6,7 +6,7 @@ import TriageCrypto
 import TriageJournal
 
 @Suite struct KeyEncryptionKeyTests {
-    private static let raw = (0..<32).map { UInt8($0 * 5 + 200 & 0xFF) }
+    private static let raw = (0..<32).map { UInt8(($0 * 5 + 200) & 0xFF) }
     private static let base64 = "yM3S19zh5uvw9fr/BAkOExgdIicsMTY7QEVKT1RZXmM="
     private static let digits = "c8cdd2d7dce1e6ebf0f5faff04090e13181d22272c31363b40454a4f54595e63"
 

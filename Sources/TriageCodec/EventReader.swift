@@ -36,7 +36,8 @@ struct SealedFields: ~Escapable {
                 do throws(MessageFault) {
                     try unsafe MessageValidator.validate(text: bytes)
                 } catch {
-                    return .failure(MessageFault(kind: error.kind, offset: error.offset, field: "\(field)"))
+                    return .failure(
+                        MessageFault(kind: error.kind, offset: error.offset, field: "\(field)"))
                 }
                 return unsafe .success(String(decoding: bytes, as: UTF8.self))
             }
@@ -56,7 +57,9 @@ struct SealedFields: ~Escapable {
     ) throws(CodecError) -> T {
         guard try isThere(number, field) else { throw .erased("\(field)") }
         let stored: UnsafeMutablePointer<M>
-        do { unsafe stored = try arena.unpack(record.field(Int(number)), .storage, initialise) } catch {
+        do {
+            unsafe stored = try arena.unpack(record.field(Int(number)), .storage, initialise)
+        } catch {
             throw .wire(error)
         }
         return unsafe try read(stored.pointee)

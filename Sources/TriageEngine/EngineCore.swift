@@ -373,7 +373,8 @@ package final class EngineCore: @unchecked Sendable {
             case .noSpace: return .storageFull
             case .recordTooLarge: return .tooLarge
             case .poisoned, .io, .dataLoss, .gap, .foreignFile, .foreignCluster, .newerVersion,
-                .olderVersion, .locked, .crypto, .rejected, .keyMissing, .keyUnexpected,
+                .olderVersion, .notOlder, .notEmpty, .locked, .crypto, .rejected, .keyMissing,
+                .keyUnexpected,
                 .wrongKey, .tooManyKeys:
                 fail(error)
                 return .journalFailed

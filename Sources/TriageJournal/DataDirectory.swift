@@ -30,13 +30,19 @@ package final class DataDirectory: Sendable {
     ///
     /// Changes nothing else.
     ///
-    /// - Parameter source: Opens the directory's keys; at a first start, makes it an encrypted one.
+    /// - Parameters:
+    ///   - path: The directory.
+    ///   - disk: The file system.
+    ///   - options: Sizes and pacing.
+    ///   - source: Opens the directory's keys; at a first start, makes it an encrypted one.
+    ///   - cluster: Which deployment it belongs to from its first start on; nil: a new one.
     /// - Throws: `.locked`, `.foreignFile`, `.newerVersion`, `.olderVersion`, `.dataLoss` when the
     ///   identity, the keys or the whole journal is gone, `.foreignCluster`, `.keyMissing`,
     ///   `.keyUnexpected`, `.wrongKey`, `.crypto`, `.io`.
     package init(
         opening path: String, disk: any Disk = RealDisk(),
-        options: StorageOptions = StorageOptions(), keys source: KeySource? = nil
+        options: StorageOptions = StorageOptions(), keys source: KeySource? = nil,
+        cluster given: ClusterID? = nil
     ) throws(JournalError) {
         self.path = path
         self.disk = disk
@@ -63,7 +69,7 @@ package final class DataDirectory: Sendable {
                 what: "it is missing, and the directory is not empty")
         }
         var random = options.makeRandom()
-        let cluster = ClusterID(low: random.word(), high: random.word())
+        let cluster = given ?? ClusterID(low: random.word(), high: random.word())
         self.cluster = cluster
         guard let source else {
             keys = nil
@@ -73,7 +79,8 @@ package final class DataDirectory: Sendable {
             disk, path, cluster: cluster, kek: source.current, random: &random)
     }
 
-    private static func openKeys(
+    /// Opens the keys of a directory that has an identity; nil when it is not encrypted.
+    static func openKeys(
         _ inventory: Inventory, _ disk: any Disk, _ path: String, _ cluster: ClusterID,
         _ source: KeySource?
     ) throws(JournalError) -> KeyRing? {

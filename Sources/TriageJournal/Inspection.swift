@@ -38,6 +38,8 @@ package struct SnapshotStatistics: Equatable, Sendable {
 package struct DirectoryStatistics: Equatable, Sendable {
     /// Which deployment.
     package var cluster: ClusterID
+    /// Version of the format.
+    package var version: UInt32
     /// Segments, oldest first.
     package var segments: [SegmentStatistics] = []
     /// Snapshots, oldest first.
@@ -105,15 +107,16 @@ package struct Inspection: Sendable {
     ///   - archive: Where ``JournalRetention/archive(_:)`` moved older segments, if they are to be
     ///     read too.
     ///   - disk: The file system.
-    ///   - keys: The directory's keys, if it is encrypted.
-    /// - Throws: `.foreignFile`, `.dataLoss` without a good identity, `.newerVersion`, `.io`.
+    ///   - source: Opens the directory's keys, if it is encrypted.
+    /// - Throws: `.foreignFile`, `.dataLoss` without a good identity, `.newerVersion`,
+    ///   `.keyMissing`, `.keyUnexpected`, `.wrongKey`, `.io`.
     package init(
-        path: String, archive: String? = nil, disk: any Disk = RealDisk(), keys: KeyRing? = nil
+        path: String, archive: String? = nil, disk: any Disk = RealDisk(),
+        keys source: KeySource? = nil
     ) throws(JournalError) {
         self.path = path
         self.archive = archive
         self.disk = disk
-        self.keys = keys
         let inventory = try Inventory(disk, path)
         guard inventory.hasIdentity else {
             throw .dataLoss(
@@ -129,6 +132,7 @@ package struct Inspection: Sendable {
             cluster = try OldFormat.header(of: file, .identity, FileName.identity, nil).cluster
             version = OldFormat.version
         }
+        keys = try DataDirectory.openKeys(inventory, disk, path, cluster, source)
     }
 
     // MARK: Reading
@@ -152,7 +156,7 @@ package struct Inspection: Sendable {
     private func readJournal<Parts: JournalParts & ~Copyable, Visitor: RecordVisitor & ~Copyable>(
         _ parts: inout Parts, into visitor: inout Visitor, _ each: (Int, Int) -> Void
     ) throws(JournalError) -> DirectoryStatistics {
-        var statistics = DirectoryStatistics(cluster: cluster)
+        var statistics = DirectoryStatistics(cluster: cluster, version: version)
         let list = try self.parts(withLeaves: false)
         for (index, part) in list.enumerated() {
             statistics.add(try parts.scan(part, into: &visitor), parts.head)
@@ -224,12 +228,18 @@ package struct Inspection: Sendable {
     /// - Throws: `.io`, `.foreignFile` when the directory itself cannot be read.
     package func verify() throws(JournalError) -> Verification {
         let inventory = try Inventory(disk, path)
-        var result = Verification(statistics: DirectoryStatistics(cluster: cluster))
+        var result = Verification(statistics: DirectoryStatistics(cluster: cluster, version: version))
         let checkpoints = readCheckpoints(inventory, &result)
         let isOld = version == OldFormat.version
         let list = try parts(withLeaves: !isOld)
         if !isOld, let first = list.first, first.first > 1 {
             result.problems.append(.gap(file: first.file, missing: 1))
+        }
+        // With an archive the records themselves are to be there, not only their leaves.
+        if archive != nil {
+            for (part, next) in zip(list, list.dropFirst()) where part.directory == nil {
+                result.problems.append(.gap(file: next.file, missing: part.first))
+            }
         }
         let isWhole: Bool
         if isOld {

@@ -23,6 +23,10 @@ package enum JournalError: Error, Equatable, Sendable {
     case newerVersion(file: String, found: UInt32, supported: UInt32)
     /// A file of an earlier release, which this one reads but does not write to.
     case olderVersion(file: String, found: UInt32, supported: UInt32)
+    /// A directory that is of the current version already.
+    case notOlder(directory: String)
+    /// A directory that should be new and holds something.
+    case notEmpty(directory: String)
     /// Another server owns the directory; its process id if known.
     case locked(file: String, processID: Int32?)
     /// The bounded commit buffer cannot take the record before the next commit. Nothing was
@@ -54,8 +58,9 @@ extension JournalError: CustomStringConvertible {
     package var isDamage: Bool {
         switch self {
         case .dataLoss, .gap, .foreignCluster, .rejected: true
-        case .io, .poisoned, .foreignFile, .newerVersion, .olderVersion, .locked, .bufferFull,
-            .recordTooLarge, .noSpace, .crypto, .keyMissing, .keyUnexpected, .wrongKey,
+        case .io, .poisoned, .foreignFile, .newerVersion, .olderVersion, .notOlder, .notEmpty,
+            .locked,
+            .bufferFull, .recordTooLarge, .noSpace, .crypto, .keyMissing, .keyUnexpected, .wrongKey,
             .tooManyKeys:
             false
         }
@@ -89,6 +94,10 @@ extension JournalError: CustomStringConvertible {
         case .olderVersion(let file, let found, let supported):
             "\(file) has format version \(found), this release writes \(supported): run "
                 + "`triaged upgrade --from DIR --data NEW` and go on with the new directory"
+        case .notOlder(let directory):
+            "\(directory) has the current format version already: there is nothing to upgrade"
+        case .notEmpty(let directory):
+            "\(directory) is not empty: name a directory that is not there yet"
         case .locked(let file, let processID):
             "\(file) is locked by another server"
                 + (processID.map { " (process \($0))" } ?? "") + ": stop it first"

@@ -73,7 +73,8 @@ final class LeavesWriter: Sendable {
                 leaves[start + index], at: offset + Format.leavesHeaderBytes + 32 * index)
         }
         buffer.store(
-            crc32c(buffer.span(offset + 4..<offset + Format.blockBytes), after: Format.key(cluster)),
+            crc32c(
+                buffer.span(offset + 4..<offset + Format.blockBytes), after: Format.key(cluster)),
             at: offset)
     }
 }

@@ -165,7 +165,8 @@ struct Recovery {
         switch error {
         case .dataLoss: true
         case .io(let cause): cause.operation == .read
-        case .poisoned, .gap, .foreignFile, .foreignCluster, .newerVersion, .olderVersion, .locked,
+        case .poisoned, .gap, .foreignFile, .foreignCluster, .newerVersion, .olderVersion,
+            .notOlder, .notEmpty, .locked,
             .bufferFull, .recordTooLarge, .noSpace, .crypto, .rejected, .keyMissing,
             .keyUnexpected, .wrongKey, .tooManyKeys:
             false

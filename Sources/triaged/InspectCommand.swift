@@ -13,7 +13,8 @@ struct InspectCommand: ParsableCommand {
         commandName: "inspect",
         abstract: "Look into a data directory, offline: what it holds, whether it verifies.",
         discussion:
-            "Exit codes: 0 all is well; 65 something does not verify; 74 it cannot be read.",
+            "Exit codes: 0 all is well; 65 something does not verify; 74 it cannot be read; "
+            + "78 the key is wrong.",
         subcommands: [Stat.self, Verify.self, Dump.self], defaultSubcommand: Stat.self)
 
     /// Where the files are.
@@ -24,24 +25,7 @@ struct InspectCommand: ParsableCommand {
             name: .customLong("journal-archive"),
             help: "Where older segments were moved, to read them too.")
         var archive: String?
-        @Option(name: .customLong("key-file"), help: "File of the key that opens the directory.")
-        var keyFile = ""
-        @Option(
-            name: .customLong("key-command"),
-            help: "Program, with its arguments, that writes that key to its standard output.")
-        var keyCommand = ""
-
-        /// The directory's keys; nil when it has none.
-        func keys() throws -> KeyRing? {
-            guard let command = KeyMaterial.words(keyCommand) else {
-                throw ConfigurationError("key-command: a quotation mark is not closed")
-            }
-            let source = try KeyMaterial(
-                file: keyFile, command: command, previousFile: ""
-            ).load()
-            guard try KeyFile.read(directory) != nil else { return nil }
-            return try KeyRing.open(RealDisk(), directory, source)
-        }
+        @OptionGroup var key: KeyFlags
     }
 
     /// Runs `body` on a directory; a directory that cannot be read is one line and an exit code.
@@ -49,15 +33,16 @@ struct InspectCommand: ParsableCommand {
         _ place: Place, _ body: (Inspection) throws -> Void
     ) throws {
         do {
+            let source = try place.key.source()
             try body(
                 try Inspection(
-                    path: place.directory, archive: place.archive, keys: try place.keys()))
-        } catch let error as ConfigurationError {
-            StandardStream.error.write("triaged: \(error)\n")
-            throw ExitCode(78)
+                    path: place.directory, archive: place.archive, keys: source))
         } catch let error as JournalError {
             StandardStream.error.write("triaged: \(error)\n")
             throw ExitCode(error.isDamage ? 65 : 74)
+        } catch let error as ConfigurationError {
+            StandardStream.error.write("triaged: \(error)\n")
+            throw ExitCode(78)
         }
     }
 
@@ -78,7 +63,7 @@ struct InspectCommand: ParsableCommand {
     /// Checks everything.
     struct Verify: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Check every checksum, sequence, the chain, and every snapshot.")
+            abstract: "Check every checksum, tag and sequence, the tree, and every snapshot.")
         @OptionGroup var place: Place
 
         mutating func run() throws {
@@ -112,14 +97,14 @@ struct InspectCommand: ParsableCommand {
             try inspecting(place) { inspection in
                 var printer = RecordPrinter(
                     range: options.from...max(options.from, options.to),
-                    content: options.content)
+                    content: options.content, version: inspection.version)
                 _ = try inspection.readJournal(into: &printer)
             }
         }
     }
 
     fileprivate static func show(_ statistics: DirectoryStatistics) {
-        var lines = ["cluster \(statistics.cluster)"]
+        var lines = ["cluster \(statistics.cluster)", "format version \(statistics.version)"]
         for segment in statistics.segments {
             lines.append(
                 "segment \(segment.file)  records \(segment.first)-\(segment.last)  commits "
@@ -133,7 +118,9 @@ struct InspectCommand: ParsableCommand {
         if let first = statistics.segments.first?.first, first > 1 {
             lines.append("journal begins with record \(first): what was before is elsewhere")
         }
-        if let head = statistics.head { lines.append("journal ends with record \(head.sequence)") }
+        if let head = statistics.head {
+            lines.append("journal ends with record \(head.sequence), root \(head.root)")
+        }
         if let torn = statistics.tornTail {
             lines.append(
                 "unfinished write of \(torn.bytes) bytes at \(torn.file) byte \(torn.offset); "
@@ -154,21 +141,34 @@ private struct Ignoring: RecordVisitor {
 private struct RecordPrinter: RecordVisitor {
     let range: ClosedRange<UInt64>
     let content: Bool
+    /// Of the directory's format.
+    let version: UInt32
+    private var parts = RecordParts()
+
+    init(range: ClosedRange<UInt64>, content: Bool, version: UInt32) {
+        self.range = range
+        self.content = content
+        self.version = version
+    }
 
     mutating func journalRecord(
         sequence: UInt64, time: WallTime, _ record: RecordView
     ) throws(RecordRejection) {
         guard range.contains(sequence) else { return }
-        let message: DynamicMessage
-        do {
-            message = try RecordMessage.decode(record)
-        } catch {
-            throw RecordRejection("record \(sequence): \(error)")
-        }
+        let message = try version == 1 ? lifted(record) : Self.decode(record)
         let shown = content ? message : Self.withoutContent(message)
         StandardStream.output.write(
             "{\"sequence\":\"\(sequence)\",\"time\":\"\(Timestamp.rfc3339(time))\","
                 + "\"record\":\(JSONMapping.text(.message(shown)))}\n")
+    }
+
+    private static func decode(_ record: RecordView) throws(RecordRejection) -> DynamicMessage {
+        do { return try RecordMessage.decode(record) } catch { throw RecordRejection("\(error)") }
+    }
+
+    private mutating func lifted(_ record: RecordView) throws(RecordRejection) -> DynamicMessage {
+        try StoredRecords().lift(record.body, into: &parts)
+        return try parts.withView { view throws(RecordRejection) in try Self.decode(view) }
     }
 
     /// Keeps numbers, enums, times and identities of callers; leaves out all other text and bytes.

@@ -27,24 +27,10 @@ struct KeysCommand: ParsableCommand {
     struct Place: ParsableArguments {
         @Option(name: .customLong("data"), help: "The data directory.")
         var directory: String
-        @Option(name: .customLong("key-file"), help: "File of the KEK: mode 0600 or 0400.")
-        var keyFile = ""
-        @Option(
-            name: .customLong("key-command"),
-            help: "Program, with its arguments, that writes the KEK to its standard output.")
-        var keyCommand = ""
-        @Option(
-            name: .customLong("previous-key-file"),
-            help: "File of the KEK before, if the keys may still be wrapped by it.")
-        var previousKeyFile = ""
+        @OptionGroup var key: KeyFlags
 
         func source() throws(ConfigurationError) -> KeySource {
-            guard let command = KeyMaterial.words(keyCommand) else {
-                throw ConfigurationError("key-command: a quotation mark is not closed")
-            }
-            let material = KeyMaterial(
-                file: keyFile, command: command, previousFile: previousKeyFile)
-            guard let source = try material.load() else {
+            guard let source = try key.source() else {
                 throw ConfigurationError("give the key: --key-file or --key-command")
             }
             return source
@@ -53,7 +39,7 @@ struct KeysCommand: ParsableCommand {
         /// Opens the directory alone, and its keys.
         func open() throws -> (DataDirectory, KeyRing) {
             // Refused before anything is locked or made.
-            _ = try Inspection(path: directory)
+            _ = try keyFile(of: directory)
             let data = try DataDirectory(opening: directory, keys: try source())
             guard let ring = data.keys else { throw JournalError.keyUnexpected }
             return (data, ring)
@@ -128,7 +114,6 @@ struct KeysCommand: ParsableCommand {
         mutating func run() throws {
             let (directory, archive, json) = (directory, archive, json)
             try running {
-                _ = try Inspection(path: directory)
                 let report = try KeyReport(directory, archive, SystemClock().wallTime())
                 StandardStream.output.write(json ? report.json + "\n" : report.text)
             }
@@ -218,16 +203,22 @@ struct KeysCommand: ParsableCommand {
     }
 }
 
+/// The keys of a directory, still wrapped.
+private func keyFile(of directory: String) throws -> KeyFile {
+    guard let file = try KeyFile.read(directory) else {
+        throw ConfigurationError("\(directory) has no keys: it was begun without encryption")
+    }
+    return file
+}
+
 /// What `keys status` shows.
 private struct KeyReport {
     let file: KeyFile
     let usage: KeyUsage
     let now: WallTime
 
-    init(_ directory: String, _ archive: String?, _ now: WallTime) throws(JournalError) {
-        let inspected = try KeyFile.read(directory)
-        guard let inspected else { throw .keyUnexpected }
-        file = inspected
+    init(_ directory: String, _ archive: String?, _ now: WallTime) throws {
+        file = try keyFile(of: directory)
         usage = try KeyUsage(of: directory, archive: archive)
         self.now = now
     }

@@ -9,7 +9,8 @@ struct TriagedCommand: ParsableCommand {
         abstract: "Emergency triage, assignment and disclosure, over gRPC.",
         version: Build.version,
         subcommands: [
-            ServeCommand.self, CheckConfigCommand.self, InspectCommand.self, KeysCommand.self,
+            ServeCommand.self, CheckConfigCommand.self, InspectCommand.self, UpgradeCommand.self,
+            KeysCommand.self,
         ])
 }
 

@@ -78,7 +78,9 @@ import TriageIO
         let noise = Self.noise.span
         for head in [0, 1, 25, 57, 63, 64, 65, 89, 128, 537] {
             for count in 0..<200 {
-                let (first, bytes) = (noise.extracting(0..<head), noise.extracting(600..<600 + count))
+                let (first, bytes) = (
+                    noise.extracting(0..<head), noise.extracting(600..<600 + count)
+                )
                 let expected = slowly(first, bytes)
                 #expect(SHA256.hash(head: first, bytes) == expected)
                 for other in [0, 1, 54, 55, 56, 63, 64, 119, 128, 200] {
@@ -89,18 +91,24 @@ import TriageIO
                 }
             }
         }
-        #expect(SHA256.hash(prefix: noise[0], noise.extracting(1..<9)) == SHA256.hash(noise.extracting(0..<9)))
+        #expect(
+            SHA256.hash(prefix: noise[0], noise.extracting(1..<9))
+                == SHA256.hash(noise.extracting(0..<9)))
     }
 
     @Test func nodesOfALevelAreTheSameInPlaceAndOneByOne() {
-        let level = (0..<41).map { SHA256.hash(prefix: UInt8($0), Self.noise.span.extracting(0..<9)) }
+        let level = (0..<41).map {
+            SHA256.hash(prefix: UInt8($0), Self.noise.span.extracting(0..<9))
+        }
         for source in 0...2 {
             for count in 0..<19 {
                 for target in source...source + 1 {
                     var digests = level
                     SHA256.hashNodes(&digests, from: source, count: count, to: target)
                     for index in 0..<count {
-                        let (left, right) = (level[source + 2 * index], level[source + 2 * index + 1])
+                        let (left, right) = (
+                            level[source + 2 * index], level[source + 2 * index + 1]
+                        )
                         #expect(digests[target + index] == SHA256.hash(prefix: 1, left, right))
                     }
                     #expect(digests[..<target] == level[..<target])

@@ -10,8 +10,9 @@ import TriageJournal
 @Suite struct DamageTests {
     static let batches = [[40], [10, 700, 33], [5], [600, 800]]
 
-    @Test func everyChangedByteOfTheLastSegmentIsRefusedOrHarmless() throws {
-        let bench = try Workbench.with(Self.batches)
+    @Test(arguments: [false, true])
+    func everyChangedByteOfTheLastSegmentIsRefusedOrHarmless(encrypted: Bool) throws {
+        let bench = try Workbench.with(Self.batches, encrypted: encrypted)
         let end = try #require(Workbench.ends(Self.batches).last)
         for offset in 0..<8192 {
             let outcome = try bench.recovering(segment1) { $0[offset] ^= 1 << UInt8(offset % 8) }
@@ -36,8 +37,9 @@ import TriageJournal
         }
     }
 
-    @Test func everyChangedByteOfAnEarlierSegmentIsRefused() throws {
-        let bench = try Workbench.with([[2000], [1500], [1000], [3000]])
+    @Test(arguments: [false, true])
+    func everyChangedByteOfAnEarlierSegmentIsRefused(encrypted: Bool) throws {
+        let bench = try Workbench.with([[2000], [1500], [1000], [3000]], encrypted: encrypted)
         #expect(bench.disk.fileNames.filter { $0.hasSuffix(".journal") }.count > 1)
         for offset in 0..<8192 {
             let outcome = try bench.recovering(segment1) { $0[offset] ^= 1 << UInt8(offset % 8) }
@@ -49,8 +51,65 @@ import TriageJournal
         }
     }
 
-    @Test func everyShorterOrLongerSegmentIsRefused() throws {
-        let bench = try Workbench.with(Self.batches)
+    @Test func everyChangedByteOfTheIdentityIsRefused_andEveryOtherLength() throws {
+        let bench = try Workbench.with([[40]])
+        for offset in 0..<4096 {
+            let outcome = try bench.recovering("identity") { $0[offset] ^= 1 << UInt8(offset % 8) }
+            guard case .failure(let error) = outcome else {
+                Issue.record("byte \(offset) changed, unseen")
+                continue
+            }
+            #expect(error.place?.file == "identity")
+        }
+        for count in Array(stride(from: 0, to: 4096, by: 13)) + [4097, 8192] {
+            let outcome = try bench.recovering("identity") { bytes in
+                bytes = Array((bytes + [UInt8](repeating: 0, count: 4096)).prefix(count))
+            }
+            guard case .failure(let error) = outcome else {
+                Issue.record("\(count) bytes, unseen")
+                continue
+            }
+            #expect(error.place?.file == "identity")
+        }
+    }
+
+    @Test func aDamagedSlotOfTheMarkLeavesTheOther_andTwoAreRefused() throws {
+        var bench = Workbench()
+        let (_, journal) = try bench.start()
+        for size in [40, 50, 60] {
+            try bench.write([[size]], to: journal)
+            journal.writeMark(time: .epoch)
+        }
+        for offset in 0..<8192 {
+            let outcome = try bench.recovering("mark") { $0[offset] ^= 1 << UInt8(offset % 8) }
+            let (state, _) = try outcome.get()
+            #expect(state.records == bench.durable, "byte \(offset)")
+            let both = try bench.recovering("mark") { bytes in
+                bytes[offset] ^= 1
+                bytes[(offset + 4096) % 8192] ^= 1
+            }
+            guard case .failure(let error) = both else {
+                Issue.record("both slots damaged, unseen")
+                continue
+            }
+            #expect(error.place?.file == "mark")
+        }
+        for count in stride(from: 0, to: 8192, by: 13) {
+            let outcome = try bench.recovering("mark") { $0.removeLast($0.count - count) }
+            switch outcome {
+            case .success(let (state, _)):
+                #expect(count >= 4096)
+                #expect(state.records == bench.durable)
+            case .failure(let error):
+                #expect(count < 4096)
+                #expect(error.place?.file == "mark")
+            }
+        }
+    }
+
+    @Test(arguments: [false, true])
+    func everyShorterOrLongerSegmentIsRefused(encrypted: Bool) throws {
+        let bench = try Workbench.with(Self.batches, encrypted: encrypted)
         for count in 0..<8192 {
             let outcome = try bench.recovering(segment1) { $0.removeLast($0.count - count) }
             guard case .failure(let error) = outcome else {
@@ -64,8 +123,9 @@ import TriageJournal
         #expect(error.place?.file == segment1)
     }
 
-    @Test func aTailTornAtEveryByteIsCutAndReported() throws {
-        let bench = try Workbench.with(Self.batches)
+    @Test(arguments: [false, true])
+    func aTailTornAtEveryByteIsCutAndReported(encrypted: Bool) throws {
+        let bench = try Workbench.with(Self.batches, encrypted: encrypted)
         let ends = Workbench.ends(Self.batches)
         let counts = [0, 1, 4, 5, 7]
         for cut in 4096...8192 {
@@ -81,9 +141,10 @@ import TriageJournal
         }
     }
 
-    @Test func anySectorsMissingFromTheLastBatchAreATornTail() throws {
+    @Test(arguments: [false, true])
+    func anySectorsMissingFromTheLastBatchAreATornTail(encrypted: Bool) throws {
         let batches = [[300], [900, 900, 400]]
-        let bench = try Workbench.with(batches)
+        let bench = try Workbench.with(batches, encrypted: encrypted)
         let ends = Workbench.ends(batches)
         let sectors = Array(ends[0] / 512...(ends[1] - 1) / 512)
         #expect(sectors.count == 6)
@@ -152,7 +213,7 @@ import TriageJournal
         let ends = Workbench.ends([[40], [900]])
         let outcome = try bench.recovering(segment1) { bytes in
             for index in ends[0]..<8192 { bytes[index] = 0 }
-            bytes.replaceSubrange(ends[0] + 512..<ends[0] + 512 + 120, with: foreign[4096..<4216])
+            bytes.replaceSubrange(ends[0] + 512..<ends[0] + 512 + 164, with: foreign[4096..<4260])
         }
         let (state, report) = try outcome.get()
         #expect(state.records == [bench.durable[0]])

@@ -51,22 +51,39 @@ import TriageJournal
         }
     }
 
-    @Test func aNewerVersionIsCalledThatAndNotCorrupt() throws {
-        let bench = try Workbench.with([[10]])
-        for name in ["identity", segment1, "mark"] {
-            let outcome: Result<Void, JournalError>
-            do {
-                outcome = try bench.recovering(name) { bytes in
-                    for start in stride(from: 0, to: name == "mark" ? bytes.count : 4096, by: 4096)
-                    where bytes[start] != 0 {
-                        bytes[start + 8] = 2
-                        sealHeader(&bytes, at: start)
-                    }
-                }.map { _ in () }
+    /// A directory with every kind of file that has a header.
+    static func withEverything(encrypted: Bool = false) throws -> Workbench {
+        var bench = Workbench(encrypted: encrypted)
+        let (data, journal) = try bench.start()
+        try bench.write([[2500], [700, 20], [3000]], to: journal)
+        let snapshot = try data.makeSnapshot(at: journal.durableTree, time: .epoch)
+        for record in bench.durable { try snapshot.append(section: 1, record.body.span) }
+        _ = try snapshot.finish()
+        try bench.write([[40], [50, 60]], to: journal)
+        journal.writeMark(time: .epoch)
+        return bench
+    }
+
+    @Test(arguments: [0, 1, 3, 77])
+    func anotherVersionIsCalledThatAndNotCorrupt(version: UInt8) throws {
+        let bench = try Self.withEverything()
+        let names = [
+            "identity", segment1, "00000000000000000004.journal", "00000000000000000001.leaves",
+            "00000000000000000004.snapshot", "mark",
+        ]
+        for name in names {
+            let outcome = try bench.recovering(name) { bytes in
+                for start in stride(from: 0, to: name == "mark" ? bytes.count : 4096, by: 4096) {
+                    bytes[start + 8] = version
+                    sealHeader(&bytes, at: start)
+                }
             }
-            #expect(throws: JournalError.newerVersion(file: name, found: 2, supported: 1)) {
-                try outcome.get()
-            }
+            let found = UInt32(version)
+            let expected: JournalError =
+                version > 2
+                ? .newerVersion(file: name, found: found, supported: 2)
+                : .olderVersion(file: name, found: found, supported: 2)
+            #expect(throws: expected) { _ = try outcome.get() }
         }
     }
 
@@ -130,9 +147,11 @@ import TriageJournal
         #expect(rewritten.cluster == data.cluster)
         for byte in 0..<2 {
             let outcome = try bench.recovering("mark") { bytes in
-                // The chain hash of both slots, with the checksum made right again.
+                // The root of both slots and the frontier of one digest that it follows from, with
+                // the checksum made right again.
                 for start in [0, 4096] {
                     bytes[start + 64 + byte] ^= 1
+                    bytes[start + 136 + byte] ^= 1
                     sealHeader(&bytes, at: start)
                 }
             }

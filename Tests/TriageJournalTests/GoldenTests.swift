@@ -38,7 +38,7 @@ import TriageJournal
     ]
 
     /// The directory's content as the Python reader prints it.
-    private func listing(_ path: String, keys: KeyRing? = nil) throws -> String {
+    private func listing(_ path: String, keys: KeySource? = nil) throws -> String {
         let inspection = try Inspection(path: path, keys: keys)
         var state = Recorded()
         let statistics = try inspection.readJournal(into: &state)
@@ -70,7 +70,8 @@ import TriageJournal
         let isPrepared = FileManager.default.isExecutableFile(atPath: prepared)
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = [isPrepared ? prepared : "python3", Self.reader, path] + (key.map { [$0] } ?? [])
+        process.arguments =
+            [isPrepared ? prepared : "python3", Self.reader, path] + (key.map { [$0] } ?? [])
         let output = Pipe()
         process.standardOutput = output
         process.standardError = FileHandle.nullDevice
@@ -80,10 +81,11 @@ import TriageJournal
         return (String(decoding: bytes, as: UTF8.self), process.terminationStatus)
     }
 
-    /// The keys of a kept directory.
-    private func keys(_ golden: Golden) throws -> KeyRing? {
+    /// What opens a kept directory.
+    private func keys(_ golden: Golden) throws -> KeySource? {
         guard let keyPath = golden.keyPath else { return nil }
-        return try TestKeys.open(golden.path, keyFile: keyPath)
+        var text = Array(try Data(contentsOf: URL(fileURLWithPath: keyPath)))
+        return KeySource(current: try #require(KeyEncryptionKey(wiping: &text)))
     }
 
     /// A directory with three segments, leaves, a torn tail, an erased field and a snapshot, on the
@@ -113,5 +115,123 @@ import TriageJournal
         _ = try journal.append(Workbench.parts(3, count: 2000), time: .epoch)
         try journal.commit()
         journal.close()
+    }
+
+    /// Made once by ``makeDirectory(_:keys:)`` in the release that brought the version; never
+    /// overwritten.
+    @Test(arguments: goldens) func everyVersionIsStillRead(golden: Golden) throws {
+        let source = try keys(golden)
+        #expect(try listing(golden.path, keys: source) == golden.listing())
+        let inspection = try Inspection(path: golden.path, keys: source)
+        #expect(try inspection.verify().problems.isEmpty)
+    }
+
+    @Test(arguments: goldens)
+    func aReaderOfTheFormatAloneReadsTheGoldenFiles(golden: Golden) throws {
+        let (output, status) = try python(golden.path, key: golden.keyPath)
+        #expect(status == 0)
+        #expect(output == (try golden.listing()))
+    }
+
+    @Test func theServerRefusesTheFirstVersionAndSaysWhatToDo() throws {
+        let directory = try TempDirectory()
+        let old = directory.path + "/old"
+        try FileManager.default.copyItem(
+            atPath: Golden(name: "v1").path, toPath: old)
+        #expect {
+            _ = try DataDirectory(opening: old)
+        } throws: { error in
+            "\(error)".contains("identity has format version 1")
+                && "\(error)".contains("upgrade --from")
+        }
+    }
+
+    @Test(arguments: [nil, "v2-test-key-no-secret.kek"])
+    func aReaderOfTheFormatAloneReadsWhatIsWrittenToday(key: String?) throws {
+        let directory = try TempDirectory()
+        let golden = Golden(name: "v2", key: key)
+        let source = try keys(golden)
+        try makeDirectory(directory.path, keys: source)
+        let (output, status) = try python(directory.path, key: golden.keyPath)
+        #expect(status == 0)
+        #expect(output == (try listing(directory.path, keys: source)))
+        #expect(output.split(separator: "\n").count == 12 + 4 + 1)
+    }
+
+    @Test(arguments: [false, true])
+    func bothReadersAgreeOnEveryTornTail(encrypted: Bool) throws {
+        let bench = try Workbench.with([[40], [700, 33]], encrypted: encrypted)
+        let end = Workbench.ends([[40], [700, 33]])[1]
+        let key = try TempDirectory()
+        try Data([UInt8](repeating: 0x42, count: 32)).write(
+            to: URL(fileURLWithPath: key.file("key")))
+        for cut in stride(from: 4097, to: end, by: 67) {
+            let directory = try TempDirectory()
+            try save(bench, to: directory) { bytes in
+                for index in cut..<end { bytes[index] = 0 }
+            }
+            let (output, status) = try python(
+                directory.path, key: encrypted ? key.file("key") : nil)
+            #expect(status == 0)
+            #expect(output == (try listing(directory.path, keys: bench.keys)), "cut at \(cut)")
+            #expect(output.contains("torn"))
+        }
+    }
+
+    @Test func bothReadersAgreeOnErasedFields() throws {
+        let bench = try Workbench.with([[60, 90], [30]])
+        let cluster = try bench.inspection().cluster
+        let directory = try TempDirectory()
+        try save(bench, to: directory) { bytes in
+            eraseField(&bytes, record: 1, field: 1, cluster: cluster)
+        }
+        let (output, status) = try python(directory.path)
+        #expect(status == 0)
+        #expect(output == (try listing(directory.path)))
+        #expect(output.contains("erased"))
+    }
+
+    /// Saves a simulated directory with a changed first segment on the real disk.
+    private func save(
+        _ bench: Workbench, to directory: TempDirectory, _ change: (inout [UInt8]) -> Void
+    ) throws {
+        for name in ["identity", "keys", segment1] {
+            guard var bytes = bench.disk.bytes(of: Workbench.file(name)) else { continue }
+            if name == segment1 { change(&bytes) }
+            try Data(bytes).write(to: URL(fileURLWithPath: directory.file(name)))
+        }
+    }
+
+    /// Damage of every kind of file: the foreign reader refuses what ours refuses.
+    @Test(arguments: [
+        (segment1, 4200), (segment1, 60), (segment1, 4097), (segment1, 140),
+        ("00000000000000000001.leaves", 5000), ("00000000000000000001.leaves", 4100),
+        ("00000000000000000011.snapshot", 5000), ("00000000000000000011.snapshot", 4128),
+        ("identity", 20),
+    ])
+    func theForeignReaderRefusesWhatIsDamaged(file: String, offset: Int) throws {
+        let directory = try TempDirectory()
+        try makeDirectory(directory.path, keys: nil)
+        let url = URL(fileURLWithPath: directory.file(file))
+        var data = try Data(contentsOf: url)
+        data[offset] ^= 4
+        try data.write(to: url)
+        #expect(try python(directory.path).status == 1)
+        let problems = try? Inspection(path: directory.path).verify().problems
+        #expect(problems?.isEmpty != true)
+    }
+
+    /// Makes the golden files of this version, once: with TRIAGED_MAKE_FIXTURES set, and only those
+    /// that are not there.
+    @Test(.enabled(if: ProcessInfo.processInfo.environment["TRIAGED_MAKE_FIXTURES"] != nil))
+    func goldenFilesAreMadeOnce() throws {
+        for golden in Self.goldens.dropFirst()
+        where !FileManager.default.fileExists(atPath: golden.path) {
+            let source = try keys(golden)
+            try makeDirectory(golden.path, keys: source)
+            try FileManager.default.removeItem(atPath: golden.path + "/lock")
+            try listing(golden.path, keys: source).write(
+                toFile: golden.path + ".txt", atomically: true, encoding: .utf8)
+        }
     }
 }

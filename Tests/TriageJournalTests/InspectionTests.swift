@@ -77,7 +77,7 @@ import TriageJournal
         #expect(
             result.problems.map(\.place) == [
                 Place(file: "00000000000000000004.snapshot", offset: 4096),
-                Place(file: "00000000000000000004.journal", offset: 4112),
+                Place(file: "00000000000000000004.journal", offset: 4096),
             ])
         #expect(result.statistics.segments.count == 1)
     }

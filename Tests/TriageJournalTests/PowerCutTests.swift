@@ -18,7 +18,7 @@ import TriageJournal
         var random: SeededRandom
 
         init(seed: UInt64, retention: JournalRetention? = nil) {
-            bench = Workbench(seed: seed)
+            bench = Workbench(seed: seed, encrypted: seed % 2 == 1)
             bench.options.journalRetention =
                 retention ?? [.remove, .archive(PowerCutTests.archive), .keep][Int(seed % 3)]
             random = SeededRandom(seed: seed &+ 77)
@@ -91,13 +91,15 @@ import TriageJournal
         }
     }
 
-    @Test(arguments: [JournalRetention.remove, .archive(archive)])
-    func aPowerCutBeforeAnyCallLosesNothingAcknowledged(retention: JournalRetention) throws {
+    @Test(arguments: [JournalRetention.remove, .archive(archive)], [false, true])
+    func aPowerCutBeforeAnyCallLosesNothingAcknowledged(
+        retention: JournalRetention, encrypted: Bool
+    ) throws {
         // The same run again and again, cut one call later each time, with its own torn sectors.
         var call = 1
         var cuts = 0
         while true {
-            var run = Run(seed: 4, retention: retention)
+            var run = Run(seed: encrypted ? 5 : 4, retention: retention)
             run.bench.disk.cutPower(at: call)
             try run.live(steps: 30)
             let reached = run.bench.disk.calls >= call

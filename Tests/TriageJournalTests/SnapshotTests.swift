@@ -11,8 +11,8 @@ import TriageJournal
     static let snapshot3 = "00000000000000000003.snapshot"
 
     /// Three records; snapshots after the second and the third one.
-    private func bench() throws -> Workbench {
-        var bench = Workbench()
+    private func bench(encrypted: Bool = false) throws -> Workbench {
+        var bench = Workbench(encrypted: encrypted)
         let (data, journal) = try bench.start()
         try bench.write([[10], [20]], to: journal)
         try takeSnapshot(of: bench, data, journal)
@@ -32,8 +32,9 @@ import TriageJournal
         _ = try snapshot.finish()
     }
 
-    @Test func everyChangedByteOfTheNewestSnapshotFallsBackToTheOlder() throws {
-        let bench = try bench()
+    @Test(arguments: [false, true])
+    func everyChangedByteOfTheNewestSnapshotFallsBackToTheOlder(encrypted: Bool) throws {
+        let bench = try bench(encrypted: encrypted)
         let count = try #require(bench.disk.bytes(of: Workbench.file(Self.snapshot3))).count
         for offset in 0..<count {
             let outcome = try bench.recovering(Self.snapshot3) {
@@ -50,8 +51,9 @@ import TriageJournal
         }
     }
 
-    @Test func everyShorterSnapshotFallsBack() throws {
-        let bench = try bench()
+    @Test(arguments: [false, true])
+    func everyShorterSnapshotFallsBack(encrypted: Bool) throws {
+        let bench = try bench(encrypted: encrypted)
         let count = try #require(bench.disk.bytes(of: Workbench.file(Self.snapshot3))).count
         for kept in 0..<count {
             let outcome = try bench.recovering(Self.snapshot3) { $0.removeLast($0.count - kept) }

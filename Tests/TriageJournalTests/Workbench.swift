@@ -132,11 +132,7 @@ struct Workbench {
 
     /// The directory from outside.
     func inspection(archive: String? = nil) throws(JournalError) -> Inspection {
-        try Inspection(
-            path: Self.path, archive: archive, disk: disk,
-            keys: try keys.map { source throws(JournalError) in
-                try KeyRing.open(disk, Self.path, source)
-            })
+        try Inspection(path: Self.path, archive: archive, disk: disk, keys: keys)
     }
 
     /// Writes batches of records with the given sizes.

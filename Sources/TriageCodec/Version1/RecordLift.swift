@@ -47,7 +47,8 @@ package enum RecordLift {
         while let field = try fields.next() {
             if field.number == events, let content = field.content {
                 append(
-                    try liftEvent(payload.extracting(content), into: &record), as: events, to: &body)
+                    try liftEvent(payload.extracting(content), into: &record), as: events, to: &body
+                )
             } else {
                 body.append(copying: payload.extracting(field.whole))
             }

@@ -1,0 +1,77 @@
+// `triaged upgrade`: from a data directory of format version 1 to a new one of the current version,
+// while no server runs on either.
+
+internal import ArgumentParser
+internal import TriageBase
+internal import TriageCodec
+internal import TriageIO
+internal import TriageJournal
+
+/// Copies an old data directory into a new one.
+struct UpgradeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "upgrade",
+        abstract: "Copy a data directory of an earlier format version into a new one.",
+        discussion: """
+            Reads the old directory whole, proves its chain, writes the new one, reads both back and \
+            compares. The old directory stays as it is; going back means going on with it. Exit \
+            codes: 0 done; 65 the old directory does not verify; 74 something cannot be read or \
+            written; 78 the key is wrong.
+            """)
+
+    @Option(help: "The old data directory.")
+    var from: String
+    @Option(
+        name: .customLong("journal-archive"),
+        help: "Where its older segments were moved, if they were.")
+    var archive: String?
+    @Option(help: "The new data directory: not there yet, or empty.")
+    var data: String
+    @OptionGroup var key: KeyFlags
+
+    mutating func run() throws {
+        do {
+            let upgrade = try Upgrade(
+                from: from, archive: archive, to: data, keys: try key.source())
+            let report = try upgrade.run(StoredRecords()) { Self.show($0) }
+            if StandardStream.error.isTerminal { StandardStream.error.write("\n") }
+            if let torn = report.tornTail {
+                StandardStream.error.write(
+                    "triaged: left out an unfinished write of \(torn.bytes) bytes at \(torn.file) "
+                        + "byte \(torn.offset), which was never acknowledged\n")
+            }
+            StandardStream.output.write(
+                "\(report.records) records, equal in both; root \(report.head.root)\n"
+                    + "start the server with --data \(data)\n")
+        } catch let error as JournalError {
+            StandardStream.error.write("triaged: \(error)\n")
+            throw ExitCode(error.isDamage ? 65 : 74)
+        } catch let error as ConfigurationError {
+            StandardStream.error.write("triaged: \(error)\n")
+            throw ExitCode(78)
+        }
+    }
+
+    /// One line that is written over; without a terminal a line at each end.
+    private static func show(_ progress: UpgradeProgress) {
+        let width = 30
+        let filled = width * progress.done / max(1, progress.total)
+        let bar =
+            String(repeating: "#", count: filled) + String(repeating: "-", count: width - filled)
+        let line = "\(progress.step.rawValue) [\(bar)] \(progress.done)/\(progress.total) segments"
+        if StandardStream.error.isTerminal {
+            StandardStream.error.write("\r\(line) ")
+        } else if progress.done == progress.total {
+            StandardStream.error.write(line + "\n")
+        }
+    }
+}
+
+/// Records of version 1 as the codec knows them.
+struct StoredRecords: RecordLifting {
+    func lift(_ payload: Span<UInt8>, into record: inout RecordParts) throws(RecordRejection) {
+        do { try RecordLift.lift(payload, into: &record) } catch {
+            throw RecordRejection("\(error)")
+        }
+    }
+}

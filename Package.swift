@@ -223,6 +223,12 @@ let package = Package(
                 "TriageGRPC",
                 "TriageEngine", "TriageServices", "TestSupport",
             ]),
+        testTarget(
+            "TriageClientTests",
+            [
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageTransport",
+                "TriageCodec", "TriageClient", "TestSupport",
+            ]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
         fuzz,
         testTarget(

@@ -24,12 +24,10 @@ final class Listener: Sendable {
     static func open(
         _ door: ServerListener, count: Int
     ) throws(TransportError) -> (listeners: [Listener], port: UInt16) {
-        guard door.inherited != nil || Socket.resolve(door.host) != nil else {
-            throw .unresolvable(host: door.host)
-        }
+        let address = door.inherited == nil ? try Socket.address(of: door.host) : ""
         do throws(SocketError) {
             if let inherited = door.inherited { return try adopt(inherited, door.audience, count) }
-            return try bind(door, count)
+            return try bind(door, address, count)
         } catch {
             throw .cannotListen(host: door.host, port: door.port, error)
         }
@@ -49,9 +47,8 @@ final class Listener: Sendable {
     }
 
     private static func bind(
-        _ door: ServerListener, _ count: Int
+        _ door: ServerListener, _ address: String, _ count: Int
     ) throws(SocketError) -> ([Listener], UInt16) {
-        let address = Socket.resolve(door.host) ?? door.host
         var port = door.port
         if port != 0 { try Socket.checkFree(host: address, port: port) }
         var listeners: [Listener] = []

@@ -229,7 +229,7 @@ let package = Package(
                 "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageTransport",
                 "TriageCodec", "TriageClient", "TestSupport",
             ]),
-        testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
+        testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport", "COpenSSL"]),
         fuzz,
         testTarget(
             "TriageHTTP2Tests", ["TriageBase", "TriageHTTP2", "TestSupport", "CNghttp2"]),

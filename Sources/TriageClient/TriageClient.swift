@@ -10,7 +10,7 @@ internal import TriageTransport
 /// Connects with the first call. Any number of calls may run at once, from any task; a cancelled
 /// task cancels its call at the server.
 ///
-/// What is tried again, and when, is in decision 0012.
+/// What is tried again, and when, is in decision 0017.
 package final class TriageClient: Sendable {
     private let loop: ClientLoop
     private let channel: Channel

@@ -226,8 +226,8 @@ let package = Package(
         testTarget(
             "TriageClientTests",
             [
-                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageTransport",
-                "TriageCodec", "TriageClient", "TestSupport",
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageHTTP2",
+                "TriageTransport", "TriageCodec", "TriageClient", "TestSupport",
             ]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport", "COpenSSL"]),
         fuzz,

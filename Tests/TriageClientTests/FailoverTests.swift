@@ -270,6 +270,34 @@ import TriageTransport
         server.stop()
     }
 
+    @Test func aServerThatFallsSilent_isGivenUp() async throws {
+        let server = try TestServer()
+        let client = try TestClient([server.endpoint]) {
+            $0.keepalive = KeepaliveTimes(silenceMilliseconds: 20, answerMilliseconds: 100)
+        }
+        #expect(try await client.call("Echo", "a") == "a")
+        // Its one thread sleeps in a call: not a byte comes, not even the answer to a ping.
+        let once = TestClient.options { $0.isIdempotent = false }
+        let failure = try #require(await client.failure("Hang", "", once))
+        #expect(failure.code == .unavailable && failure.message.contains("sign of life"))
+        server.events.wakeHung()
+        client.client.close()
+        server.stop()
+    }
+
+    @Test func aServerThatFindsPingsTooMany_isPingedLess() async throws {
+        let server = try TestServer()
+        let client = try TestClient([server.endpoint]) {
+            $0.keepalive = KeepaliveTimes(silenceMilliseconds: 1, answerMilliseconds: 60_000)
+        }
+        let failure = await client.failure(
+            "Hold", "", TestClient.options { $0.isIdempotent = false })
+        #expect(failure?.code == .unavailable)
+        #expect(client.events.count("halved") == 1)
+        client.client.close()
+        server.stop()
+    }
+
     @Test func renewedFiles_areUsedForNewConnections() async throws {
         let issued = try Certificates.issued()
         let directory = try TempDirectory()

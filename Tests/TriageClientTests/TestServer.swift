@@ -24,6 +24,13 @@ final class Events: Sendable {
 
     func count(_ name: String) -> Int { all.count { $0.hasPrefix(name) } }
 
+    private let hung = Monitor(false)
+
+    /// Blocks the thread until ``wakeHung()``.
+    func hang() { _ = hung.wait { $0 ? true : nil } }
+
+    func wakeHung() { hung.change { $0 = true } }
+
     /// Waits until something that begins with `name` has happened so often.
     func wait(_ name: String, _ count: Int = 1) async -> Bool {
         await withCheckedContinuation { continuation in
@@ -45,7 +52,10 @@ final class Events: Sendable {
 
 /// Answers the calls of one reactor.
 private final class TestHandler: CallHandler {
-    static let paths = ["Echo", "Flaky", "Hold", "Count", "Sum", "Chat", "Watch", "Meta", "Early"]
+    static let paths = [
+        "Echo", "Flaky", "Hold", "Count", "Sum", "Chat", "Watch", "Meta", "Early",
+        "Hang",
+    ]
     static let table = MethodTable([
         Method(path: "/t.T/Echo", clientStreaming: false, serverStreaming: false),
         Method(
@@ -60,6 +70,7 @@ private final class TestHandler: CallHandler {
             path: "/t.T/Meta", clientStreaming: false, serverStreaming: false,
             traits: .readsMetadata),
         Method(path: "/t.T/Early", clientStreaming: true, serverStreaming: false),
+        Method(path: "/t.T/Hang", clientStreaming: false, serverStreaming: false),
     ])
 
     private unowned let responder: any CallResponder
@@ -90,6 +101,9 @@ private final class TestHandler: CallHandler {
             let metadata = head.extras?.metadata ?? []
             responder.setMetadata(call, initial: metadata, trailing: metadata)
             responder.respond(call, Array(String(head.deadline != .never).utf8))
+        case "Hang":
+            events.hang()
+            responder.respond(call, [])
         default:
             held.append(call)
             events.add("held")

@@ -124,6 +124,10 @@ extension RPCError {
                 message: "the server's storage has failed and it takes no writes: whether this one "
                     + "was kept is not certain; repeat it with the same request id elsewhere or "
                     + "after a restart")
+        case .expired:
+            self.init(
+                .deadlineExceeded, reason: "DEADLINE_EXCEEDED",
+                message: "the call's deadline passed before its turn came: nothing was done")
         case .overloaded:
             self.init(
                 .resourceExhausted, reason: "OVERLOADED",

@@ -175,8 +175,8 @@ let package = Package(
             path: "Tests/EchoServer",
             swiftSettings: settings),
 
-        // triaged's services and engine over a journal that keeps nothing, for measuring what a call
-        // costs without a disk; not shipped.
+        // triaged's services and engine over a journal that keeps nothing, for measuring what a
+        // call costs without a disk; not shipped.
         .executableTarget(
             name: "triage-volatile",
             dependencies: [

@@ -161,8 +161,9 @@ static void greet(struct connection *c) {
     write_frame(c, WINDOW_UPDATE, 0, 0, window, sizeof window);
 }
 
-#define FIELD(name, value) \
-    {(uint8_t *)(uintptr_t)(name), (uint8_t *)(uintptr_t)(value), sizeof(name) - 1, strlen(value), 0}
+#define FIELD(name, value)                                                                         \
+    {(uint8_t *)(uintptr_t)(name), (uint8_t *)(uintptr_t)(value), sizeof(name) - 1, strlen(value), \
+     0}
 
 // Encodes the request's headers until that gives the same bytes again: indices alone, which later
 // calls repeat as they are.

@@ -4,7 +4,7 @@
 //   floor-load calls|echo|connects|hold|fanout port=N certs=DIR identity=NAME [name=value ...]
 //
 //   calls      unary calls: connections= streams= warmup= seconds= (or calls=), rate= for open loop
-//   echo       the same with bytes and no HTTP/2; streams= is how many messages of 256 are on their way
+//   echo       the same with bytes and no HTTP/2: streams= messages of 256 at a time
 //   connects   connect, handshake, SETTINGS, close: connections= at a time, or rate= a second;
 //              resume=1 resumes the latest session
 //   hold       opens connections=, makes one call on each, and keeps them until standard input ends
@@ -12,8 +12,8 @@
 //              each of which every watch must hear of
 //
 //   path= get=1      what is called; a GET without message
-//   message=FILE     the serialised request; patch=AT+WIDTH,... where the call's number goes, first=
-//                    the first number, echo=AT where the reply repeats it
+//   message=FILE     the serialised request; patch=AT+WIDTH,... where the call's number goes,
+//                    first= the first number, echo=AT where the reply repeats it
 //   watch=PATH watch-message=FILE caller=NAME   fanout: the watched method, and who makes the calls
 //   pid=N            whose CPU is measured
 //   poll=1           never sleeps, so that waking the client is no part of the latency

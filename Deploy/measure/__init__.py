@@ -1,1 +1,1 @@
-"""What Deploy/bench measures with: the programs and servers, the load, the figures and their judge."""
+"""What Deploy/bench measures with: programs, servers, load, figures and their judge."""

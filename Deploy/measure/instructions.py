@@ -73,6 +73,7 @@ def versions():
 def gate(report, work, accept):
     """Counts, and compares with what was accepted: always as multiples of the C floor, so that
     another library changes both; and as they are where toolchain and libraries are the same."""
+    report.begin("instructions")
     counts = count(report, work)
     found = versions()
     if accept:
@@ -93,8 +94,9 @@ def gate(report, work, accept):
             grown.append(counts[name] / was)
         if max(grown) > TOLERANCE:
             passed = False
-            say(f"{name}: a call takes {counts[name]:.0f} instructions, {max(grown):.3f} x what was"
-                f" accepted ({was}); find out why, or accept it: Deploy/bench instructions --accept")
+            say(f"{name}: a call takes {counts[name]:.0f} instructions, {max(grown):.3f} x what"
+                f" was accepted ({was}); find out why, or accept it:"
+                " Deploy/bench instructions --accept")
         elif max(grown) < 2 - TOLERANCE:
             say(f"{name}: {counts[name]:.0f} instructions, {was} were accepted: keep the gain with"
                 " Deploy/bench instructions --accept")

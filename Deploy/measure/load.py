@@ -18,7 +18,7 @@ class Load:
     def __init__(self, folder, report):
         self.folder, self.short = folder, report.short
         self.number = 1
-        self.disturbances, self.stolen = [], []
+        self.shares = {"stolen": [], "disturbed": []}
 
     def words(self, mode, server, request=None, **options):
         words = [LOAD, mode, f"port={server.port}", f"certs={CERTS}", f"pid={server.pid}",
@@ -36,9 +36,14 @@ class Load:
             tries.append(self.once(words, server))
             calmest = min(tries, key=lambda figures: figures["disturbed"])
             if self.short or calmest["disturbed"] < DISTURBED_MAX or len(tries) == TRIES:
-                self.disturbances.append(calmest["disturbed"])
-                self.stolen.append(calmest["stolen"])
+                for name, shares in self.shares.items():
+                    shares.append(calmest[name])
                 return calmest
+
+    def taken(self, name):
+        """Percent of a processor that others took from each measurement since this was asked."""
+        shares, self.shares[name] = self.shares[name], []
+        return [100 * share for share in shares] or [0.0]
 
     @staticmethod
     def once(words, server):

@@ -1,4 +1,4 @@
-"""This machine: its processors, what the kernel says of a process, and how much others disturbed."""
+"""This machine: its processors, what the kernel says of a process, how much others disturbed."""
 
 import os
 import pathlib
@@ -71,8 +71,8 @@ def resident_bytes(pid):
 
 def processor_times():
     """Seconds since boot of all processors: busy, and taken by the host (steal)."""
-    fields = [int(field) for field in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
-    user, nice, system, idle, wait, irq, softirq, steal = fields[:8]
+    line = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0]
+    user, nice, system, _, _, irq, softirq, steal = map(int, line.split()[1:9])
     return (user + nice + system + irq + softirq) / TICKS, steal / TICKS
 
 

@@ -1,5 +1,5 @@
-"""The requests that the load generator sends, as bytes: protobuf by hand, because what measures must
-not need what is measured."""
+"""The requests that the load generator sends, as bytes: protobuf by hand, because what measures
+must not need what is measured."""
 
 import pathlib
 
@@ -34,11 +34,15 @@ class Request:
             place = message.index(before.encode() + b"0" * width) + len(before)
             self.patches.append((place, width))
 
-    def words(self, folder):
-        """The load generator's arguments; the message goes into a file of the folder."""
+    def file(self, folder):
+        """A file of the folder with the message."""
         path = pathlib.Path(folder) / f"{self.name}.bin"
         path.write_bytes(self.message)
-        words = [f"path={self.path}", f"message={path}"]
+        return path
+
+    def words(self, folder):
+        """The load generator's arguments."""
+        words = [f"path={self.path}", f"message={self.file(folder)}"]
         if self.patches:
             words.append("patch=" + ",".join(f"{at}+{width}" for at, width in self.patches))
         if self.echo is not None:
@@ -74,18 +78,13 @@ def report():
     signal = text(1, "bench-model") + text(3, "synthetic")
     value = (text(4, subject) + integer(6, HARM_FAMILY_SUICIDE_SELF_HARM) + text(9, reporter)
              + text(10, signal) + text(11, "en") + text(12, "US")
-             + text(13, "Synthetic report of a load test: it is about no person, nor about an event "
-                        "of any kind."))
+             + text(13, "Synthetic report of a load test: it is about no person, nor about an "
+                        "event of any kind."))
     message = text(1, "b0000000-0000-4000-8000-000000000000") + text(2, value)
     return Request("report", "/triaged.v1.TriageService/SubmitReport", message,
                    [("-8000-", 12), ("bench-", 16)])
 
 
-def status():
-    """GetStatus: a call that reads a few counters and writes nothing."""
-    return Request("status", "/triaged.v1.OperationsService/GetStatus", b"")
-
-
-def board():
-    """WatchBoard: everything that changes on the board."""
-    return Request("board", "/triaged.v1.TriageService/WatchBoard", b"")
+def board(revision):
+    """WatchBoard: what changes on the board after a revision."""
+    return Request("board", "/triaged.v1.TriageService/WatchBoard", integer(1, revision))

@@ -10,7 +10,8 @@ from .machine import CERTS, ROOT, run, say, shell
 
 FLOOR = ROOT / ".build" / "floor"
 PEERS_OUT = pathlib.Path(os.environ.get("BENCH_OUT") or ROOT / ".build" / "bench-peers")
-TOOLS = {"wire": ("triage-echo", "triage-volatile"), "instructions": ("triage-echo", "triage-volatile"),
+SERVERS = ("triage-echo", "triage-volatile")
+TOOLS = {"wire": SERVERS, "instructions": SERVERS,
          "storage": ("triage-storage-bench",), "index": ("triage-index-bench",)}
 LIBRARIES = ("-lnghttp2", "-lssl", "-lcrypto", "-lprotobuf-c", "-lm")
 
@@ -32,7 +33,7 @@ def build_floor():
 
 def build(parts):
     packages = "$build_packages $bench_packages"
-    if "instructions" in parts:
+    if {"wire", "instructions"} & set(parts):
         packages += " $instructions_packages"
     release = "; build_release" if {"wire", "storage"} & set(parts) else ""
     if not shell(f"need_packages {packages}; need_swift{release}"):

@@ -19,6 +19,11 @@ class Report:
 
     def __init__(self, file, short):
         self.file, self.short, self.values = file, short, {}
+        self.sections, self.section = {}, ""
+
+    def begin(self, section):
+        """What follows belongs together."""
+        self.section = section
 
     def add(self, name, values, unit, at_least=None, at_most=None):
         """A figure; of repeats the median, with the least and the largest of them."""
@@ -30,9 +35,9 @@ class Report:
             reach, judge = f">= {at_least:g}", operator.ge(value, at_least)
         elif at_most is not None:
             reach, judge = f"<= {at_most:g}", operator.le(value, at_most)
-        self.write({"name": name, "value": round(value, 3), "unit": unit, "min": round(min(values), 3),
-                    "max": round(max(values), 3), "repeats": len(values), "reach": reach,
-                    "holds": judge})
+        self.write({"name": name, "value": round(value, 3), "unit": unit,
+                    "min": round(min(values), 3), "max": round(max(values), 3),
+                    "repeats": len(values), "reach": reach, "holds": judge})
 
     def pass_on(self, text):
         """Figures that a measuring command judged itself, one JSON object a line."""
@@ -45,6 +50,7 @@ class Report:
     def write(self, figure):
         if self.short:
             figure["holds"] = None
+        self.sections.setdefault(self.section, []).append(figure)
         line = json.dumps(figure)
         print(line, flush=True)
         if self.file:

@@ -1,6 +1,8 @@
-"""The servers that are measured: ours, the C floor, nghttpd and the peers, each on its CPU, each for
-as long as a `with` block."""
+"""The servers that are measured: ours, the C floor, nghttpd and the peers, each on its CPU, each
+for as long as a `with` block."""
 
+import json
+import os
 import pathlib
 import shlex
 import signal
@@ -9,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from .machine import BIN, CERTS, ROOT, SERVER_CPU, pinned
+from .machine import BIN, CERTS, CLIENT_CPU, ROOT, SERVER_CPU, pinned, run
 from .messages import Get, echo, report
 from .programs import FLOOR, PEERS_OUT
 
@@ -88,7 +90,8 @@ class Silent(Server):
 
     def start(self):
         self.port = free_port()
-        words = [str(word).format(port=self.port, certs=CERTS, out=PEERS_OUT) for word in self.words]
+        fill = {"port": self.port, "certs": CERTS, "out": PEERS_OUT}
+        words = [str(word).format(**fill) for word in self.words]
         self.launch(words, stdout=subprocess.DEVNULL)
         if not wait_for_port(self.port, self.process):
             self.stop(signal.SIGKILL)
@@ -115,8 +118,8 @@ def nghttpd(work):
     root = pathlib.Path(work) / "www"
     root.mkdir(exist_ok=True)
     (root / "file").write_bytes(b"x" * 69)
-    server = Silent("nghttpd", ["nghttpd", "-V", "-n", 1, "-d", root, "{port}", "{certs}/server.key",
-                                "{certs}/server.crt"], work)
+    server = Silent("nghttpd", ["nghttpd", "-V", "-n", 1, "-d", root, "{port}",
+                                "{certs}/server.key", "{certs}/server.crt"], work)
     server.request = Get("/file")
     return server
 
@@ -144,3 +147,11 @@ def triaged(data, *options, **others):
     server = Server("triaged", words, pathlib.Path(data).parent, **others)
     server.request = report()
     return server
+
+
+def triagectl(server, command, *words):
+    """What a command of `triagectl` says of a server."""
+    text = run([BIN / "triagectl", command, *words, "--json", "--server",
+                f"127.0.0.1:{server.port}"], cpu=CLIENT_CPU,
+               env=dict(os.environ, TRIAGED_CERTS=str(CERTS)))
+    return json.loads(text)

@@ -1,22 +1,18 @@
 """The state: filling it, claiming from it, starting again with it; and the index alone."""
 
-import json
-import os
 import signal
 import sys
 
 from . import servers
-from .machine import BIN, CERTS, CLIENT_CPU, resident_bytes, run, say
+from .machine import BIN, CLIENT_CPU, resident_bytes, run, say
+from .servers import triagectl
 
 GIB = 1 << 30
 
 
 def bench(server, *words):
     """`triagectl bench` beside the server; a measurement with errors is none."""
-    text = run([BIN / "triagectl", "bench", *words, "--json", "--server",
-                f"127.0.0.1:{server.port}"], cpu=CLIENT_CPU,
-               env=dict(os.environ, TRIAGED_CERTS=str(CERTS)))
-    figures = json.loads(text.splitlines()[-1])
+    figures = triagectl(server, "bench", *words)
     if figures.get("errors"):
         sys.exit(f"bench: {words[0]}: {figures['errors']} calls failed")
     return figures
@@ -25,6 +21,7 @@ def bench(server, *words):
 def storage(report, work, short):
     cases = 10_000 if short else 1_000_000
     say(f"storage: {cases} open cases")
+    report.begin("storage")
     (work / "journal").mkdir()
     report.pass_on(run([BIN / "triage-storage-bench", work / "journal"]))
     server = servers.triaged(work / "storage").start()
@@ -49,5 +46,6 @@ def storage(report, work, short):
 
 def index(report, short):
     say("index: the operations alone")
+    report.begin("index")
     report.pass_on(run([BIN / "triage-index-bench", 20_000 if short else 1_000_000],
                        cpu=CLIENT_CPU))

@@ -2,11 +2,12 @@
 ../shared/bench-peers, in the same run, on the same processors, with the same TLS and message."""
 
 import contextlib
+import functools
 import pathlib
 import statistics
 import tempfile
 
-from . import messages, servers
+from . import instructions, messages, servers
 from .load import Load, per_call, per_connect
 from .machine import allow_descriptors, resident_bytes, say
 from .programs import build_peers
@@ -14,7 +15,8 @@ from .report import ratios
 
 CROWD, WATCH_CONNECTIONS, WATCH_STREAMS, RECONNECTS = 10_000, 50, 20, 200
 SHAPE = {"connections": 8, "streams": 32}
-ROWS = ("echo", "submit", "latency", "handshake", "reconnect", "idle", "crowd", "fanout", "scaling")
+ROWS = ("echo", "submit", "latency", "handshake", "reconnect", "idle", "crowd", "fanout",
+        "scaling", "instructions")
 BESIDE_PEERS = {"echo", "submit", "handshake", "idle"}
 CPP, SWIFT = ("grpc_cpp_cq", "grpc_cpp_cb"), ("grpc_swift", "grpc_swift_takeover")
 
@@ -33,16 +35,18 @@ class Wire:
         self.load = Load(work, report)
         self.repeats = 1 if short else 5
         self.time = {"seconds": 0.3, "warmup": 0.1} if short else {"seconds": 2, "warmup": 0.5}
-        self.echo_cpu = {}
 
     def run(self, rows):
         rows = rows or ROWS
         self.peers = build_peers(self.short) if BESIDE_PEERS & set(rows) else []
         for name in rows:
+            if self.short and name == "instructions":
+                continue  # takes its time however short it is, and Deploy/test has it as a gate
             say(f"wire: {name}")
+            self.report.begin(f"wire: {name}")
             getattr(self, name)()
-        self.report.add("wire_stolen_percent", [100 * x for x in self.load.stolen], "%")
-        self.report.add("wire_disturbed_percent", [100 * x for x in self.load.disturbances], "%")
+            for share in ("stolen", "disturbed"):
+                self.report.add(f"{name}_{share}_percent", self.load.taken(share), "%")
 
     def interleaved(self, makers, measure):
         """Measures every server once before any is measured again, each time a fresh process, and
@@ -58,10 +62,12 @@ class Wire:
         """Ours between those that it is compared with, then the peers."""
         makers = [lambda: servers.floor(self.work), lambda: servers.echo_server(self.work),
                   lambda: servers.nghttpd(self.work)]
-        if peers:
-            makers += [lambda peer=peer: servers.peer_server(peer, self.work)
-                       for peer in self.peers]
-        return makers
+        return makers + (self.peer_makers() if peers else [])
+
+    def peer_makers(self, names=None):
+        """The peers that there are, or those of them that have one of the names."""
+        return [lambda peer=peer: servers.peer_server(peer, self.work) for peer in self.peers
+                if names is None or peer.name in names]
 
     def add_all(self, series, suffix, unit):
         for name, values in series.items():
@@ -81,7 +87,6 @@ class Wire:
 
         both = self.interleaved(self.transports(), measure)
         cpu = {name: [values[0] for values in repeats] for name, repeats in both.items()}
-        self.echo_cpu = cpu
         self.add_all(cpu, "call_cpu_us", "us")
         self.add_all({name: [values[1] for values in repeats] for name, repeats in both.items()},
                      "calls_per_second", "1/s")
@@ -101,15 +106,17 @@ class Wire:
             figures = self.load.measure("calls", server, **SHAPE, **self.time)
             return per_call(figures), figures["calls"] / figures["seconds"]
 
-        both = self.interleaved([lambda: servers.volatile(self.work), self.triaged], measure)
+        makers = [lambda: servers.volatile(self.work), self.triaged]
+        makers += self.peer_makers(CPP + SWIFT)
+        both = self.interleaved(makers, measure)
+        cpu = {name: [values[0] for values in repeats] for name, repeats in both.items()}
         for name, title, most in (("volatile", "submit_unjournaled", 6.5),
                                   ("triaged", "submit_durable", 9)):
-            cpu = [values[0] for values in both[name]]
-            self.report.add(f"{title}_call_cpu_us", cpu, "us", at_most=most)
-            self.report.add(f"{title}_calls_per_second", [values[1] for values in both[name]], "1/s")
-            self.compare(f"grpc_cpp_cpu_per_{title}_cpu", best(self.echo_cpu, CPP), cpu,
-                         at_least=5)
-            self.compare(f"grpc_swift_cpu_per_{title}_cpu", best(self.echo_cpu, SWIFT), cpu,
+            self.report.add(f"{title}_call_cpu_us", cpu[name], "us", at_most=most)
+            self.report.add(f"{title}_calls_per_second", [values[1] for values in both[name]],
+                            "1/s")
+            self.compare(f"grpc_cpp_cpu_per_{title}_cpu", best(cpu, CPP), cpu[name], at_least=5)
+            self.compare(f"grpc_swift_cpu_per_{title}_cpu", best(cpu, SWIFT), cpu[name],
                          at_least=10)
         self.submit_deep()
 
@@ -152,6 +159,9 @@ class Wire:
             self.add_all(values, f"single_{point}", "us")
             self.compare(f"echo_single_{point}_per_tls_echo", values["echo"], values["tls_echo"],
                          at_most=1.2)
+            self.compare(f"echo_single_{point}_per_floor", values["echo"], values["floor"])
+            self.compare(f"floor_single_{point}_per_tls_echo", values["floor"],
+                         values["tls_echo"])
 
     # Connections
 
@@ -180,10 +190,12 @@ class Wire:
             alone, beside = [], []
             for _ in range(self.repeats):
                 with servers.echo_server(self.work) as server:
-                    alone.append(self.load.measure("calls", server, **SHAPE, **self.time)["p99_us"])
+                    calls = functools.partial(self.load.measure, "calls", server, **SHAPE,
+                                              **self.time)
+                    alone.append(calls()["p99_us"])
                     other = self.load.beside("connects", server, connections=32, rate=RECONNECTS,
                                              resume=resume, warmup=0, seconds=60)
-                    beside.append(self.load.measure("calls", server, **SHAPE, **self.time)["p99_us"])
+                    beside.append(calls()["p99_us"])
                     other.kill()
                     other.wait()
             self.report.add(f"reconnect_{kind}_p99_us", beside, "us")
@@ -212,8 +224,7 @@ class Wire:
 
         makers = self.transports(peers=False)
         makers[1] = lambda: servers.echo_server(self.work, f"connections={count + 100}")
-        makers += [lambda peer=peer: servers.peer_server(peer, self.work) for peer in self.peers
-                   if peer.name not in SWIFT]
+        makers += self.peer_makers()
         series = self.interleaved(makers, measure)
         for name in series:
             self.report.add(f"{name}_idle_connection_kib", series[name], "KiB",
@@ -237,22 +248,24 @@ class Wire:
     # Streams
 
     def fanout(self):
-        """One event to a thousand board watches of the daemon: 20 on each of 50 connections."""
-        connections = 5 if self.short else WATCH_CONNECTIONS
-        board = messages.board().words(self.work)
-        watch = {"watch": board[0].removeprefix("path="),
-                 "watch_message": board[1].removeprefix("message=")}
+        """One event to a thousand board watches of the daemon, 20 on each of 50 connections, on a
+        board with so many cases that a copy of what a watch knows would show."""
+        connections, cases = (5, 500) if self.short else (WATCH_CONNECTIONS, 50_000)
         series = []
         for _ in range(self.repeats):
             with self.triaged() as server:
+                self.load.once(self.load.words("calls", server, **SHAPE, calls=cases), server)
+                # The watches go on from here, so that they do not begin with the whole board.
+                revision = int(servers.triagectl(server, "status")["durable_sequence"])
+                board = messages.board(revision)
                 series.append(self.load.measure(
                     "fanout", server, connections=connections, streams=WATCH_STREAMS,
-                    calls=20 if self.short else 300, identity="dana", caller="classifier", **watch))
-        self.report.add("fanout_last_p50_us", [f["p50_us"] for f in series], "us")
-        self.report.add("fanout_last_p99_us", [f["p99_us"] for f in series], "us", at_most=2000)
-        self.report.add("fanout_each_p99_us", [f["each_p99_us"] for f in series], "us")
-        self.report.add("fanout_sent_to_last_p99_us", [f["sent_to_last_p99_us"] for f in series],
-                        "us")
+                    calls=20 if self.short else 300, identity="dana", caller="classifier",
+                    watch=board.path, watch_message=board.file(self.work)))
+        for name, reach in (("last_p50", None), ("last_p99", 2000), ("each_p99", None),
+                            ("sent_to_last_p50", None), ("sent_to_last_p99", None)):
+            self.report.add(f"fanout_{name}_us", [f[f"{name}_us"] for f in series], "us",
+                            at_most=reach)
         self.report.add(
             "fanout_stream_cpu_us",
             [f["server_cpu_us"] / f["events"] / f["watches"] for f in series], "us", at_most=2)
@@ -278,3 +291,6 @@ class Wire:
         options = [f"reactors={len(each)}", f"cpus={cpus}"]
         with servers.echo_server(self.work, *options, cpu=cpus) as server:
             return self.load.together(server, each, connections=32, streams=8, **self.time)
+
+    def instructions(self):
+        instructions.count(self.report, self.work)

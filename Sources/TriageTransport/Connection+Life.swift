@@ -58,6 +58,7 @@ extension Connection {
         guard !isEnding, !wire.isHandshaking else { return }
         guard let refusal = wire.tls.refusal(under: context) else { return }
         core.metrics.peersRefused += 1
+        core.metrics.refusals[refusal.index] += 1
         end(TLSError.peerRefused(refusal).description, .noError, debug: "certificate_refused")
     }
 

@@ -3,6 +3,7 @@ for a gate. Counts a server's own instructions, not the kernel's for it."""
 
 import json
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
@@ -63,8 +64,11 @@ def count(report, work):
 
 def versions():
     """What the counts depend on besides our own code."""
-    found = {"swift": re.search(r"Swift version (\S+)", run(["swift", "--version"],
-                                                            stderr=subprocess.DEVNULL))[1]}
+    # The C library picks its copying by the processor.
+    model = re.search(r"model name\s*: (.+)", pathlib.Path("/proc/cpuinfo").read_text())
+    found = {"processor": model[1] if model else platform.machine(),
+             "swift": re.search(r"Swift version (\S+)",
+                                run(["swift", "--version"], stderr=subprocess.DEVNULL))[1]}
     for package in PACKAGES:
         found[package] = run(["dpkg-query", "-W", "-f", "${Version}", package])
     return found

@@ -256,7 +256,8 @@ class Wire:
             with self.triaged() as server:
                 self.load.once(self.load.words("calls", server, **SHAPE, calls=cases), server)
                 # The watches go on from here, so that they do not begin with the whole board.
-                revision = int(servers.triagectl(server, "status")["durable_sequence"])
+                status = servers.triagectl(server, "status", "--identity", "sre")
+                revision = int(status["durableSequence"])
                 board = messages.board(revision)
                 series.append(self.load.measure(
                     "fanout", server, connections=connections, streams=WATCH_STREAMS,

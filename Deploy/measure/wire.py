@@ -260,7 +260,8 @@ class Wire:
                 revision = int(status["durableSequence"])
                 board = messages.board(revision)
                 series.append(self.load.measure(
-                    "fanout", server, connections=connections, streams=WATCH_STREAMS,
+                    "fanout", server, repeatable=False, connections=connections,
+                    streams=WATCH_STREAMS,
                     calls=20 if self.short else 300, identity="dana", caller="classifier",
                     watch=board.path, watch_message=board.file(self.work)))
         for name, reach in (("last_p50", None), ("last_p99", 2000), ("each_p99", None),

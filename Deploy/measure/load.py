@@ -19,6 +19,7 @@ class Load:
         self.folder, self.short = folder, report.short
         self.number = 1
         self.shares = {"stolen": [], "disturbed": []}
+        self.companions = []
 
     def words(self, mode, server, request=None, **options):
         words = [LOAD, mode, f"port={server.port}", f"certs={CERTS}", f"pid={server.pid}",
@@ -47,9 +48,10 @@ class Load:
         shares, self.shares[name] = self.shares[name], []
         return [100 * share for share in shares] or [0.0]
 
-    @staticmethod
-    def once(words, server):
-        watcher, began = Watcher(server.pid), time.monotonic()
+    def once(self, words, server):
+        self.companions = [other for other in self.companions if other.poll() is None]
+        watcher = Watcher(server.pid, *(other.pid for other in self.companions))
+        began = time.monotonic()
         done = subprocess.run(words, stdout=subprocess.PIPE, text=True)
         if done.returncode != 0:
             sys.exit(f"bench: {' '.join(map(str, words))} ended with {done.returncode}")
@@ -75,7 +77,9 @@ class Load:
     def beside(self, mode, server, **options):
         """A load that goes on while something else is measured; ends with its input."""
         words = pinned(["chrt", "-i", "0", *self.words(mode, server, **options)], CLIENT_CPU)
-        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        other = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.companions.append(other)
+        return other
 
 
 def per_call(figures):

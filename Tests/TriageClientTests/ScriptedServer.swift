@@ -38,9 +38,8 @@ final class ScriptedServer: Sendable {
     /// Requests and connections so far.
     var seen: (requests: Int, connections: Int) { counts.withLock { $0 } }
 
-    /// Starts to serve.
-    ///
-    /// - Parameter act: Says what becomes of request number N, counted from 0 over all connections.
+    /// Starts to serve; `act` says what becomes of request number N, counted from 0 over all
+    /// connections.
     init(_ act: @escaping @Sendable (Int) -> Act) throws {
         self.act = act
         let issued = try Certificates.issued()

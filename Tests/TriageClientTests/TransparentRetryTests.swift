@@ -43,7 +43,8 @@ import TriageHTTP2
     }
 
     @Test func refusals_areNoEndlessLoop() async throws {
-        let outcome = try await call([ScriptedServer.Act](repeating: .reset(.refusedStream), count: 9))
+        let refusals = [ScriptedServer.Act](repeating: .reset(.refusedStream), count: 9)
+        let outcome = try await call(refusals)
         #expect(outcome.failure?.code == .unavailable)
         #expect(outcome.failure?.metadata["attempts"] == "3")
         #expect(outcome.requests == 3)

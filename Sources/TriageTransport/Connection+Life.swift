@@ -112,7 +112,7 @@ extension Connection {
 
     private func finish(_ kind: LimitKind, _ error: RPCError) {
         guard !isEnding else { return }
-        for call in core.calls.all where call.connection === self && call.machine.isOpen {
+        for call in core.calls.slots where isMine(call) && core.calls[call].machine.isOpen {
             core.metrics.count(kind)
             core.end(call, self, error)
             core.notifyCancelled(call, .drained)

@@ -1,6 +1,6 @@
 // A server on the real transport with methods that tests and benchmarks need: the peers' Submit,
 // and echoes of every shape. Never shipped. Usage: triage-echo PORT CERT_DIR [optional]
-// [reactors=N] [cpu=N] [connections=N]   (connections: of one identity)
+// [reactors=N] [cpu=N] [connections=N] [calls=N]   (the last two: of one identity, calls a second)
 
 import Glibc
 import TriageBase
@@ -15,7 +15,7 @@ enum EchoServer {
         guard arguments.count >= 3, let port = UInt16(arguments[1]) else {
             print(
                 "usage: triage-echo PORT CERT_DIR [optional] [reactors=N] [cpu=N]"
-                    + " [connections=N]")
+                    + " [connections=N] [calls=N]")
             exit(2)
         }
         do {
@@ -42,6 +42,10 @@ enum EchoServer {
         if let cpu = number("cpu") { configuration.cpus = [cpu] }
         if let count = number("connections") {
             configuration.limits.connectionsPerIdentityMax = count
+        }
+        if let count = number("calls") {
+            configuration.limits.callsPerSecondPerIdentity = count
+            configuration.limits.callBurstPerIdentity = count
         }
         let server = try Server(configuration, factory: EchoFactory())
         try server.start()

@@ -224,7 +224,7 @@ let package = Package(
                 "TriageGRPC",
                 "TriageEngine", "TriageServices", "TestSupport",
             ]),
-        testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
+        testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport", "COpenSSL"]),
         fuzz,
         testTarget(
             "TriageHTTP2Tests", ["TriageBase", "TriageHTTP2", "TestSupport", "CNghttp2"]),

@@ -73,6 +73,8 @@ package enum EngineReply: Sendable {
 package enum EngineFailure: Error, Equatable, Sendable {
     /// A write or sync failed: no more writes until a restart. Nothing of the call is certain.
     case journalFailed
+    /// Its deadline passed while it waited for its turn: nothing was done.
+    case expired
     /// More waits for the disk than may; try again.
     case overloaded
     /// No room on the disk for the next segment; works again when there is room.

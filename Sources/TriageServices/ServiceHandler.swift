@@ -38,6 +38,7 @@ package final class ServiceHandler: CallHandler {
     /// which roles it takes.
     struct Holder {
         let principal: Principal
+        let door: Audience
         let entry: PolicyEntry
         let roles: RoleSet
     }
@@ -60,6 +61,8 @@ package final class ServiceHandler: CallHandler {
     /// Handed over a few at a time, behind everything else of a turn.
     private var bulkReads = BulkReads()
     private var gatheredBytes = 0
+    /// Calls that were cancelled since the last hand-over: what was gathered of them is not done.
+    private var withdrawn: Set<UInt64> = []
 
     init(
         shared: SharedServices, reactor: Int, responder: any CallResponder,
@@ -88,7 +91,7 @@ package final class ServiceHandler: CallHandler {
             let entry = try Authorization.check(roles, peer)
             guard let peer else { throw Authorization.unauthenticated }
             let caller = Caller(
-                call: call, principal: peer.principal, entry: entry, roles: roles,
+                call: call, principal: peer.principal, door: peer.door, entry: entry, roles: roles,
                 deadline: head.deadline)
             try dispatch(route, caller, message)
         } catch let error as RPCError {
@@ -102,13 +105,16 @@ package final class ServiceHandler: CallHandler {
     struct Caller {
         let call: CallID
         let principal: Principal
+        let door: Audience
         let entry: PolicyEntry
         /// Those of which the method takes one.
         let roles: RoleSet
         let deadline: MonotonicTime
 
         /// What a call that outlives its turn remembers of its caller.
-        var holder: Holder { Holder(principal: principal, entry: entry, roles: roles) }
+        var holder: Holder {
+            Holder(principal: principal, door: door, entry: entry, roles: roles)
+        }
 
         /// Whether the caller sees only its own disclosure requests.
         var isExternal: Bool { entry.isExternal }
@@ -149,7 +155,8 @@ package final class ServiceHandler: CallHandler {
             switch route {
             case .submitReports:
                 let holder = Holder(
-                    principal: peer.principal, entry: entry, roles: roles ?? .all)
+                    principal: peer.principal, door: peer.door, entry: entry,
+                    roles: roles ?? .all)
                 longCalls[call.raw] = .reports(ReportStream(holder))
             case .reflection, .reflectionAlpha:
                 longCalls[call.raw] = .reflection(paused: false)
@@ -183,6 +190,7 @@ package final class ServiceHandler: CallHandler {
     }
 
     package func callCancelled(_ call: CallID, _ reason: CancelReason) {
+        if !gathered.isEmpty { withdrawn.insert(call.raw) }
         guard let known = longCalls.removeValue(forKey: call.raw) else { return }
         switch known {
         case .claim, .watch: ask(call, echo: 0, .system, .cancel)
@@ -228,8 +236,7 @@ package final class ServiceHandler: CallHandler {
         case .list, .health, .reflection: return
         }
         let peer = PeerPolicy(
-            principal: holder.principal, entry: shared.policy.entry(of: holder.principal),
-            generation: 0)
+            holder.principal, through: holder.door, shared.policy, generation: 0)
         let entry = try Authorization.check(holder.roles, peer)
         switch known {
         case .claim:
@@ -248,23 +255,47 @@ package final class ServiceHandler: CallHandler {
 
     // MARK: To the engine
 
+    /// Gathers a unary call's request for the engine, with the call's deadline.
+    func ask(_ caller: Caller, echo: UInt64, _ operation: EngineOperation) {
+        ask(caller.call, echo: echo, caller.principal, operation, deadline: caller.deadline)
+    }
+
     /// Gathers a request for the engine; it is handed over at the end of the turn.
-    func ask(_ call: CallID, echo: UInt64, _ principal: Principal, _ operation: EngineOperation) {
+    ///
+    /// That is the commit point of a call: one that is cancelled in the same turn is taken back, a
+    /// later one stands whether its caller still waits or not, and the same request id tells what
+    /// became of it. Claims that wait, and watches, can be taken back for as long as they do.
+    func ask(
+        _ call: CallID, echo: UInt64, _ principal: Principal, _ operation: EngineOperation,
+        deadline: MonotonicTime = .never
+    ) {
         gatheredBytes += operation.journalBytes
         switch operation {
         case .listCases, .listDisclosures:
             bulkReads.add(
                 EngineRequest(
                     call: call.raw, echo: echo | Echo.bulkRead, principal: principal,
-                    operation: operation))
+                    operation: operation, deadline: deadline))
         default:
             gathered.append(
                 EngineRequest(
-                    call: call.raw, echo: echo, principal: principal, operation: operation))
+                    call: call.raw, echo: echo, principal: principal, operation: operation,
+                    deadline: deadline))
         }
     }
 
+    /// Drops what was gathered for calls that are over already.
+    private func withdraw() {
+        gathered.removeAll { request in
+            if case .cancel = request.operation { return false }
+            return withdrawn.contains(request.call)
+        }
+        gatheredBytes = gathered.reduce(0) { $0 + $1.operation.journalBytes }
+        withdrawn.removeAll(keepingCapacity: withdrawn.count < 256)
+    }
+
     package func turnEnded() {
+        if !withdrawn.isEmpty { withdraw() }
         if !bulkReads.isEmpty {
             bulkReads.release(into: &gathered) { longCalls[$0] != nil }
         }

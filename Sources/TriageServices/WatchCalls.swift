@@ -14,7 +14,7 @@ extension ServiceHandler {
     func watch(_ caller: Caller, echo: UInt64, _ operation: EngineOperation) {
         guard responder.markLongLived(caller.call) else { return }
         longCalls[caller.call.raw] = .watch(WatchCall(holder: caller.holder))
-        ask(caller.call, echo: echo, caller.principal, operation)
+        ask(caller, echo: echo, operation)
     }
 
     /// Sends one part of a watch, or ends it.

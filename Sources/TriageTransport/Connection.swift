@@ -136,6 +136,9 @@ final class Connection {
             lifeBegan()
         case .failed(let error):
             core.metrics.handshakesFailed += 1
+            if case .peerRefused(let refusal) = error {
+                core.metrics.refusals[refusal.index] += 1
+            }
             end(error.description)
         }
         return true

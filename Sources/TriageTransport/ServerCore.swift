@@ -199,6 +199,7 @@ final class ServerCore: CallResponder {
 
     func finish(_ id: CallID, _ error: RPCError?) {
         guard let (call, connection) = open(id) else { return }
+        if let error, let limit = LimitKind(namedIn: error) { metrics.count(limit) }
         end(call, connection, error)
     }
 

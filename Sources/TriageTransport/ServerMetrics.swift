@@ -2,6 +2,7 @@
 // nothing of how they are shown.
 
 import TriageGRPC
+import TriageTLS
 
 /// What one method counts on one reactor.
 ///
@@ -85,6 +86,8 @@ package struct ServerMetrics: Sendable {
     package internal(set) var handshakesResumed: UInt64 = 0
     /// Handshakes that failed.
     package internal(set) var handshakesFailed: UInt64 = 0
+    /// Certificates refused, in handshakes and after a reload, by ``PeerRefusal/index``.
+    package internal(set) var refusals = [UInt64](repeating: 0, count: PeerRefusal.labels.count)
     /// Open connections ended because a reload left their certificates without trust.
     package internal(set) var peersRefused: UInt64 = 0
     /// Time spent in handshakes, nanoseconds.
@@ -137,6 +140,7 @@ package struct ServerMetrics: Sendable {
         handshakesResumed += other.handshakesResumed
         handshakesFailed += other.handshakesFailed
         peersRefused += other.peersRefused
+        for index in refusals.indices { refusals[index] += other.refusals[index] }
         handshakeNanoseconds += other.handshakeNanoseconds
         bytesReceived += other.bytesReceived
         bytesSent += other.bytesSent

@@ -58,7 +58,7 @@ class Failed(AssertionError):
 class Server:
     """One triaged and its directory; survives restarts of the process."""
 
-    def __init__(self, directory, certs, policy=None, config=None, extra=()):
+    def __init__(self, directory, certs, policy=None, config=None, extra=(), program=None):
         self.directory, self.certs = pathlib.Path(directory), pathlib.Path(certs)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.data = self.directory / "data"
@@ -67,6 +67,7 @@ class Server:
         self.crl = self.certs / "crl.pem"
         self.cert, self.key = self.certs / "server.crt", self.certs / "server.key"
         self.config, self.extra = config, list(extra)
+        self.program = program or BIN / "triaged"
         self.process, self.address, self.admin = None, None, None
         self.log = self.directory / "triaged.log"
         self.recovery_seconds = None
@@ -81,7 +82,7 @@ class Server:
         if self.config:
             values["--config"] = self.config
         words = [str(word) for pair in values.items() for word in pair]
-        return [str(BIN / "triaged"), "serve", *words, *self.extra]
+        return [str(self.program), "serve", *words, *self.extra]
 
     def start(self, listen="127.0.0.1:0"):
         began = time.monotonic()

@@ -33,7 +33,12 @@ ATTACKS = {
     "window_updates": "window_updates", "unread_pages": "identity_bytes|call_rate",
     "page_storm": "call_rate", "unfinished_bodies": "identity_bytes", "handshakes": None,
     "silent_handshakes": "unidentified_connections", "unread_output": "output_bytes",
-    "storm_of_calls": None,
+    "storm_of_calls": None, "zero_length_headers": "concurrent_streams", "padding": "empty_frames",
+    "dribble": "call_rate|identity_bytes", "tiny_records": None,
+    "gzip_bomb": "compression_ratio", "tiny_fields": "message_fields",
+    "unknown_fields": "message_unknown_bytes", "deep_messages": None,
+    "many_connections": "connections_per_identity", "watches": "long_lived_streams",
+    "nobodys_methods": None, "key_updates": "key_updates",
 }
 
 

@@ -175,6 +175,16 @@ let package = Package(
             path: "Tests/EchoServer",
             swiftSettings: settings),
 
+        // triaged's services and engine over a journal that keeps nothing, for measuring what a
+        // call costs without a disk; not shipped.
+        .executableTarget(
+            name: "triage-volatile",
+            dependencies: [
+                "TriageBase", "TriageIO", "TriageDomain", "TriageJournal", "TriageEngine",
+                "TriageGRPC", "TriageTLS", "TriageTransport", "TriageServices",
+            ],
+            path: "Tests/VolatileServer", swiftSettings: settings),
+
         // The interoperability cases of gRPC on the real transport, against stock peers; not
         // shipped.
         swiftTestSupport("InteropMessages", ["TriageGRPC"]),

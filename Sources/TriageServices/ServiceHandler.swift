@@ -44,10 +44,12 @@ package final class ServiceHandler: CallHandler {
     }
 
     /// What a watch has had and not given credit for.
-    struct WatchCall {
+    final class WatchCall {
         let holder: Holder
         var partsTaken = 0
         var isFull = false
+
+        init(holder: Holder) { self.holder = holder }
     }
 
     let shared: SharedServices
@@ -56,6 +58,8 @@ package final class ServiceHandler: CallHandler {
     let decoder: RequestDecoder
     let encoder: ReplyEncoder
     var longCalls: [UInt64: LongCall] = [:]
+    /// The part of a board watch that was encoded last: a thousand watches get the same one.
+    var encodedPart: (part: BoardChanges, messages: [[UInt8]])?
     private let reactor: Int
     private var gathered: [EngineRequest] = []
     /// Handed over a few at a time, behind everything else of a turn.
@@ -200,11 +204,10 @@ package final class ServiceHandler: CallHandler {
 
     package func streamWritable(_ call: CallID) {
         switch longCalls[call.raw] {
-        case .watch(var watch):
+        case .watch(let watch):
             watch.isFull = false
             ask(call, echo: 0, .system, .credit(watch.partsTaken))
             watch.partsTaken = 0
-            longCalls[call.raw] = .watch(watch)
         case .reflection(paused: true):
             longCalls[call.raw] = .reflection(paused: false)
             responder.requestMore(call)
@@ -331,6 +334,7 @@ package final class ServiceHandler: CallHandler {
     /// Answers everything that the engine has let go in one of its turns.
     func completed(_ completions: [Completion]) {
         for completion in completions { complete(completion) }
+        encodedPart = nil
     }
 
     private func complete(_ completion: Completion) {
@@ -343,8 +347,8 @@ package final class ServiceHandler: CallHandler {
         var binding: PageBinding?
         if !longCalls.isEmpty, let known = longCalls[completion.call] {
             switch known {
-            case .watch:
-                watchPart(call, completion)
+            case .watch(let watch):
+                watchPart(call, watch, completion)
                 return
             case .list(let bound): binding = bound
             case .claim, .reports, .health, .reflection: break

@@ -1,6 +1,7 @@
 #include "CBenchEcho.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "triage.pb-c.h"

@@ -20,6 +20,8 @@ from builders import report, submission
 from harness import await_true, request_id
 
 SECONDS = 1.5
+# 65 handshakes take their time where the attacker has only a part of a CPU.
+LONGER = {"many_connections": 6}
 SLOWEST_CALL = 1.0
 # The attacker's own room: a quarter of the message memory, and 64 connections with full buffers.
 GROWTH_BYTES_MAX = 64 << 20
@@ -121,8 +123,9 @@ def attacked(board, name):
     largest = 0
     neighbour.start()
     assert neighbour.ready.wait(10)
-    with attack(board, name, SECONDS):
-        end = time.monotonic() + SECONDS
+    seconds = LONGER.get(name, SECONDS)
+    with attack(board, name, seconds):
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             largest = max(largest, resident_bytes(board))
             time.sleep(0.02)

@@ -1,7 +1,6 @@
 #include "CBenchEcho.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #include "triage.pb-c.h"

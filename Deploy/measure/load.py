@@ -19,6 +19,7 @@ class Load:
         self.folder, self.short = folder, report.short
         self.number = 1
         self.shares = {"stolen": [], "disturbed": []}
+        self.companions = []
 
     def words(self, mode, server, request=None, **options):
         words = [LOAD, mode, f"port={server.port}", f"certs={CERTS}", f"pid={server.pid}",
@@ -28,14 +29,16 @@ class Load:
         words += request.words(self.folder)
         return words + [f"{name.replace('_', '-')}={value}" for name, value in options.items()]
 
-    def measure(self, mode, server, request=None, cpu=CLIENT_CPU, **options):
-        """One measurement; made again when it was disturbed, and then the calmest counts."""
+    def measure(self, mode, server, request=None, cpu=CLIENT_CPU, repeatable=True, **options):
+        """One measurement; made again when it was disturbed, if the server is then as it was, and
+        then the calmest counts."""
         tries = []
         while True:
             words = pinned(self.words(mode, server, request, **options), cpu)
             tries.append(self.once(words, server))
             calmest = min(tries, key=lambda figures: figures["disturbed"])
-            if self.short or calmest["disturbed"] < DISTURBED_MAX or len(tries) == TRIES:
+            is_last = self.short or not repeatable or len(tries) == TRIES
+            if is_last or calmest["disturbed"] < DISTURBED_MAX:
                 for name, shares in self.shares.items():
                     shares.append(calmest[name])
                 return calmest
@@ -45,9 +48,10 @@ class Load:
         shares, self.shares[name] = self.shares[name], []
         return [100 * share for share in shares] or [0.0]
 
-    @staticmethod
-    def once(words, server):
-        watcher, began = Watcher(server.pid), time.monotonic()
+    def once(self, words, server):
+        self.companions = [other for other in self.companions if other.poll() is None]
+        watcher = Watcher(server.pid, *(other.pid for other in self.companions))
+        began = time.monotonic()
         done = subprocess.run(words, stdout=subprocess.PIPE, text=True)
         if done.returncode != 0:
             sys.exit(f"bench: {' '.join(map(str, words))} ended with {done.returncode}")
@@ -59,9 +63,13 @@ class Load:
     def together(self, server, cpus, **options):
         """Calls from a client on each of the CPUs at once: calls a second of all of them, and the
         server's CPU in microseconds a call."""
+        watcher, began = Watcher(server.pid), time.monotonic()
         clients = [subprocess.Popen(pinned(self.words("calls", server, **options), cpu),
                                     stdout=subprocess.PIPE, text=True) for cpu in cpus]
         figures = [json.loads(client.communicate(timeout=120)[0]) for client in clients]
+        stolen, others = watcher.shares(time.monotonic() - began)
+        self.shares["stolen"].append(stolen)
+        self.shares["disturbed"].append(stolen + others)
         rate = sum(f["calls"] / f["seconds"] for f in figures)
         used = sum(f["server_cpu_us"] / f["seconds"] for f in figures) / len(figures)
         return rate, used / rate
@@ -69,7 +77,9 @@ class Load:
     def beside(self, mode, server, **options):
         """A load that goes on while something else is measured; ends with its input."""
         words = pinned(["chrt", "-i", "0", *self.words(mode, server, **options)], CLIENT_CPU)
-        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        other = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.companions.append(other)
+        return other
 
 
 def per_call(figures):

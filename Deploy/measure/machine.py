@@ -83,15 +83,18 @@ def own_seconds():
 
 
 class Watcher:
-    """How much of the processors others took while a server was measured."""
+    """How much of the processors others took while processes of ours were measured."""
 
-    def __init__(self, pid):
-        self.pid = pid
+    def __init__(self, *pids):
+        self.pids = pids
         self.busy, self.steal = processor_times()
-        self.own = own_seconds() + cpu_seconds(pid)
+        self.own = self.used()
+
+    def used(self):
+        return own_seconds() + sum(cpu_seconds(pid) for pid in self.pids)
 
     def shares(self, seconds):
         """Of one processor: stolen by the host, and used by other processes."""
         busy, steal = processor_times()
-        own = own_seconds() + cpu_seconds(self.pid) - self.own
+        own = self.used() - self.own
         return (steal - self.steal) / seconds, max(0, busy - self.busy - own) / seconds

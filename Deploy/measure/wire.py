@@ -260,11 +260,14 @@ class Wire:
                 revision = int(status["durableSequence"])
                 board = messages.board(revision)
                 series.append(self.load.measure(
-                    "fanout", server, connections=connections, streams=WATCH_STREAMS,
+                    "fanout", server, repeatable=False, connections=connections,
+                    streams=WATCH_STREAMS,
                     calls=20 if self.short else 300, identity="dana", caller="classifier",
                     watch=board.path, watch_message=board.file(self.work)))
-        for name, reach in (("last_p50", None), ("last_p99", 2000), ("each_p99", None),
-                            ("sent_to_last_p50", None), ("sent_to_last_p99", None)):
+        # The commit itself cannot be seen from outside: what a call costs until then is its write.
+        most = 2000 + self.report.values["machine_disk_append_p50_us"]
+        for name, reach in (("sent_to_last_p50", None), ("sent_to_last_p99", most),
+                            ("last_p50", None), ("last_p99", None), ("each_p99", None)):
             self.report.add(f"fanout_{name}_us", [f[f"{name}_us"] for f in series], "us",
                             at_most=reach)
         self.report.add(

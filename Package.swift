@@ -199,7 +199,8 @@ let package = Package(
 
         // Tests: one target per module, and what several of them need.
         .target(
-            name: "TestSupport", dependencies: ["TriageBase", "TriageIO", "TriageJournal"],
+            name: "TestSupport",
+            dependencies: ["TriageBase", "TriageIO", "TriageJournal", "TriageHTTP2"],
             path: "Tests/TestSupport", swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
         testTarget("TriageCtlTests", ["triagectl", "TriageBase", "TriageCodec"]),

@@ -6,12 +6,33 @@ internal import TriageBase
 internal import TriageDomain
 
 /// What the ring holds for one filter from one place on.
-struct BoardStep {
+final class BoardStep {
+    /// A change, without what is sent of it: each watch looks at these.
+    struct Mark: BitwiseCopyable {
+        let number: UInt64
+        let isRemoval: Bool
+    }
+
     let filter: BoardFilter
     let position: Int
     let end: Int
     /// Every change up to `end`: whom a removal concerns is each watch's own matter.
     let part: BoardChanges
+    /// By index of ``part``'s changes.
+    let marks: [Mark]
+
+    init(filter: BoardFilter, position: Int, end: Int, part: BoardChanges) {
+        self.filter = filter
+        self.position = position
+        self.end = end
+        self.part = part
+        marks = part.changes.map { change in
+            switch change {
+            case .changed(let view): Mark(number: view.value.number.value, isRemoval: false)
+            case .removed(let number): Mark(number: number.value, isRemoval: true)
+            }
+        }
+    }
 }
 
 extension WatchTable {
@@ -100,7 +121,10 @@ extension WatchTable {
             for number in numbers {
                 guard let view = try? world.view(of: number, full: false) else { continue }
                 let change = Self.change(view, subject.filter, world)
-                if subject.take(change) { draft.add(change, revision) }
+                let isRemoval = if case .removed = change { true } else { false }
+                if subject.take(BoardStep.Mark(number: number.value, isRemoval: isRemoval)) {
+                    draft.add(change, revision)
+                }
             }
             subject.initial = next.map { .sweep(since: since, next: $0) }
         }
@@ -117,12 +141,12 @@ extension WatchTable {
         let step = step(at: watch.position, subject.filter, world, durable)
         watch.position = step.end
         let part = step.part
-        if part.changes.allSatisfy(subject.concerns) {
-            for change in part.changes { _ = subject.take(change) }
-            return part.changes.isEmpty ? nil : part
+        if step.marks.allSatisfy({ !$0.isRemoval || subject.known.contains($0.number) }) {
+            for mark in step.marks { _ = subject.take(mark) }
+            return step.marks.isEmpty ? nil : part
         }
-        for (change, revision) in zip(part.changes, part.revisions) where subject.take(change) {
-            draft.add(change, revision)
+        for (index, mark) in step.marks.enumerated() where subject.take(mark) {
+            draft.add(part.changes[index], part.revisions[index])
         }
         return nil
     }
@@ -163,24 +187,12 @@ extension WatchTable {
 }
 
 extension BoardWatch {
-    /// Whether a change has to be sent: a removal only of what the caller has, or may have.
-    fileprivate func concerns(_ change: BoardChanges.Change) -> Bool {
-        switch change {
-        case .changed: true
-        case .removed(let number): known.contains(number.value)
-        }
-    }
-
-    /// Notes that a change is sent.
+    /// Notes that a change is sent: a removal only of what the caller has, or may have.
     ///
     /// - Returns: False when it does not concern the caller.
-    fileprivate func take(_ change: BoardChanges.Change) -> Bool {
-        switch change {
-        case .changed(let view):
-            known.insert(view.value.number.value)
-            return true
-        case .removed(let number):
-            return known.remove(number.value)
-        }
+    fileprivate func take(_ mark: BoardStep.Mark) -> Bool {
+        if mark.isRemoval { return known.remove(mark.number) }
+        known.insert(mark.number)
+        return true
     }
 }

@@ -250,10 +250,10 @@ package final class ClientConnection {
     }
 
     /// Frames and encrypts what can be sent.
-    func flush(_ staging: inout [UInt8]) {
+    func flush(_ staging: FrameBuffer) {
         isDirty = false
         guard state != .closed else { return }
-        if let reason = wire.seal(&staging, limit: Self.outputBytesMax) {
+        if let reason = wire.seal(staging, limit: Self.outputBytesMax) {
             return end(.closed(reason))
         }
         handleEvents(Span())

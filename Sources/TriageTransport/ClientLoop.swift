@@ -168,7 +168,7 @@ package final class ClientLoopContext {
     private var resumed: [Int] = []
     private var input = [UInt8](repeating: 0, count: 64 << 10)
     private var plaintext = [UInt8](repeating: 0, count: 16 << 10)
-    private var staging: [UInt8] = []
+    private let staging = FrameBuffer()
     private var turnHook: (() -> MonotonicTime)?
     private var hookAt = MonotonicTime.never
     private var isStopping = false
@@ -328,7 +328,7 @@ package final class ClientLoopContext {
         var flushing: [ClientConnection] = []
         swap(&flushing, &dirty)
         for connection in flushing {
-            connection.flush(&staging)
+            connection.flush(staging)
             if let channel = channels[connection.index] { transmit(channel) }
         }
         flushing.removeAll(keepingCapacity: true)

@@ -50,10 +50,12 @@ package final class ServiceHandler: CallHandler {
     }
 
     /// What a watch has had and not given credit for.
-    struct WatchCall {
+    final class WatchCall {
         let holder: Holder
         var partsTaken = 0
         var isFull = false
+
+        init(holder: Holder) { self.holder = holder }
     }
 
     let shared: SharedServices
@@ -62,6 +64,8 @@ package final class ServiceHandler: CallHandler {
     let decoder: RequestDecoder
     let encoder: ReplyEncoder
     var longCalls: [UInt64: LongCall] = [:]
+    /// The part of a board watch that was encoded last: a thousand watches get the same one.
+    var encodedPart: (part: BoardChanges, messages: [[UInt8]])?
     /// Objects that are durable and not yet recorded, by call, also one that is over.
     var attaching: [UInt64: ObjectName] = [:]
     let reactor: Int
@@ -224,11 +228,10 @@ package final class ServiceHandler: CallHandler {
 
     package func streamWritable(_ call: CallID) {
         switch longCalls[call.raw] {
-        case .watch(var watch):
+        case .watch(let watch):
             watch.isFull = false
             ask(call, echo: 0, .system, .credit(watch.partsTaken))
             watch.partsTaken = 0
-            longCalls[call.raw] = .watch(watch)
         case .reflection(paused: true):
             longCalls[call.raw] = .reflection(paused: false)
             responder.requestMore(call)
@@ -364,6 +367,7 @@ package final class ServiceHandler: CallHandler {
     /// Answers everything that the engine has let go in one of its turns.
     func completed(_ completions: [Completion]) {
         for completion in completions { complete(completion) }
+        encodedPart = nil
     }
 
     private func complete(_ completion: Completion) {
@@ -386,8 +390,8 @@ package final class ServiceHandler: CallHandler {
         var binding: PageBinding?
         if !longCalls.isEmpty, let known = longCalls[completion.call] {
             switch known {
-            case .watch:
-                watchPart(call, completion)
+            case .watch(let watch):
+                watchPart(call, watch, completion)
                 return
             case .list(let bound): binding = bound
             case .attach(let attach):

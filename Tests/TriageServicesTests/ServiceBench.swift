@@ -31,6 +31,10 @@ final class FakeResponder: CallResponder {
     /// What `send` says next.
     var sendOutcome = SendOutcome.queued
 
+    func respond(_ call: CallID, copying message: Span<UInt8>) {
+        respond(call, [UInt8](copying: message))
+    }
+
     func respond(_ call: CallID, _ message: [UInt8]) {
         guard answers[call.raw]?.isOver != true else { return }
         answers[call.raw, default: Answer()].messages.append(message)

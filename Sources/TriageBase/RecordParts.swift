@@ -1,5 +1,6 @@
-// A journal record as the codec and the journal hand it to each other: a body, and sealed fields that
-// can be taken out later while every proof over the record still holds. Knows what neither says.
+// A journal record as the codec and the journal hand it to each other: a body, and sealed fields
+// that can be taken out later while every proof over the record still holds. Knows what neither
+// says.
 
 /// A record to be written; kept and refilled, so that a record costs no allocation.
 package struct RecordParts: Sendable {

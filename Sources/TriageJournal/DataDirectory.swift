@@ -141,9 +141,9 @@ package final class DataDirectory: Sendable {
         ).run(into: &target)
     }
 
-    /// Opens the journal for writing: makes missing leaves, writes the keys anew if they have to be,
-    /// cuts and keeps what was torn, removes temporary files, and at a first start makes the first
-    /// files.
+    /// Opens the journal for writing: makes missing leaves, writes the keys anew if they have to
+    /// be, cuts and keeps what was torn, removes temporary files, and at a first start makes the
+    /// first files.
     ///
     /// - Parameters:
     ///   - report: From ``recover(into:)``; nothing was changed in between.

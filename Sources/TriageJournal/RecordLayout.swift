@@ -1,5 +1,5 @@
-// Where the parts of a record lie in a batch's bytes (FORMAT.md §6), and how a record becomes a leaf
-// of the tree (§7). Trusts no length; knows nothing of batches, files or what a record says.
+// Where the parts of a record lie in a batch's bytes (FORMAT.md §6), and how a record becomes a
+// leaf of the tree (§7). Trusts no length; knows nothing of batches, files or what a record says.
 
 internal import TriageBase
 internal import TriageIO

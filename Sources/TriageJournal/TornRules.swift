@@ -1,5 +1,5 @@
-// Tells a write that was interrupted from damage, by where zeros are left (FORMAT.md §12). Pure; the
-// same for every version, which differ in what a batch's header is.
+// Tells a write that was interrupted from damage, by where zeros are left (FORMAT.md §12). Pure;
+// the same for every version, which differ in what a batch's header is.
 
 internal import TriageBase
 internal import TriageIO

@@ -129,8 +129,8 @@ package enum HoldRules {
 
     // MARK: Forbidding
 
-    /// What an identifier of a person, an account or content is compared by: its text in lower case,
-    /// without blanks around it, a scheme, a leading `@` and a slash at the end.
+    /// What an identifier of a person, an account or content is compared by: its text in lower
+    /// case, without blanks around it, a scheme, a leading `@` and a slash at the end.
     ///
     /// Kinds are not compared: a platform's account number may have been asked for as a user name.
     /// A doubt keeps.

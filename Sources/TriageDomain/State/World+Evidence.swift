@@ -1,5 +1,5 @@
-// Evidence, holds and erasures: from command to events, from event to state, and what can be seen of
-// them. Whether something may be erased is HoldRules' judgement.
+// Evidence, holds and erasures: from command to events, from event to state, and what can be seen
+// of them. Whether something may be erased is HoldRules' judgement.
 
 package import TriageBase
 

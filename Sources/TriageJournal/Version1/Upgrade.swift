@@ -41,8 +41,8 @@ package struct UpgradeReport: Equatable, Sendable {
     package let records: UInt64
     /// Head of the new one.
     package let head: JournalHead
-    /// An unfinished write at the end of the old one, which was never acknowledged and is not in the
-    /// new one.
+    /// An unfinished write at the end of the old one, which was never acknowledged and is not in
+    /// the new one.
     package let tornTail: TornTail?
 }
 

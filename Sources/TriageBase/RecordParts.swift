@@ -89,9 +89,7 @@ package struct RecordView: ~Escapable {
         fieldCount += 1
     }
 
-    /// Whether the field was erased.
-    ///
-    /// - Parameter number: From 1; at most ``fieldCount``.
+    /// Whether a field, by its number from 1 to ``fieldCount``, was erased.
     package func isErased(_ number: Int) -> Bool {
         precondition(number <= fieldCount)
         return places[number - 1].start == Place.erased
@@ -100,6 +98,7 @@ package struct RecordView: ~Escapable {
     /// The bytes of a field; none of one that was erased.
     ///
     /// - Parameter number: From 1; at most ``fieldCount``.
+    /// - Returns: Its bytes, lent for as long as the record is.
     @_lifetime(copy self)
     package func field(_ number: Int) -> Span<UInt8> {
         if isErased(number) { return sealed.extracting(0..<0) }

@@ -139,7 +139,10 @@ package struct Inspection: Sendable {
 
     /// Hands out every record of the journal, oldest first, and counts.
     ///
-    /// - Parameter each: Called after each segment, with how many are done and how many there are.
+    /// - Parameters:
+    ///   - visitor: Gets the records.
+    ///   - each: Called after each segment, with how many are done and how many there are.
+    /// - Returns: What the journal holds.
     /// - Throws: `.dataLoss` and `.gap` at the first place that does not verify; records before it
     ///   were handed out. `.rejected` when the visitor wants no more.
     package func readJournal<Visitor: RecordVisitor & ~Copyable>(

@@ -61,6 +61,7 @@ struct SegmentReader: Sendable {
     ///   - directory: Where it is.
     ///   - isLast: Whether its last batch may be torn.
     ///   - memory: A buffer from an earlier segment, to be used again.
+    /// - Returns: What it holds, decrypted.
     /// - Throws: `.dataLoss` about the header, `.foreignCluster`, `.newerVersion`, `.olderVersion`,
     ///   `.io`. What is wrong behind the header is the content's `problem`, because records before
     ///   it are good.

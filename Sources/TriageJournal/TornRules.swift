@@ -18,6 +18,7 @@ struct TornRules {
     /// - Parameters:
     ///   - bytes: The segment.
     ///   - isHeader: Whether a batch's header stands at an offset.
+    /// - Returns: False: it is damage.
     func areMet(_ bytes: Span<UInt8>, _ isHeader: (Int) -> Bool) -> Bool {
         if let end {
             guard bytes.extracting(end..<bytes.count).isZero else { return false }

@@ -90,7 +90,9 @@ extension RPCError {
             metadata: ["duties": list])
     }
 
-    private static func tooMuchEvidence(_ bound: DomainError.EvidenceBound, _ limit: Int) -> RPCError {
+    private static func tooMuchEvidence(
+        _ bound: DomainError.EvidenceBound, _ limit: Int
+    ) -> RPCError {
         RPCError(
             .resourceExhausted, reason: "TOO_MUCH_EVIDENCE",
             message: "there is no room for it: \(limit) \(bound.rawValue) at most",

@@ -358,7 +358,6 @@ private let filingBreakages: [Breakage] =
 
 private let evidenceBreakages: [Breakage] =
     [
-        ("AttachEvidence", "start.request_id", nil),
         ("AttachEvidence", "start.case", "cases/0"), ("AttachEvidence", "start.media_type", nil),
         ("AttachEvidence", "start.media_type", "video"),
         ("AttachEvidence", "start.media_type", "video/MP4"),
@@ -389,7 +388,9 @@ private let evidenceBreakages: [Breakage] =
         ("RotateKeys", "kind", nil), ("RotateKeys", "kind", e("3")),
     ].map { (method: String, path: String, value: DynamicValue?) in
         Breakage(method, path, value)
-    }
+    } + [
+        Breakage("AttachEvidence", "start.request_id", nil, "request_id")
+    ]
 
 @Suite("Request decoder: refusals") struct RequestRefusalTests {
     static let breakages =

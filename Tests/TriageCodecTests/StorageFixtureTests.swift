@@ -13,7 +13,9 @@ import TriageBase
     static let folder = URL(filePath: #filePath).deletingLastPathComponent()
         .appending(path: "../Fixtures").standardized
 
-    /// What the fixtures hold. Records of snapshots, and content, of the first release are as they
+    /// What the fixtures hold.
+    ///
+    /// Records of snapshots, and content, of the first release are as they
     /// were in version 1; what came with version 2 has fixtures of its own.
     static let makers: [(name: String, make: @Sendable () throws -> [[[UInt8]]])] = [
         (

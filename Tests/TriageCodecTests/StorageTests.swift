@@ -301,7 +301,6 @@ func mutate(_ bytes: inout [UInt8], _ arbitrary: inout Arbitrary) {
 
 @Suite("Snapshot codec") struct SnapshotCodecTests {
     /// A state with every kind of record.
-    /// - Parameter isOfFirstRelease: Only what the first release knew.
     static func state(_ seed: UInt64, isOfFirstRelease: Bool = false) throws -> WorldState {
         var arbitrary = Arbitrary(seed: seed)
         var builder = WorldBuilder()

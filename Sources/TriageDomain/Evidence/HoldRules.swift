@@ -147,7 +147,7 @@ package enum HoldRules {
 
     /// Whether a disclosure request is about a case.
     ///
-    /// - Parameter identities: Those of the case's subjects; may lack some whose words were erased.
+    /// The identities are those of the case's subjects; some may be missing whose words were erased.
     static func names(
         _ request: DisclosureRequest, _ value: Case, _ identities: Set<Hash128>
     ) -> Bool {

@@ -90,6 +90,7 @@ package struct Upgrade {
     /// - Parameters:
     ///   - lifting: Turns payloads into records.
     ///   - progress: Called after each segment.
+    /// - Returns: What was copied.
     /// - Throws: `.dataLoss`, `.gap` when the old journal does not verify or does not begin with
     ///   record 1, `.notEmpty` when the new directory holds anything, `.rejected`, `.io`. The old
     ///   directory is as before; what there is of the new one can be removed.

@@ -61,7 +61,9 @@ extension Engine {
         }
         let inbox = Monitor(Inbox())
         let snapshots: BackgroundSnapshots
-        do throws(IOError) { snapshots = try BackgroundSnapshots(directory, clock) } catch {
+        let workers = storage.workers ?? SystemWorkers()
+        do throws(IOError) { snapshots = try BackgroundSnapshots(directory, clock, workers) } catch
+        {
             throw .thread(error)
         }
         let parts = EngineParts(
@@ -80,7 +82,8 @@ extension Engine {
             world: world, parts: parts, configuration: configuration, status: status, now: now)
         let resources = EngineResources(writer: writer, snapshots: snapshots)
         return try Engine(
-            core: core, inbox: inbox, configuration: configuration, closing: resources.close)
+            core: core, inbox: inbox, configuration: configuration, workers: workers,
+            closing: resources.close)
     }
 
     /// What an operator has to know of a recovery; empty when there was nothing to repair.

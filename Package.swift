@@ -175,6 +175,16 @@ let package = Package(
             path: "Tests/EchoServer",
             swiftSettings: settings),
 
+        // triaged's services and engine over a journal that keeps nothing, for measuring what a
+        // call costs without a disk; not shipped.
+        .executableTarget(
+            name: "triage-volatile",
+            dependencies: [
+                "TriageBase", "TriageIO", "TriageDomain", "TriageJournal", "TriageEngine",
+                "TriageGRPC", "TriageTLS", "TriageTransport", "TriageServices",
+            ],
+            path: "Tests/VolatileServer", swiftSettings: settings),
+
         // The interoperability cases of gRPC on the real transport, against stock peers; not
         // shipped.
         swiftTestSupport("InteropMessages", ["TriageGRPC"]),
@@ -207,7 +217,8 @@ let package = Package(
 
         // Tests: one target per module, and what several of them need.
         .target(
-            name: "TestSupport", dependencies: ["TriageBase", "TriageIO", "TriageJournal"],
+            name: "TestSupport",
+            dependencies: ["TriageBase", "TriageIO", "TriageJournal", "TriageHTTP2"],
             path: "Tests/TestSupport", swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
         testTarget("TriageCtlTests", ["triagectl", "TriageBase", "TriageCodec"]),
@@ -243,7 +254,13 @@ let package = Package(
                 "TriageGRPC",
                 "TriageEngine", "TriageServices", "TestSupport",
             ]),
-        testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport"]),
+        testTarget(
+            "TriageClientTests",
+            [
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageHTTP2",
+                "TriageTransport", "TriageCodec", "TriageClient", "TestSupport",
+            ]),
+        testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport", "COpenSSL"]),
         fuzz,
         testTarget(
             "TriageHTTP2Tests", ["TriageBase", "TriageHTTP2", "TestSupport", "CNghttp2"]),

@@ -86,6 +86,32 @@ extension Engine {
             closing: resources.close)
     }
 
+    /// Makes an engine over a journal that is not this module's, with an empty state, no snapshots
+    /// and nothing to recover.
+    ///
+    /// - Parameters:
+    ///   - journal: Empty; the engine thread's from now on.
+    ///   - configuration: The engine's settings; those of snapshots have no meaning.
+    ///   - clock: Both times.
+    /// - Returns: The engine, to be started.
+    /// - Throws: `.thread` when the system gives none.
+    /// - Durability: the journal's
+    package static func over(
+        _ journal: any Journal, configuration: EngineConfiguration = EngineConfiguration(),
+        clock: any TimeSource = SystemClock()
+    ) throws(EngineError) -> Engine {
+        let world = World()
+        let now = clock.wallTime()
+        let status = EngineStatus(
+            startTime: now, counts: world.counts,
+            recovery: RecoverySummary(milliseconds: 0, recordsReplayed: 0, report: ""))
+        let core = EngineCore(
+            world: world, parts: EngineParts(journal: journal, clock: clock),
+            configuration: configuration, status: status, now: now)
+        return try Engine(
+            core: core, inbox: Monitor(Inbox()), configuration: configuration, closing: {})
+    }
+
     /// What an operator has to know of a recovery; empty when there was nothing to repair.
     private static func describeRepairs(_ report: RecoveryReport) -> String {
         var lines = report.rejectedSnapshots.map { "passed over \($0.file): \($0.error)" }

@@ -208,6 +208,11 @@ package final class EngineCore: @unchecked Sendable {
 
     private func handle(_ request: EngineRequest, _ reactor: Int) {
         status.counters.requests += 1
+        // The commit point: what gets past here is done, and stands, whatever becomes of its call.
+        if request.deadline <= monotonic {
+            status.counters.expired += 1
+            return hold(request, .failed(.expired), reactor)
+        }
         if let reply = answer(request, reactor) { hold(request, reply, reactor) }
         // A turn that has gathered much commits before it goes on, so that its first call does not
         // wait for its last one.

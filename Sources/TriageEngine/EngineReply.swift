@@ -46,7 +46,7 @@ package enum EngineReply: Sendable {
     indirect case snapshot(SnapshotAnswer)
 
     /// A part of a board watch.
-    indirect case boardChanges(BoardChanges)
+    case boardChanges(BoardChanges)
     /// A part of an assignment watch.
     indirect case assignmentChanges(AssignmentChanges)
     /// A part of a disclosure watch; the last one when `ended`.
@@ -73,6 +73,8 @@ package enum EngineReply: Sendable {
 package enum EngineFailure: Error, Equatable, Sendable {
     /// A write or sync failed: no more writes until a restart. Nothing of the call is certain.
     case journalFailed
+    /// Its deadline passed while it waited for its turn: nothing was done.
+    case expired
     /// More waits for the disk than may; try again.
     case overloaded
     /// No room on the disk for the next segment; works again when there is room.
@@ -92,7 +94,10 @@ package enum EngineFailure: Error, Equatable, Sendable {
 }
 
 /// A part of a board watch.
-package struct BoardChanges: Sendable {
+///
+/// A class, so that one change that concerns a thousand watches is looked up, handed over and
+/// encoded once: watches that get the same get the same object.
+package final class BoardChanges: Sendable {
     /// One change.
     package enum Change: Sendable {
         /// A case is new or has changed.
@@ -102,15 +107,21 @@ package struct BoardChanges: Sendable {
     }
 
     /// In the order in which they are to be sent.
-    package var changes: [Change]
+    package let changes: [Change]
     /// For each change, what the caller knows once it and all before it have reached it.
-    package var revisions: [UInt64]
-    /// What the caller knew before this part; 0 while the initial state is being sent.
-    package var previousRevision: UInt64
+    package let revisions: [UInt64]
     /// What the caller knows once all of ``changes`` have reached it.
-    package var revision: UInt64
+    package let revision: UInt64
     /// Open cases at ``revision`` when the part ends with a bookmark, else nil.
-    package var bookmark: Int?
+    package let bookmark: Int?
+
+    /// Groups the parts of a part.
+    init(changes: [Change], revisions: [UInt64], revision: UInt64, bookmark: Int?) {
+        self.changes = changes
+        self.revisions = revisions
+        self.revision = revision
+        self.bookmark = bookmark
+    }
 }
 
 /// A part of an assignment watch.

@@ -20,14 +20,20 @@ package struct EngineRequest: Asked, Sendable {
     package var echo: UInt64
     /// The authenticated caller.
     package var principal: Principal
+    /// When nobody waits for the answer any more: what has not begun by then is not done.
+    package var deadline: MonotonicTime
     /// What is asked.
     package var operation: EngineOperation
 
     /// Groups the parts of a request.
-    package init(call: UInt64, echo: UInt64, principal: Principal, operation: EngineOperation) {
+    package init(
+        call: UInt64, echo: UInt64, principal: Principal, operation: EngineOperation,
+        deadline: MonotonicTime = .never
+    ) {
         self.call = call
         self.echo = echo
         self.principal = principal
+        self.deadline = deadline
         self.operation = operation
     }
 }

@@ -71,6 +71,8 @@ package struct EngineCounters: Sendable {
     package var turns: UInt64 = 0
     /// Requests handled.
     package var requests: UInt64 = 0
+    /// Of which too late: their calls' deadlines had passed.
+    package var expired: UInt64 = 0
     /// Records appended.
     package var records: UInt64 = 0
     /// Journal commits.

@@ -4,14 +4,26 @@
 import CTriageShims
 import Glibc
 
-/// A listening socket that the service manager holds open, also while no process serves.
+/// A listening socket that was open before this process began to serve.
 package struct InheritedSocket: Sendable, Equatable {
-    /// Its name: `FileDescriptorName=` of the socket unit; empty if it has none.
+    /// Who else has a hand on it.
+    package enum Origin: Equatable, Sendable {
+        /// The service manager: it stays open for the life of the process, and after it.
+        case manager
+        /// The process that this one was, see ``Handover``: it is ours alone.
+        case predecessor
+    }
+
+    /// Its name: `FileDescriptorName=` of the socket unit, empty if it has none; or what the
+    /// predecessor called it.
     package let name: String
-    /// Open for the life of the process.
+    /// Where it comes from.
+    package let origin: Origin
     let descriptor: Int32
 
-    /// An accepting socket of its own on the same queue.
+    /// An accepting socket on its queue.
+    ///
+    /// A predecessor's is taken with it, and can be opened once.
     ///
     /// - Throws: ``SocketError``: EINVAL when it is not a listening stream socket.
     ///
@@ -19,6 +31,7 @@ package struct InheritedSocket: Sendable, Equatable {
     package func open() throws(SocketError) -> Socket {
         let copy = CTriageShims_duplicate_listener(descriptor)
         guard copy >= 0 else { throw SocketError.last("inherited listener") }
+        if origin == .predecessor { _ = close(descriptor) }
         return Socket(owning: copy)
     }
 }
@@ -45,7 +58,7 @@ package enum ServiceManager {
             .map(String.init) ?? []
         return (0..<count).map { index in
             InheritedSocket(
-                name: Int(index) < names.count ? names[Int(index)] : "",
+                name: Int(index) < names.count ? names[Int(index)] : "", origin: .manager,
                 descriptor: firstDescriptor + index)
         }
     }

@@ -17,6 +17,8 @@ package struct SignalSource: ~Copyable, Sendable {
     package static let interrupt = SIGINT
     /// SIGHUP: reload what can be reloaded.
     package static let hangUp = SIGHUP
+    /// SIGUSR2: hand over to a new run of the program, see ``Handover``.
+    package static let handOver = SIGUSR2
 
     /// Blocks the signals in this thread and opens a descriptor for them.
     ///

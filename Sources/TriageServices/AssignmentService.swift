@@ -23,7 +23,7 @@ extension ServiceHandler {
             let wait = min(request.waitMilliseconds, Int64(clamping: budget / 1_000_000))
             if wait > 0 { longCalls[caller.call.raw] = .claim(caller.holder) }
             ask(
-                caller.call, echo: 0, caller.principal,
+                caller, echo: 0,
                 .claim(caller.entry.eligibility, request.key, waitMilliseconds: wait))
         case .acceptCase:
             ask(
@@ -67,7 +67,7 @@ extension ServiceHandler {
                         "must be the identity of a specialist or lead that the policy names"))
         }
         ask(
-            caller.call, echo: 0, caller.principal,
+            caller, echo: 0,
             .write(
                 .handOffCase(
                     assignment: request.assignment, token: request.token, to: request.specialist,

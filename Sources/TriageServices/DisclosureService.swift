@@ -22,7 +22,7 @@ extension ServiceHandler {
             }
             longCalls[caller.call.raw] = .list(request.binding)
             ask(
-                caller.call, echo: caller.isExternal ? Echo.external : 0, caller.principal,
+                caller, echo: caller.isExternal ? Echo.external : 0,
                 .listDisclosures(
                     after: request.after, limit: request.pageSize, states: request.states,
                     requester: caller.isExternal ? caller.principal : nil))
@@ -80,7 +80,7 @@ extension ServiceHandler {
         }
         if caller.isExternal {
             ask(
-                caller.call, echo: Echo.external, caller.principal,
+                caller, echo: Echo.external,
                 .readDisclosure(request.id, requester: caller.principal, purpose: nil))
             return
         }
@@ -90,7 +90,7 @@ extension ServiceHandler {
                     field: "purpose", description: "is required: say why you need it"))
         }
         ask(
-            caller.call, echo: 0, caller.principal,
+            caller, echo: 0,
             .readDisclosure(request.id, requester: nil, purpose: request.purpose))
     }
 }

@@ -124,6 +124,10 @@ extension RPCError {
                 message: "the server's storage has failed and it takes no writes: whether this one "
                     + "was kept is not certain; repeat it with the same request id elsewhere or "
                     + "after a restart")
+        case .expired:
+            self.init(
+                .deadlineExceeded, reason: "DEADLINE_EXCEEDED",
+                message: "the call's deadline passed before its turn came: nothing was done")
         case .overloaded:
             self.init(
                 .resourceExhausted, reason: "OVERLOADED",
@@ -180,6 +184,8 @@ extension RPCError {
                     "problem": wire.kind.rawValue, "field": wire.field,
                     "offset": String(wire.offset),
                 ])
+            // The transport counts it under this name.
+            if let limit = wire.kind.limit { metadata["limit"] = limit }
         case .invalid(let problems):
             let first = problems.first
             self.init(
@@ -190,6 +196,21 @@ extension RPCError {
                 fieldViolations: problems.map {
                     FieldViolation(field: $0.field, description: $0.description)
                 })
+        }
+    }
+}
+
+extension MessageFault.Kind {
+    /// The bound that was broken, as the metrics name it; nil when it was none.
+    fileprivate var limit: String? {
+        switch self {
+        case .tooDeep: "message_depth"
+        case .tooManyFields: "message_fields"
+        case .tooManyUnknownBytes: "message_unknown_bytes"
+        case .tooLarge, .truncated, .varintTooLong, .invalidFieldNumber, .groupWireType,
+            .reservedWireType, .wireTypeMismatch, .packedLength, .invalidUTF8, .embeddedNUL,
+            .repeatedSubmessage, .notUnpacked:
+            nil
         }
     }
 }

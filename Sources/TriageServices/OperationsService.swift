@@ -12,12 +12,12 @@ extension ServiceHandler {
         switch route {
         case .getStatus:
             try decoded { () throws(RequestError) in try decoder.decodeGetStatus(message) }
-            ask(caller.call, echo: 0, caller.principal, .status)
+            ask(caller, echo: 0, .status)
         case .createSnapshot:
             let key = try decoded { () throws(RequestError) in
                 try decoder.decodeCreateSnapshot(message)
             }
-            ask(caller.call, echo: 0, caller.principal, .snapshot(key))
+            ask(caller, echo: 0, .snapshot(key))
         default:
             throw Self.internalError
         }

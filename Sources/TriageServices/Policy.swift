@@ -166,12 +166,20 @@ private final class PolicyJob: ReactorJob {
 /// that no call looks a name up.
 final class PeerPolicy {
     let principal: Principal
+    /// Which door it came through.
+    let door: Audience
     /// nil for a stranger.
     let entry: PolicyEntry?
     let generation: Int
 
-    init(principal: Principal, entry: PolicyEntry?, generation: Int) {
+    /// What a principal is who came through a door: no more than the door allows.
+    init(
+        _ principal: Principal, through door: Audience, _ store: PolicyStore, generation: Int
+    ) {
         self.principal = principal
+        self.door = door
+        var entry = store.entry(of: principal)
+        entry?.roles.formIntersection(RoleSet.allowed(through: door))
         self.entry = entry
         self.generation = generation
     }
@@ -186,9 +194,7 @@ final class PeerPolicy {
             return known
         }
         guard let principal = peer.principal else { return nil }
-        var entry = store.entry(of: principal)
-        entry?.roles.formIntersection(RoleSet.allowed(through: peer.audience))
-        let resolved = PeerPolicy(principal: principal, entry: entry, generation: generation)
+        let resolved = PeerPolicy(principal, through: peer.audience, store, generation: generation)
         peer.attachment = resolved
         return resolved
     }

@@ -38,15 +38,18 @@ package final class ServiceHandler: CallHandler {
     /// which roles it takes.
     struct Holder {
         let principal: Principal
+        let door: Audience
         let entry: PolicyEntry
         let roles: RoleSet
     }
 
     /// What a watch has had and not given credit for.
-    struct WatchCall {
+    final class WatchCall {
         let holder: Holder
         var partsTaken = 0
         var isFull = false
+
+        init(holder: Holder) { self.holder = holder }
     }
 
     let shared: SharedServices
@@ -55,11 +58,15 @@ package final class ServiceHandler: CallHandler {
     let decoder: RequestDecoder
     let encoder: ReplyEncoder
     var longCalls: [UInt64: LongCall] = [:]
+    /// The part of a board watch that was encoded last: a thousand watches get the same one.
+    var encodedPart: (part: BoardChanges, messages: [[UInt8]])?
     private let reactor: Int
     private var gathered: [EngineRequest] = []
     /// Handed over a few at a time, behind everything else of a turn.
     private var bulkReads = BulkReads()
     private var gatheredBytes = 0
+    /// Calls that were cancelled since the last hand-over: what was gathered of them is not done.
+    private var withdrawn: Set<UInt64> = []
 
     init(
         shared: SharedServices, reactor: Int, responder: any CallResponder,
@@ -88,7 +95,7 @@ package final class ServiceHandler: CallHandler {
             let entry = try Authorization.check(roles, peer)
             guard let peer else { throw Authorization.unauthenticated }
             let caller = Caller(
-                call: call, principal: peer.principal, entry: entry, roles: roles,
+                call: call, principal: peer.principal, door: peer.door, entry: entry, roles: roles,
                 deadline: head.deadline)
             try dispatch(route, caller, message)
         } catch let error as RPCError {
@@ -102,13 +109,16 @@ package final class ServiceHandler: CallHandler {
     struct Caller {
         let call: CallID
         let principal: Principal
+        let door: Audience
         let entry: PolicyEntry
         /// Those of which the method takes one.
         let roles: RoleSet
         let deadline: MonotonicTime
 
         /// What a call that outlives its turn remembers of its caller.
-        var holder: Holder { Holder(principal: principal, entry: entry, roles: roles) }
+        var holder: Holder {
+            Holder(principal: principal, door: door, entry: entry, roles: roles)
+        }
 
         /// Whether the caller sees only its own disclosure requests.
         var isExternal: Bool { entry.isExternal }
@@ -149,7 +159,8 @@ package final class ServiceHandler: CallHandler {
             switch route {
             case .submitReports:
                 let holder = Holder(
-                    principal: peer.principal, entry: entry, roles: roles ?? .all)
+                    principal: peer.principal, door: peer.door, entry: entry,
+                    roles: roles ?? .all)
                 longCalls[call.raw] = .reports(ReportStream(holder))
             case .reflection, .reflectionAlpha:
                 longCalls[call.raw] = .reflection(paused: false)
@@ -183,6 +194,7 @@ package final class ServiceHandler: CallHandler {
     }
 
     package func callCancelled(_ call: CallID, _ reason: CancelReason) {
+        if !gathered.isEmpty { withdrawn.insert(call.raw) }
         guard let known = longCalls.removeValue(forKey: call.raw) else { return }
         switch known {
         case .claim, .watch: ask(call, echo: 0, .system, .cancel)
@@ -192,11 +204,10 @@ package final class ServiceHandler: CallHandler {
 
     package func streamWritable(_ call: CallID) {
         switch longCalls[call.raw] {
-        case .watch(var watch):
+        case .watch(let watch):
             watch.isFull = false
             ask(call, echo: 0, .system, .credit(watch.partsTaken))
             watch.partsTaken = 0
-            longCalls[call.raw] = .watch(watch)
         case .reflection(paused: true):
             longCalls[call.raw] = .reflection(paused: false)
             responder.requestMore(call)
@@ -228,8 +239,7 @@ package final class ServiceHandler: CallHandler {
         case .list, .health, .reflection: return
         }
         let peer = PeerPolicy(
-            principal: holder.principal, entry: shared.policy.entry(of: holder.principal),
-            generation: 0)
+            holder.principal, through: holder.door, shared.policy, generation: 0)
         let entry = try Authorization.check(holder.roles, peer)
         switch known {
         case .claim:
@@ -248,23 +258,47 @@ package final class ServiceHandler: CallHandler {
 
     // MARK: To the engine
 
+    /// Gathers a unary call's request for the engine, with the call's deadline.
+    func ask(_ caller: Caller, echo: UInt64, _ operation: EngineOperation) {
+        ask(caller.call, echo: echo, caller.principal, operation, deadline: caller.deadline)
+    }
+
     /// Gathers a request for the engine; it is handed over at the end of the turn.
-    func ask(_ call: CallID, echo: UInt64, _ principal: Principal, _ operation: EngineOperation) {
+    ///
+    /// That is the commit point of a call: one that is cancelled in the same turn is taken back, a
+    /// later one stands whether its caller still waits or not, and the same request id tells what
+    /// became of it. Claims that wait, and watches, can be taken back for as long as they do.
+    func ask(
+        _ call: CallID, echo: UInt64, _ principal: Principal, _ operation: EngineOperation,
+        deadline: MonotonicTime = .never
+    ) {
         gatheredBytes += operation.journalBytes
         switch operation {
         case .listCases, .listDisclosures:
             bulkReads.add(
                 EngineRequest(
                     call: call.raw, echo: echo | Echo.bulkRead, principal: principal,
-                    operation: operation))
+                    operation: operation, deadline: deadline))
         default:
             gathered.append(
                 EngineRequest(
-                    call: call.raw, echo: echo, principal: principal, operation: operation))
+                    call: call.raw, echo: echo, principal: principal, operation: operation,
+                    deadline: deadline))
         }
     }
 
+    /// Drops what was gathered for calls that are over already.
+    private func withdraw() {
+        gathered.removeAll { request in
+            if case .cancel = request.operation { return false }
+            return withdrawn.contains(request.call)
+        }
+        gatheredBytes = gathered.reduce(0) { $0 + $1.operation.journalBytes }
+        withdrawn.removeAll(keepingCapacity: withdrawn.count < 256)
+    }
+
     package func turnEnded() {
+        if !withdrawn.isEmpty { withdraw() }
         if !bulkReads.isEmpty {
             bulkReads.release(into: &gathered) { longCalls[$0] != nil }
         }
@@ -300,6 +334,7 @@ package final class ServiceHandler: CallHandler {
     /// Answers everything that the engine has let go in one of its turns.
     func completed(_ completions: [Completion]) {
         for completion in completions { complete(completion) }
+        encodedPart = nil
     }
 
     private func complete(_ completion: Completion) {
@@ -312,8 +347,8 @@ package final class ServiceHandler: CallHandler {
         var binding: PageBinding?
         if !longCalls.isEmpty, let known = longCalls[completion.call] {
             switch known {
-            case .watch:
-                watchPart(call, completion)
+            case .watch(let watch):
+                watchPart(call, watch, completion)
                 return
             case .list(let bound): binding = bound
             case .claim, .reports, .health, .reflection: break

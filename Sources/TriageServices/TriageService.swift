@@ -16,7 +16,7 @@ extension ServiceHandler {
     /// Asks the engine for a write.
     @inline(__always)
     func ask(_ caller: Caller, _ write: WriteRequest, echo: UInt64 = 0) {
-        ask(caller.call, echo: echo, caller.principal, .write(write.command, write.key))
+        ask(caller, echo: echo, .write(write.command, write.key))
     }
 
     func triage(
@@ -52,7 +52,7 @@ extension ServiceHandler {
             }
             longCalls[caller.call.raw] = .list(request.binding)
             ask(
-                caller.call, echo: 0, caller.principal,
+                caller, echo: 0,
                 .listCases(after: request.after, limit: request.pageSize, filter: request.filter))
         case .watchBoard:
             let request = try decoded { () throws(RequestError) in
@@ -71,14 +71,14 @@ extension ServiceHandler {
         switch request.detail {
         case .basic:
             ask(
-                caller.call, echo: 0, caller.principal,
+                caller, echo: 0,
                 .readCase(request.number, purpose: nil, clearedForChildSafety: false))
         case .full:
             guard !caller.entry.roles.isDisjoint(with: Route.fullViewRoles) else {
                 throw Authorization.roleRequired(Route.fullViewRoles)
             }
             ask(
-                caller.call, echo: Echo.fullView, caller.principal,
+                caller, echo: Echo.fullView,
                 .readCase(
                     request.number, purpose: request.purpose,
                     clearedForChildSafety: caller.entry.clearedForChildSafety))

@@ -117,6 +117,33 @@ extension PeerRefusal: CustomStringConvertible {
     }
 }
 
+extension PeerRefusal {
+    /// What metrics call the reasons, in the order of ``index``.
+    package static let labels = [
+        "missing", "untrusted", "chain_too_long", "expired", "not_yet_valid", "revoked",
+        "revocation_unknown", "wrong_usage", "no_identity", "invalid_identity", "wrong_name",
+        "other",
+    ]
+
+    /// Its place among ``labels``.
+    package var index: Int {
+        switch self {
+        case .missing: 0
+        case .untrusted: 1
+        case .chainTooLong: 2
+        case .expired: 3
+        case .notYetValid: 4
+        case .revoked: 5
+        case .revocationUnknown: 6
+        case .wrongUsage: 7
+        case .noIdentity: 8
+        case .invalidIdentity: 9
+        case .wrongName: 10
+        case .other: 11
+        }
+    }
+}
+
 /// `2031-05-04T23:59:59Z`, for error texts.
 private func dateText(_ time: WallTime) -> String {
     let seconds = time.milliseconds.quotientAndRemainder(dividingBy: 1_000).quotient

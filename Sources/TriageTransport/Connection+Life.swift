@@ -58,6 +58,7 @@ extension Connection {
         guard !isEnding, !wire.isHandshaking else { return }
         guard let refusal = wire.tls.refusal(under: context) else { return }
         core.metrics.peersRefused += 1
+        core.metrics.refusals[refusal.index] += 1
         end(TLSError.peerRefused(refusal).description, .noError, debug: "certificate_refused")
     }
 
@@ -104,7 +105,18 @@ extension Connection {
         } catch {
             end("draining")
         }
+        if core.isDraining { endLongLived() }
         markDirty()
+    }
+
+    /// A watch is resumed elsewhere: it would only make the drain last as long as it may.
+    private func endLongLived() {
+        guard longLivedCount > 0 else { return }
+        for call in core.calls.slots
+        where isMine(call) && core.calls[call].isLongLived && core.calls[call].machine.isOpen {
+            core.end(call, self, WireError.draining)
+            core.notifyCancelled(call, .drained)
+        }
     }
 
     /// The grace of a drain is over: what is still open ends now.
@@ -112,7 +124,7 @@ extension Connection {
 
     private func finish(_ kind: LimitKind, _ error: RPCError) {
         guard !isEnding else { return }
-        for call in core.calls.all where call.connection === self && call.machine.isOpen {
+        for call in core.calls.slots where isMine(call) && core.calls[call].machine.isOpen {
             core.metrics.count(kind)
             core.end(call, self, error)
             core.notifyCancelled(call, .drained)

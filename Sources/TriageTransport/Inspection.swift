@@ -1,6 +1,6 @@
 // What a server shows of itself: every reactor adds what it knows to an inspection, and the last
-// one posts it back. Ids: 1 is the server, 2 its listener, and a connection's has its reactor in
-// front.
+// one posts it back. Ids: 1 is the server, those from 2 on its listeners, and a connection's has
+// its reactor in front.
 
 import Synchronization
 import TriageBase
@@ -43,12 +43,26 @@ final class Inspection: Sendable {
 extension Server: ServerInspector {
     package var inspectionID: Int64 { 1 }
 
-    package var listeners: [SocketFacts] {
-        var listener = SocketFacts(id: 2)
-        listener.name = "listener of port \(port)"
-        listener.localPort = port
-        return [listener]
+    /// One for each address of each door: reactors with a queue each are one listener to clients.
+    static func facts(_ doors: [[[Listener]]]) -> [SocketFacts] {
+        var facts: [SocketFacts] = []
+        for door in doors {
+            var addresses: [SocketAddress] = []
+            for listener in door.joined() {
+                guard let address = listener.socket.localAddress(), !addresses.contains(address)
+                else { continue }
+                addresses.append(address)
+                var listening = SocketFacts(id: firstListenerID + Int64(facts.count))
+                listening.name = "\(listener.audience) listener \(address.text)"
+                listening.localAddress = address.bytes
+                listening.localPort = address.port
+                facts.append(listening)
+            }
+        }
+        return facts
     }
+
+    private static var firstListenerID: Int64 { 2 }
 
     package func inspect(
         _ question: ServerQuestion, _ job: any InspectionJob, to mailbox: any ReactorMailbox
@@ -60,7 +74,7 @@ extension Server: ServerInspector {
 }
 
 extension ServerCore {
-    /// A connection's id: the reactor and a number of its own.
+    /// A connection's id: the reactor and a number of its own; above every listener's.
     func inspectionID(_ connection: Connection) -> Int64 {
         Int64(reactor + 1) << 40 | Int64(connection.serial)
     }
@@ -78,8 +92,7 @@ extension ServerCore {
         var facts = ServerFacts()
         switch question {
         case .server:
-            for method in counters {
-                let copy = method.copy
+            for copy in methodCounts {
                 facts.callsStarted += copy.started
                 facts.callsSucceeded += copy.handled[0]
                 facts.callsFailed += copy.handled.dropFirst().reduce(0, +)
@@ -87,12 +100,11 @@ extension ServerCore {
         case .sockets(let first, let count):
             for connection in connections {
                 guard let connection, inspectionID(connection) >= first else { continue }
-                facts.sockets.append(SocketFacts(id: inspectionID(connection)))
+                var socket = SocketFacts(id: inspectionID(connection))
+                socket.name = "\(connection.peer.audience) connection \(socket.id)"
+                facts.sockets.append(socket)
             }
             facts.keep(count)
-            for index in facts.sockets.indices {
-                facts.sockets[index].name = "connection \(facts.sockets[index].id)"
-            }
         case .socket(let id):
             for connection in connections {
                 guard let connection, inspectionID(connection) == id else { continue }
@@ -108,7 +120,7 @@ extension ServerCore {
         _ connection: Connection, id: Int64, local: SocketAddress?, remote: SocketAddress?
     ) -> SocketFacts {
         var facts = SocketFacts(id: id)
-        facts.name = "connection \(id)"
+        facts.name = "\(connection.peer.audience) connection \(id)"
         facts.localAddress = local?.bytes ?? []
         facts.localPort = local?.port ?? 0
         facts.remoteAddress = remote?.bytes ?? []

@@ -1,6 +1,8 @@
 // Names the bounds of the wire, for the counters in the metrics and for what peers are told. The
 // figures are in TriageBase/Limits.swift; knows nothing of how they are judged.
 
+import TriageGRPC
+
 /// Which bound a peer has broken; each is a counter in the metrics.
 package enum LimitKind: UInt8, CaseIterable, Sendable {
     case connections
@@ -30,6 +32,9 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
     case stalledStream
     case stalledSocket
     case messageBytes
+    case messageFields
+    case messageDepth
+    case messageUnknownBytes
     case messageBytesInFlight
     case identityBytes
     case callRate
@@ -70,6 +75,9 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .stalledStream: "stalled_stream"
         case .stalledSocket: "stalled_socket"
         case .messageBytes: "message_bytes"
+        case .messageFields: "message_fields"
+        case .messageDepth: "message_depth"
+        case .messageUnknownBytes: "message_unknown_bytes"
         case .messageBytesInFlight: "message_bytes_in_flight"
         case .identityBytes: "identity_bytes"
         case .callRate: "call_rate"
@@ -81,6 +89,17 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .drainTime: "drain_time"
         }
     }
+
+    /// The bound that a handler's error names in its metadata, under `limit`; nil: none of
+    /// these.
+    init?(namedIn error: RPCError) {
+        guard let label = error.metadata[Self.errorKey],
+            let kind = Self.allCases.first(where: { $0.label == label })
+        else { return nil }
+        self = kind
+    }
+
+    private static let errorKey = "limit"
 
     /// Why the connection ends, for the peer: the debug text of its GOAWAY.
     var farewell: StaticString {
@@ -101,7 +120,8 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .handshakeTime, .prefaceTime, .headerBlockTime, .stalledSocket: "timeout"
         case .connections, .unidentifiedConnections, .headerBytes, .headerFields,
             .concurrentStreams, .keyUpdates, .outputBytes, .stalledStream, .messageBytes,
-            .messageBytesInFlight, .identityBytes, .callRate, .compressionRatio, .longLivedStreams,
+            .messageFields, .messageDepth, .messageUnknownBytes, .messageBytesInFlight,
+            .identityBytes, .callRate, .compressionRatio, .longLivedStreams,
             .newCallsPerTurn, .unaryTime, .bodyTime, .drainTime:
             "limit"
         }

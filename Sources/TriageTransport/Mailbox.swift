@@ -9,8 +9,9 @@ import TriageTLS
 enum Control: Sendable {
     /// Use these certificates, by listener, for new connections, and judge the open ones by them.
     case reload([TLSContext])
-    /// Stop accepting, finish, end.
-    case drain
+    /// Stop accepting, finish, end; with the sockets kept open where there is something to keep
+    /// them.
+    case drain(KeptListeners?)
     /// Copy your counters.
     case scrape(Scrape)
     /// Say what channelz asks.

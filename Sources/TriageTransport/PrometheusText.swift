@@ -2,6 +2,7 @@
 // from but the shape of ServerMetrics.
 
 package import TriageGRPC
+import TriageTLS
 
 /// A page of metrics that grows line by line.
 ///
@@ -121,6 +122,14 @@ extension PrometheusText {
             "triaged_handshakes_total", [("outcome", "resumed")], String(metrics.handshakesResumed))
         sample(
             "triaged_handshakes_total", [("outcome", "failed")], String(metrics.handshakesFailed))
+        describe(
+            "triaged_certificates_refused_total", "counter",
+            "Client certificates refused, in handshakes and after a reload, by reason.")
+        for (index, label) in PeerRefusal.labels.enumerated() {
+            sample(
+                "triaged_certificates_refused_total", [("reason", label)],
+                String(metrics.refusals[index]))
+        }
         single(
             "triaged_peers_refused_total", "counter",
             "Open connections ended because a reload left their certificates without trust.",

@@ -12,8 +12,8 @@ import TriageTLS
 private final class Channel {
     let socket: Socket
     let connection: Connection
-    /// Which listener it came from.
-    let listener: Int
+    /// Which door it came through.
+    let door: Int
     /// What its handshake was judged by.
     var tls: TLSContext
     /// The socket may have bytes: it was reported and not yet read to the end.
@@ -30,11 +30,11 @@ private final class Channel {
     var lingersSince: MonotonicTime?
 
     init(
-        _ socket: consuming Socket, _ connection: Connection, _ listener: Int, _ tls: TLSContext
+        _ socket: consuming Socket, _ connection: Connection, _ door: Int, _ tls: TLSContext
     ) {
         self.socket = socket
         self.connection = connection
-        self.listener = listener
+        self.door = door
         self.tls = tls
     }
 }
@@ -49,7 +49,7 @@ final class Reactor {
     private let admission: Admission
     private let loop: EventLoop
     private var listeners: [Listener]
-    /// By listener.
+    /// By door.
     private var contexts: [TLSContext]
     private let pool = HTTP2Memory()
 
@@ -133,7 +133,8 @@ final class Reactor {
 
     private func handle(_ event: ReadyEvent) {
         if event.token >= Self.listenerTokens {
-            return accept(Int(event.token - Self.listenerTokens))
+            accept(Int(event.token - Self.listenerTokens))
+            return
         }
         guard let channel = channels[Int(event.token) - 1] else { return }
         if event.isWritable, channel.connection.wire.tls.outputCount > 0 { transmit(channel) }
@@ -157,7 +158,7 @@ final class Reactor {
         for control in controls {
             switch control {
             case .reload(let new): reload(new)
-            case .drain: beginDrain()
+            case .drain(let kept): beginDrain(kept)
             case .scrape(let scrape): scrape.add(core.snapshot())
             case .inspect(let inspection):
                 inspection.add(
@@ -171,26 +172,29 @@ final class Reactor {
 
     // MARK: Accept
 
-    private func accept(_ listener: Int) {
+    /// Takes what waits; true when there may be more than one turn may take.
+    @discardableResult
+    private func accept(_ listener: Int) -> Bool {
         for _ in 0..<core.limits.acceptsPerTurnMax {
             let accepted: Socket?
             do throws(SocketError) {
                 // The listener is gone while a drain runs; an event of this turn may still name it.
                 guard listener < listeners.count,
                     let socket = try listeners[listener].socket.accept()
-                else { return }
+                else { return false }
                 accepted = consume socket
             } catch {
                 // No descriptors or memory: the queue holds the rest until connections close.
-                return
+                return false
             }
-            guard let socket = accepted else { return }
-            add(socket, listener)
+            guard let socket = accepted else { return false }
+            add(socket, listeners[listener])
         }
+        return true
     }
 
-    private func add(_ socket: consuming Socket, _ listener: Int) {
-        let tls = contexts[listener]
+    private func add(_ socket: consuming Socket, _ listener: Listener) {
+        let tls = contexts[listener.door]
         var refusal = admission.accept()
         if refusal == .unidentifiedConnections, evictSilentHandshake() {
             core.metrics.count(.unidentifiedConnections)
@@ -199,6 +203,7 @@ final class Reactor {
         if let refusal { return core.metrics.count(refusal) }
         var settings = HTTP2Settings()
         settings.concurrentStreamsMax = core.limits.concurrentStreamsMax
+        settings.knowsBlocks = true
         let wire: Wire
         do {
             wire = Wire(
@@ -209,9 +214,9 @@ final class Reactor {
             admission.close(nil)
             return
         }
-        let connection = Connection(core, wire, admission, listeners[listener].audience)
+        let connection = Connection(core, wire, admission, listener.audience)
         let descriptor = socket.descriptor
-        let channel = Channel(socket, connection, listener, tls)
+        let channel = Channel(socket, connection, listener.door, tls)
         while channels.count <= connection.index { channels.append(nil) }
         channels[connection.index] = channel
         do throws(SocketError) {
@@ -329,7 +334,7 @@ final class Reactor {
             guard isCurrent(channel) else { continue }
             if channel.connection.advanceHandshake(), !channel.connection.isEnding {
                 // Begun under other trust: a revocation in between must not slip through.
-                if channel.tls !== contexts[channel.listener] { recheck(channel) }
+                if channel.tls !== contexts[channel.door] { recheck(channel) }
                 // The first requests may have come in the same segment.
                 _ = process(channel)
             }
@@ -355,7 +360,7 @@ final class Reactor {
     }
 
     private func recheck(_ channel: Channel) {
-        channel.tls = contexts[channel.listener]
+        channel.tls = contexts[channel.door]
         channel.connection.recheck(under: channel.tls)
     }
 
@@ -462,15 +467,17 @@ final class Reactor {
         }
     }
 
-    private func beginDrain() {
+    private func beginDrain(_ kept: KeptListeners?) {
         guard drainingSince == nil else { return }
         drainingSince = core.now
         core.isDraining = true
         for channel in channels { channel?.connection.beginDrain() }
         for (index, listener) in listeners.enumerated() {
-            // The kernel would reset those that wait in the queue when it goes. One that was handed
-            // to us stays, for the process after us.
-            if !listener.isInherited { accept(index) }
+            // The kernel would reset those that wait in the queue when it goes. The manager's
+            // stays, and so does one that is kept: for the process after us.
+            if !listener.isManagers {
+                if let kept { kept.keep(listener) } else { while accept(index) {} }
+            }
             loop.remove(listener.socket.descriptor)
         }
         listeners = []

@@ -4,7 +4,7 @@
 import Synchronization
 package import TriageBase
 package import TriageGRPC
-import TriageIO
+package import TriageIO
 package import TriageTLS
 
 /// A gRPC server.
@@ -33,6 +33,9 @@ package final class Server: Sendable {
     private let contexts: Mutex<[TLSContext]>
     private let threads = Mutex<[Thread]>([])
     private let failure = Mutex<SocketError?>(nil)
+    private let kept = KeptListeners()
+    /// What channelz shows of the listeners.
+    package let listeners: [SocketFacts]
 
     /// The ports that are bound, by listener, also where the configuration said 0.
     package let ports: [UInt16]
@@ -50,20 +53,21 @@ package final class Server: Sendable {
         _ configuration: ServerConfiguration, factory: any CallHandlerFactory,
         clock: any TimeSource = SystemClock()
     ) throws(TransportError) {
-        var doors: [[Listener]] = []
+        var doors: [[[Listener]]] = []
         var ports: [UInt16] = []
         let count = max(1, configuration.reactorCount)
-        for listener in configuration.listeners {
-            let opened = try Listener.open(listener, count: count)
+        for (index, listener) in configuration.listeners.enumerated() {
+            let opened = try Listener.open(listener, index: index, count: count)
             doors.append(opened.listeners)
             ports.append(opened.port)
         }
         var seeds: [Seed] = []
         do throws(SocketError) {
-            for index in 0..<count { seeds.append(try Seed(doors.map { $0[index] })) }
+            for index in 0..<count { seeds.append(try Seed(doors.flatMap { $0[index] })) }
         } catch {
             throw .socket(error)
         }
+        listeners = Self.facts(doors)
         self.configuration = configuration
         self.factory = factory
         self.clock = clock
@@ -140,8 +144,22 @@ package final class Server: Sendable {
     }
 
     /// Stops accepting, tells every client, lets calls finish for a bounded time, and ends.
-    package func beginDrain() {
-        for seed in seeds { seed.mailbox.post(.drain) }
+    ///
+    /// - Parameter keepingSockets: Leaves the sockets open: who connects from now on waits in them
+    ///   for whoever gets ``keptSockets(named:)``.
+    package func beginDrain(keepingSockets: Bool = false) {
+        for seed in seeds { seed.mailbox.post(.drain(keepingSockets ? kept : nil)) }
+    }
+
+    /// The sockets that a drain has kept; complete once the server has stopped, open as long as it
+    /// lives.
+    ///
+    /// The service manager's are not among them: they stay anyway.
+    ///
+    /// - Parameter names: What to call those of each listener.
+    /// - Returns: One for each of its reactors.
+    package func keptSockets(named names: [String]) -> [SocketToLeave] {
+        kept.sockets(named: names)
     }
 
     /// Waits until every reactor has ended.

@@ -86,13 +86,13 @@ package struct ServerListener: Sendable {
     package var tls: TLSContext
     /// Whom it is for.
     package var audience: Audience
-    /// A listening socket that the service manager opened, instead of host and port; nil: ours.
-    package var inherited: InheritedSocket?
+    /// Listening sockets that are open already, instead of host and port; empty: none.
+    package var inherited: [InheritedSocket]
 
     /// Describes a door.
     package init(
         host: String, port: UInt16, tls: TLSContext, audience: Audience,
-        inherited: InheritedSocket? = nil
+        inherited: [InheritedSocket] = []
     ) {
         self.host = host
         self.port = port

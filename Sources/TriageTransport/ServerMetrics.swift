@@ -2,12 +2,12 @@
 // nothing of how they are shown.
 
 import TriageGRPC
+import TriageTLS
 
 /// What one method counts on one reactor.
 ///
-/// An object, so that a call can hold on to its method's counters; the histogram's arrays are
-/// touched once a call, when it has ended.
-final class MethodCounters {
+/// In a slab: the histogram's arrays are touched once for all calls that ended alike in a turn.
+struct MethodCounters: ~Copyable {
     var started: UInt64 = 0
     var received: UInt64 = 0
     var sent: UInt64 = 0
@@ -15,10 +15,11 @@ final class MethodCounters {
     private var handled = [UInt64](repeating: 0, count: ServerMetrics.codeCount)
     private var buckets = [UInt64](repeating: 0, count: ServerMetrics.bucketCount)
 
-    func ended(_ code: StatusCode, nanoseconds: UInt64) {
-        handled[Int(code.rawValue)] += 1
-        latencySum += nanoseconds
-        buckets[ServerMetrics.bucket(nanoseconds)] += 1
+    /// So many calls ended after so long.
+    mutating func ended(_ count: UInt64, _ code: StatusCode, nanoseconds: UInt64) {
+        handled[Int(code.rawValue)] += count
+        latencySum += nanoseconds * count
+        buckets[ServerMetrics.bucket(nanoseconds)] += count
     }
 
     var copy: ServerMetrics.PerMethod {
@@ -85,6 +86,8 @@ package struct ServerMetrics: Sendable {
     package internal(set) var handshakesResumed: UInt64 = 0
     /// Handshakes that failed.
     package internal(set) var handshakesFailed: UInt64 = 0
+    /// Certificates refused, in handshakes and after a reload, by ``PeerRefusal/index``.
+    package internal(set) var refusals = [UInt64](repeating: 0, count: PeerRefusal.labels.count)
     /// Open connections ended because a reload left their certificates without trust.
     package internal(set) var peersRefused: UInt64 = 0
     /// Time spent in handshakes, nanoseconds.
@@ -137,6 +140,7 @@ package struct ServerMetrics: Sendable {
         handshakesResumed += other.handshakesResumed
         handshakesFailed += other.handshakesFailed
         peersRefused += other.peersRefused
+        for index in refusals.indices { refusals[index] += other.refusals[index] }
         handshakeNanoseconds += other.handshakeNanoseconds
         bytesReceived += other.bytesReceived
         bytesSent += other.bytesSent

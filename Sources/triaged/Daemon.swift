@@ -1,5 +1,5 @@
-// The service's life: open the data, bind the ports, serve, reload on SIGHUP, drain on SIGTERM.
-// Joins the state half and the wire half; decides nothing about cases or calls.
+// The service's life: open the data, bind the ports, serve, reload on SIGHUP, hand over on SIGUSR2,
+// drain on SIGTERM. Joins the state half and the wire half; decides nothing about cases or calls.
 
 internal import Logging
 internal import TriageBase
@@ -37,14 +37,22 @@ final class Daemon {
         do {
             signals = try SignalSource([
                 SignalSource.terminate, SignalSource.interrupt, SignalSource.hangUp,
+                SignalSource.handOver,
             ])
         } catch {
             throw StartError(description: "signals cannot be received: \(error)", exitCode: 71)
         }
         let daemon = try Daemon(configuration)
         try daemon.start()
-        daemon.serve(until: signals)
-        return daemon.stop()
+        switch daemon.serve(until: signals) {
+        case .stop: return daemon.stop()
+        case .handOver: return daemon.handOver()
+        }
+    }
+
+    /// How serving ends.
+    private enum End {
+        case stop, handOver
     }
 
     private init(_ configuration: ServeConfiguration) throws {
@@ -166,14 +174,15 @@ final class Daemon {
         }
     }
 
-    private func serve(until signals: borrowing SignalSource) {
+    private func serve(until signals: borrowing SignalSource) -> End {
         let watchdog = ServiceManager.watchdogMilliseconds()
         let pause = Int32(clamping: min(Self.lookMilliseconds, watchdog ?? .max))
         while true {
             switch signals.next(waitMilliseconds: pause) {
             case SignalSource.hangUp?: reload()
+            case SignalSource.handOver?: if successorIsFit() { return .handOver }
             case nil: lookAround(alive: watchdog != nil)
-            default: return
+            default: return .stop
             }
         }
     }
@@ -208,21 +217,57 @@ final class Daemon {
         if let contexts = trust.reload() { server.reload(tls: contexts) }
     }
 
+    // MARK: End
+
     private func stop() -> Int32 {
         log.info("draining")
         ServiceManager.notify("STOPPING=1")
         health.set(serving: false)
         server.beginDrain()
-        server.waitUntilStopped()
-        engine.stop()
-        admin.stop()
-        if engine.status.state == .journalFailed {
-            log.critical("stopped after the journal failed; see the runbook before a restart")
-            return 70
-        }
+        if let code = end() { return code }
         log.info("stopped")
         return 0
     }
+
+    /// Waits for the drain and lets go of the data; an exit code when the journal has failed.
+    private func end() -> Int32? {
+        server.waitUntilStopped()
+        engine.stop()
+        admin.stop()
+        guard engine.status.state == .journalFailed else { return nil }
+        log.critical("stopped after the journal failed; see the runbook before a restart")
+        return 70
+    }
+
+    /// Whether the program, as it is on disk now, would serve with the settings as they are now.
+    private func successorIsFit() -> Bool {
+        var words = CommandLine.arguments
+        if let verb = words.firstIndex(of: "serve") { words[verb] = "check-config" }
+        guard let trouble = Handover.rehearse(words, milliseconds: Self.rehearsalMilliseconds)
+        else { return true }
+        log.error("not handed over; this process goes on", metadata: ["error": "\(trouble)"])
+        return false
+    }
+
+    /// Finishes what is in flight and becomes the successor, which finds everybody who has
+    /// connected meanwhile in the sockets.
+    ///
+    /// Health stays what it is: nobody is to go elsewhere.
+    private func handOver() -> Int32 {
+        log.info("handing over")
+        let since = SystemClock().monotonicTime().nanoseconds / 1_000
+        ServiceManager.notify("RELOADING=1\nMONOTONIC_USEC=\(since)")
+        server.beginDrain(keepingSockets: true)
+        // A failed journal is not for a successor to find out.
+        if let code = end() { return code }
+        let error = Handover.become(
+            CommandLine.arguments,
+            leaving: server.keptSockets(named: configuration.doors.map(\.nameOfSockets)))
+        log.critical("the successor could not be started", metadata: ["error": "\(error)"])
+        return 71
+    }
+
+    private static let rehearsalMilliseconds: Int32 = 20_000
 }
 
 /// Logs when the disk is full, and when it is no longer: once each, however many writes were

@@ -112,6 +112,10 @@ enum Metrics {
             "triaged_engine_requests_total", "counter", "Requests that the engine handled.",
             status.counters.requests)
         page.single(
+            "triaged_engine_requests_expired_total", "counter",
+            "Of which not begun, because their calls' deadlines had passed.",
+            status.counters.expired)
+        page.single(
             "triaged_engine_records_total", "counter", "Journal records appended.",
             status.counters.records)
         page.single(

@@ -12,6 +12,8 @@ struct ServeCommand: ParsableCommand {
         discussion: """
             The first line on standard output, once it serves, is `listening HOST:PORT`. Logs are \
             JSON lines on standard error. SIGHUP reads the policy and the certificates again. \
+            SIGUSR2 drains and then runs the program anew, which may be a newer one by then, under \
+            the same process id and with the same listening sockets: no connection is refused. \
             Every option can also come from the environment (TRIAGED_DATA, TRIAGED_CLIENT_CA, ...) \
             or from the --config file; a flag wins over the environment, that over the file.
 
@@ -24,9 +26,10 @@ struct ServeCommand: ParsableCommand {
 
     mutating func run() throws {
         do {
+            let inherited = ServiceManager.inheritedSockets() + Handover.inheritedSockets()
             let configuration = try ServeConfiguration(
-                try flags.resolve(environment: Environment.value),
-                inherited: ServiceManager.inheritedSockets())
+                try flags.resolve(environment: Environment.value), inherited: inherited)
+            configuration.close(others: inherited)
             let code = try Daemon.run(configuration)
             if code != 0 { throw ExitCode(code) }
         } catch let error as ConfigurationError {

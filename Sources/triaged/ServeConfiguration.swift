@@ -27,8 +27,16 @@ struct ServeConfiguration {
         var audience: Audience
         var listen: Endpoint
         var tls: TLSConfiguration
-        /// The service manager's socket, instead of the address.
-        var inherited: InheritedSocket?
+        /// Sockets that are open already, instead of the address.
+        var inherited: [InheritedSocket]
+
+        /// The name under which its sockets are left to a successor.
+        var nameOfSockets: String { "\(audience)@\(listen)" }
+
+        /// Whether a predecessor has left the socket for this door.
+        func hasLeft(_ socket: InheritedSocket) -> Bool {
+            socket.origin == .predecessor && socket.name == nameOfSockets
+        }
     }
 
     /// How much is logged.
@@ -61,6 +69,15 @@ struct ServeConfiguration {
             throw reader.wrong(.logLevel, "must be debug, info, warning or error")
         }
         logLevel = level
+    }
+
+    /// Closes what a predecessor has left and no door has a use for: its address is free again.
+    func close(others inherited: [InheritedSocket]) {
+        for socket in inherited
+        where socket.origin == .predecessor && !doors.contains(where: { $0.hasLeft(socket) }) {
+            // Dropped as soon as it is taken.
+            _ = try? socket.open()
+        }
     }
 
     private static func retention(

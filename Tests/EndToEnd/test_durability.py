@@ -66,7 +66,7 @@ def board(client):
             return cases, page.open_count
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_kill_9_in_the_middle_of_load_loses_nothing_acknowledged(fresh, rounds):
     seed = random.randrange(1 << 32)
     print("seed", seed)

@@ -1,24 +1,15 @@
-"""Certificates, revocation and doors while the server runs; restarts that refuse nobody."""
+"""Certificates and revocation lists while the server runs."""
 
 import os
 import re
 import shutil
-import signal
-import socket
 import ssl
 import subprocess
-import threading
 import time
 
-import grpc
-import harness
 import pytest
 import raw
-import stubs
-from builders import submission
-from harness import ROOT, Failed, await_true
-
-STATUS = stubs.operations.GetStatusRequest()
+from harness import ROOT, await_true
 
 
 def mint(directory, *words):
@@ -111,20 +102,101 @@ def test_a_stale_list_leaves_the_old_one_in_force(fresh, mine):
     served_certificate(server, mine)
 
 
-def test_a_list_in_its_last_third_is_an_alarm(fresh, mine):
-    def stamp(seconds):
-        return time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + seconds))
+# Times that come while a test waits for them: late enough for a start on a busy machine.
+SOON = 20
 
-    (mine / "list.cnf").write_text(
-        "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\ncrlnumber = crlnumber\n"
-        "default_md = sha256\n")
-    subprocess.run(["openssl", "ca", "-config", "list.cnf", "-cert", "ca.crt", "-keyfile", "ca.key",
-                    "-gencrl", "-crl_lastupdate", stamp(-90_000), "-crl_nextupdate", stamp(10_000),
-                    "-out", "crl.pem"], cwd=mine, check=True, stderr=subprocess.DEVNULL)
+
+def stamp(seconds):
+    """A time as OpenSSL takes it, and as a Unix time."""
+    at = int(time.time() + seconds)
+    return time.strftime("%Y%m%d%H%M%SZ", time.gmtime(at)), at
+
+
+def authority(mine, *words):
+    """`openssl ca` with the development authority."""
+    (mine / "authority.cnf").write_text(
+        "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\nserial = serial\ncrlnumber = crlnumber\n"
+        "new_certs_dir = .\ndefault_md = sha256\npolicy = any\nunique_subject = no\n"
+        "[any]\ncommonName = supplied\n")
+    subprocess.run(["openssl", "ca", "-batch", "-config", "authority.cnf", "-cert", "ca.crt",
+                    "-keyfile", "ca.key", *words], cwd=mine, check=True,
+                   stderr=subprocess.DEVNULL)
+
+
+def sign(mine, name, since, until, names, usage):
+    """Another certificate for a key that is there already, with dates of its own."""
+    (mine / "leaf.cnf").write_text(
+        f"basicConstraints = critical,CA:FALSE\nkeyUsage = critical,digitalSignature\n"
+        f"extendedKeyUsage = {usage}\nsubjectAltName = {names}\n")
+    subprocess.run(["openssl", "req", "-new", "-key", f"{name}.key", "-subj", f"/CN={name}",
+                    "-out", "leaf.csr"], cwd=mine, check=True)
+    authority(mine, "-notext", "-rand_serial", "-in", "leaf.csr", "-out", f"{name}.crt.new",
+              "-extfile", "leaf.cnf", "-startdate", since, "-enddate", until)
+    os.rename(mine / f"{name}.crt.new", mine / f"{name}.crt")
+
+
+def is_let_in(server, mine, identity, **options):
+    try:
+        raw.Connection(server.address, mine, identity, **options).close()
+        return True
+    except (ssl.SSLError, ConnectionError, AssertionError):
+        return False
+
+
+def test_a_list_that_runs_out_is_an_alarm_before_and_lets_nobody_in_after(fresh, mine):
+    due, at = stamp(SOON)
+    authority(mine, "-gencrl", "-crl_lastupdate", stamp(-SOON)[0], "-crl_nextupdate", due,
+              "-out", "crl.pem")
     server = fresh(certs=mine).start()
-    assert metric(server, 'triaged_tls_alarm{what="crl"}') == 1
-    assert "runs out soon" in server.said()
-    served_certificate(server, mine)
+    # Half of its life is left, then a third: the alarm comes in between, and before the end.
+    assert metric(server, "triaged_crl_next_update_seconds") == at
+    await_true(lambda: metric(server, 'triaged_tls_alarm{what="crl"}') == 1, SOON, "the alarm")
+    assert time.time() < at, "in time"
+    await_true(lambda: "runs out soon" in server.said(), 5, "the warning")
+    context = raw.tls_context(mine, "ana")
+    held = raw.Connection(server.address, mine, "ana", context=context)
+    assert is_let_in(server, mine, "ana", context=context, session=held.tls.session)
+    await_true(lambda: metric(server, 'triaged_tls_alarm{what="crl"}') == 2, SOON, "the end")
+    assert time.time() >= at, "not too early"
+    await_true(lambda: "clients are refused" in server.said(), 5, "the last word")
+    assert not is_let_in(server, mine, "ana"), "fails closed"
+    assert not is_let_in(server, mine, "ana", context=context, session=held.tls.session)
+    held.send(raw.frame(raw.PING, 0, 0, b"12345678"))
+    held.await_frame(raw.PING, raw.ACK)
+    # A new list, and all is well.
+    mint(mine)
+    await_true(lambda: is_let_in(server, mine, "ana"), 10, "the new list")
+    assert metric(server, 'triaged_tls_alarm{what="crl"}') == 0
+
+
+def test_a_certificate_in_its_last_third_is_an_alarm(fresh, mine):
+    until, at = stamp(10_000)
+    sign(mine, "server", stamp(-90_000)[0], until, "DNS:localhost,IP:127.0.0.1", "serverAuth")
+    server = fresh(certs=mine).start()
+    assert metric(server, "triaged_certificate_expiry_seconds") == at
+    assert metric(server, 'triaged_tls_alarm{what="certificate"}') == 1
+    assert '"what":"certificate"' in server.said() and "runs out soon" in server.said()
+    sign(mine, "server", stamp(-90_000)[0], stamp(900_000)[0], "DNS:localhost,IP:127.0.0.1",
+         "serverAuth")
+    await_true(lambda: metric(server, 'triaged_tls_alarm{what="certificate"}') == 0, 10, "renewal")
+    await_true(lambda: "renewed in time" in server.said(), 5, "the log saying so")
+
+
+def test_a_connection_does_not_outlive_its_certificate_nor_does_its_session(fresh, mine):
+    server = fresh(certs=mine).start()
+    until, at = stamp(SOON / 2)
+    sign(mine, "ana", stamp(-60)[0], until, "URI:spiffe://triaged.example/specialist/ana",
+         "clientAuth")
+    context = raw.tls_context(mine, "ana")
+    connection = raw.Connection(server.address, mine, "ana", context=context, seconds=SOON)
+    connection.await_frame(raw.GOAWAY)
+    ping = connection.await_frame(raw.PING, 0)[3]
+    connection.send(raw.frame(raw.PING, raw.ACK, 0, ping))
+    assert connection.await_frame(raw.GOAWAY)[3][8:] == b"max_age"
+    assert at - 1 <= time.time() < at + 5
+    await_true(lambda: time.time() > at, 5, "the certificate's end")
+    assert not is_let_in(server, mine, "ana", context=context, session=connection.tls.session)
+    assert not is_let_in(server, mine, "ana")
 
 
 def test_no_early_data_is_announced_or_read(fresh, mine, tmp_path):
@@ -157,138 +229,3 @@ def test_no_early_data_is_announced_or_read(fresh, mine, tmp_path):
 
     said = shake("-sess_in", kept, "-early_data", tmp_path / "early", until=is_over)
     assert "Reused, TLSv1.3" in said and "Early data was accepted" not in said
-
-
-# --- doors
-
-
-@pytest.fixture(scope="module")
-def agency_certs(tmp_path_factory):
-    """Another authority; it dares to name people of ours too."""
-    directory = tmp_path_factory.mktemp("agency")
-    mint(directory)
-    return directory
-
-
-def test_each_door_has_its_own_trust_and_its_own_roles(fresh, certs, agency_certs):
-    server = fresh(extra=["--external-listen", "127.0.0.1:0", "--external-client-ca",
-                          agency_certs / "ca.crt", "--external-crl",
-                          agency_certs / "crl.pem"]).start()
-    external = re.fullmatch(r"listening external (\S+)\n",
-                            server.process.stdout.readline().decode())[1]
-    with server.client("sre") as sre:
-        sre.operations.GetStatus(STATUS)
-    # Ours is nobody there, and theirs is nobody here.
-    for address, own, authority in ((external, certs, certs),
-                                    (server.address, agency_certs, certs)):
-        context = raw.tls_context(own, "sre")
-        context.load_verify_locations(authority / "ca.crt")
-        with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):
-            raw.Connection(address, own, "sre", context=context)
-    listing = stubs.disclosures.ListDisclosureRequestsRequest()
-    with harness.Client(external, agency_certs, "police", authority=certs / "ca.crt") as police:
-        police.disclosures.ListDisclosureRequests(listing)
-    # An agency's authority may write our operator's name; it gets no operator's rights.
-    with harness.Client(external, agency_certs, "sre", authority=certs / "ca.crt") as fraud:
-        with pytest.raises(grpc.RpcError) as failure:
-            fraud.operations.GetStatus(STATUS)
-        assert failure.value.code() is grpc.StatusCode.PERMISSION_DENIED
-
-
-@pytest.mark.parametrize("extra", [
-    ["--partner-listen", "127.0.0.1:0"], ["--external-client-ca", "x.pem"],
-    ["--partner-crl", "x.pem"]])
-def test_half_a_door_is_a_wrong_configuration(fresh, extra):
-    with pytest.raises(Failed) as failure:
-        fresh(extra=extra).start()
-    assert failure.value.code == 78
-
-
-# --- the service manager
-
-
-def activated(server, listener, **environment):
-    """Starts a server as systemd does: the listening socket is descriptor 3."""
-    words = server.arguments()
-    server.data.mkdir(parents=True, exist_ok=True)
-    # LISTEN_PID must be the server's: the shell has it, and becomes the server.
-    script = f'exec 3<&{listener.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
-    with open(server.log, "ab") as log:
-        server.process = subprocess.Popen(
-            ["bash", "-c", script, "bash", *words], stdout=subprocess.PIPE, stderr=log,
-            stdin=subprocess.DEVNULL, pass_fds=[listener.fileno()],
-            env={**os.environ, **environment}, start_new_session=True)
-    line = server.process.stdout.readline().decode()
-    assert line.startswith("listening "), server.said()
-    server.address = f"127.0.0.1:{listener.getsockname()[1]}"
-    assert line.strip().endswith(str(listener.getsockname()[1]))
-
-
-def test_a_restart_with_socket_activation_refuses_no_connection(fresh):
-    server = fresh()
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        activated(server, listener)
-        stop, refused, connects, calls, failures = threading.Event(), [], [], [], []
-
-        def knock():
-            while not stop.is_set():
-                try:
-                    socket.create_connection(listener.getsockname(), timeout=20).close()
-                    connects.append(1)
-                except OSError as error:
-                    refused.append(error)
-                time.sleep(0.002)
-
-        def load():
-            # As documented for intake: wait for the server, and repeat with the same request id.
-            with server.client("classifier", options=[("grpc.enable_retries", 1)]) as intake:
-                while not stop.is_set():
-                    message = submission()
-                    while True:
-                        try:
-                            intake.triage.SubmitReport(message, wait_for_ready=True, timeout=20)
-                            calls.append(1)
-                            break
-                        except grpc.RpcError as error:
-                            failures.append(error)
-                            if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                                return
-
-        workers = [threading.Thread(target=knock)]
-        workers += [threading.Thread(target=load) for _ in range(4)]
-        for each in workers:
-            each.start()
-        for _ in range(2):
-            before = len(calls)
-            await_true(lambda: len(calls) > before + 50, 20, "load")
-            assert server.stop() == 0
-            activated(server, listener)
-        before = len(calls)
-        await_true(lambda: len(calls) > before + 50, 20, "load")
-        stop.set()
-        for each in workers:
-            each.join()
-    assert not refused and connects
-    assert not failures, failures[0]
-
-
-def test_the_service_manager_is_told(fresh, tmp_path):
-    path = tmp_path / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, \
-            socket.create_server(("127.0.0.1", 0)) as listener:
-        manager.bind(str(path))
-        manager.settimeout(20)
-        server = fresh()
-        activated(server, listener, NOTIFY_SOCKET=str(path), WATCHDOG_USEC="400000")
-        assert manager.recv(99) == b"READY=1"
-        for _ in range(3):
-            assert manager.recv(99) == b"WATCHDOG=1"
-        server.signal(signal.SIGHUP)
-        while (said := manager.recv(99)) == b"WATCHDOG=1":
-            pass
-        assert re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=\d+", said)
-        assert manager.recv(99) == b"READY=1"
-        assert server.stop() == 0
-        while (said := manager.recv(99)) == b"WATCHDOG=1":
-            pass
-        assert said == b"STOPPING=1"

@@ -95,3 +95,20 @@ def cpp_server(cpp, server_identity):
     peer = Peer([cpp / "server", "--port", "0", *server_identity])
     yield peer
     peer.stop()
+
+
+@pytest.fixture(scope="session")
+def swift_peer():
+    """grpc-swift-2's peer, client and server in one program; Deploy/test --swift-peer builds it."""
+    path = os.environ.get("TRIAGE_SWIFT_PEER")
+    if path is None:
+        pytest.skip("grpc-swift-2 takes minutes to build: Deploy/test --swift-peer")
+    return path
+
+
+@pytest.fixture(scope="session")
+def swift_server(swift_peer, server_identity):
+    """grpc-swift-2's server."""
+    peer = Peer([swift_peer, "server", "--port", "0", *server_identity])
+    yield peer
+    peer.stop()

@@ -77,6 +77,20 @@ import TriageJournal
         #expect(bench.journal.commitCount == 1)
     }
 
+    @Test func aRequestWhoseDeadlineHasPassed_isNotBegun_oneJustBeforeIs() {
+        let bench = EngineBench()
+        var late = bench.request(.write(bench.report(about: 1), bench.freshKey()))
+        late.deadline = bench.clock.monotonicTime()
+        var lateRead = bench.request(.status)
+        lateRead.deadline = late.deadline
+        var timely = bench.request(.write(bench.report(about: 2), bench.freshKey()))
+        timely.deadline = late.deadline.advanced(byNanoseconds: 1)
+        let replies = bench.turn(late, lateRead, timely)
+        #expect(replies.map(\.reply.kind) == ["failed(expired)", "failed(expired)", "receipt"])
+        #expect(bench.journal.records.count == 1)
+        #expect(bench.core.currentStatus().counters.expired == 2)
+    }
+
     @Test func refusalByTheRules_journalsNothing() {
         let bench = EngineBench()
         let replies = bench.turn(

@@ -166,6 +166,24 @@ import TriageGRPC
         #expect(bench.engine.core.watches.count == 1 && bench.engine.core.claims.count == 0)
     }
 
+    @Test func aDoorsRole_isAllThatCountsThere_alsoWhenThePolicyChanges() throws {
+        let bench = ServiceBench()
+        bench.enter("partner", through: .partner)
+        let reports = bench.open(.submitReports, by: "partner")
+        bench.settle()
+        #expect(!bench.answer(reports).isOver)
+        var policy = ServiceBench.policy()
+        policy.entries[ServiceBench.principal("partner")]?.roles = RoleSet(.partner, .lead)
+        bench.policy.replace(policy)
+        bench.settle()
+        #expect(!bench.answer(reports).isOver)
+        #expect(try bench.refusal(.listCases, by: "partner").reason == "ROLE_REQUIRED")
+        policy.entries[ServiceBench.principal("partner")]?.roles = RoleSet(.intake)
+        bench.policy.replace(policy)
+        bench.settle()
+        #expect(bench.answer(reports).error?.reason == "ROLE_REQUIRED")
+    }
+
     @Test func anOperator_seesNoFullView() throws {
         let bench = ServiceBench()
         let name = try bench.submit()

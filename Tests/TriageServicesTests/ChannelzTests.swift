@@ -9,7 +9,7 @@ import TriageGRPC
 
 @testable import TriageServices
 
-/// A server with one listener and two connections.
+/// A server with two listeners and two connections.
 private final class FakeInspector: ServerInspector {
     let inspectionID: Int64 = 1
     let asked = Mutex<[String]>([])
@@ -18,7 +18,10 @@ private final class FakeInspector: ServerInspector {
         var listener = SocketFacts(id: 2)
         listener.name = "listener"
         listener.localPort = 8_443
-        return [listener]
+        var external = SocketFacts(id: 3)
+        external.name = "external listener"
+        external.localPort = 9_443
+        return [listener, external]
     }
 
     func inspect(
@@ -69,7 +72,7 @@ private final class FakeInspector: ServerInspector {
         #expect(server.message("data")?.int("calls_started") == 10)
         #expect(server.message("data")?.int("calls_succeeded") == 7)
         #expect(server.message("data")?.int("calls_failed") == 2)
-        #expect(server.messages("listen_socket").map { $0.int("socket_id") } == [2])
+        #expect(server.messages("listen_socket").map { $0.int("socket_id") } == [2, 3])
         let same = try bench.reply(.channelzServer, by: "operator", ["server_id": .long(1)])
         #expect(same.message("server")?.message("data")?.int("calls_started") == 10)
         let none = try bench.reply(
@@ -109,9 +112,12 @@ private final class FakeInspector: ServerInspector {
         #expect(socket.text("remote_name") == "spiffe://triage.example/operator/sre")
         let tls = socket.message("security")?.message("tls")
         #expect(tls?.text("standard_name") == "TLS_AES_128_GCM_SHA256")
-        let listener = try bench.reply(.channelzSocket, by: "operator", ["socket_id": .long(2)])
-        let local = listener.message("socket")?.message("local")?.message("tcpip_address")
-        #expect(local?.int("port") == 8_443)
+        for (id, port) in [(2, 8_443), (3, 9_443)] {
+            let listener = try bench.reply(
+                .channelzSocket, by: "operator", ["socket_id": .long(Int64(id))])
+            let local = listener.message("socket")?.message("local")?.message("tcpip_address")
+            #expect(local?.int("port") == Int64(port))
+        }
     }
 
     @Test func whatIsNotThere_isNOT_FOUND() throws {

@@ -31,6 +31,10 @@ final class FakeResponder: CallResponder {
     /// What `send` says next.
     var sendOutcome = SendOutcome.queued
 
+    func respond(_ call: CallID, copying message: Span<UInt8>) {
+        respond(call, [UInt8](copying: message))
+    }
+
     func respond(_ call: CallID, _ message: [UInt8]) {
         guard answers[call.raw]?.isOver != true else { return }
         answers[call.raw, default: Answer()].messages.append(message)
@@ -199,6 +203,11 @@ final class ServiceBench {
         return made
     }
 
+    /// Has a person come through a door.
+    func enter(_ name: String, through door: Audience) {
+        peers[name] = PeerContext(principal: Self.principal(name), audience: door)
+    }
+
     // MARK: Calls
 
     func newCall() -> CallID {
@@ -222,11 +231,12 @@ final class ServiceBench {
     /// Begins a call without letting the engine run.
     func begin(
         _ route: Route, by name: String, _ bytes: [UInt8],
-        deadline: MonotonicTime = MonotonicTime(nanoseconds: 61_000_000_000)
+        deadline: MonotonicTime? = nil
     ) -> CallID {
         let call = newCall()
+        let minute = engine.clock.monotonicTime().advanced(byNanoseconds: 60_000_000_000)
         responder.answers[call.raw] = Answer()
-        handler.requestReceived(call, head(route, name, deadline), bytes.span)
+        handler.requestReceived(call, head(route, name, deadline ?? minute), bytes.span)
         return call
     }
 

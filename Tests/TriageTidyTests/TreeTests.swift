@@ -108,6 +108,55 @@ struct TreeTests {
         #expect(gone.isEmpty, "the README names what is not there: \(gone.sorted())")
     }
 
+    /// What a Markdown text names as tests: suites or their files, `Suite.test`, `test_name`,
+    /// `test_file.py`.
+    static func namedTests(in text: String) -> [(suite: String, test: String?)] {
+        let pieces = text.split(separator: "`", omittingEmptySubsequences: false)
+        var found: [(String, String?)] = []
+        for index in stride(from: 1, to: pieces.count, by: 2) {
+            let words = pieces[index].split(separator: ".", maxSplits: 1).map(String.init)
+            guard let first = words.first, !first.contains("/"), !first.contains(" ") else {
+                continue
+            }
+            if first.hasPrefix("test_") {
+                found.append((words.count > 1 ? "\(first).py" : "", words.count > 1 ? nil : first))
+            } else if first.hasSuffix("Tests"), !first.contains("*") {
+                found.append((first, words.count > 1 ? words[1] : nil))
+            }
+        }
+        return found
+    }
+
+    @Test("the tests that Tests/README.md names are there")
+    func namedTests_areThere() throws {
+        let named = Self.namedTests(
+            in: try SourceTree.read("Tests/README.md").lines.joined(separator: "\n"))
+        #expect(named.count > 40)
+        let swift = try SourceTree.swiftFiles(in: "Tests")
+        let python = try SourceTree.paths().filter {
+            $0.hasPrefix("Tests/") && $0.hasSuffix(".py")
+        }
+        let pythonText = try python.map { try SourceTree.read($0).lines.joined(separator: "\n") }
+        let gone = named.filter { suite, test in
+            if suite.hasSuffix(".py") { return !python.contains { $0.hasSuffix("/" + suite) } }
+            if suite.isEmpty {
+                return !pythonText.contains { $0.contains("def \(test ?? "")(") }
+            }
+            if suite.hasPrefix("Triage") {
+                return !swift.contains { $0.path.hasPrefix("Tests/\(suite)/") }
+            }
+            return !swift.contains { file in
+                guard
+                    file.path.hasSuffix("/\(suite).swift")
+                        || file.lines.contains(where: { $0.contains("struct \(suite) ") })
+                else { return false }
+                guard let test else { return true }
+                return file.lines.contains { $0.contains("func \(test)(") }
+            }
+        }
+        #expect(gone.isEmpty, "named, but not there: \(gone)")
+    }
+
     @Test("scripts are executable and say which shell they need")
     func scriptsAreExecutable() throws {
         var findings: [String] = []

@@ -126,6 +126,7 @@ import TriageIO
             Row(kind: kind, what: what, figure: figure, then: then)
         }
         let closed = "the newcomer is closed"
+        let malformed = "INVALID_ARGUMENT, the call ends"
         return switch kind {
         case .connections: row("connections", "\(Limits.connectionsMax)", closed)
         case .unidentifiedConnections:
@@ -151,6 +152,15 @@ import TriageIO
                 "calls of an identity; a bulk read counts \(Limits.bulkReadCost), a report nothing",
                 "\(Limits.callsPerSecondPerIdentity)/s a reactor", refused)
         case .messageBytes: row("a message", bytes(Limits.messageBytesMax), refused)
+        case .messageFields:
+            row(
+                "fields of a message, nested ones and elements included",
+                "\(Limits.messageFieldsMax)", malformed)
+        case .messageDepth: row("messages within messages", "\(Limits.messageDepthMax)", malformed)
+        case .messageUnknownBytes:
+            row(
+                "bytes of a message in fields that this version does not know",
+                bytes(Limits.messageUnknownBytesMax), malformed)
         case .compressionRatio:
             row(
                 "a gzip message above \(bytes(Limits.inflateRatioFreeBytes)), unpacked",
@@ -185,9 +195,33 @@ import TriageIO
         if String(parts[1]) != expected { print(expected) }
     }
 
-    private static func runbook() throws -> String {
-        let tests = #filePath.split(separator: "/").dropLast(3)
-        let path = "/" + tests.joined(separator: "/") + "/Deploy/runbook.md"
-        return try TextFile.read(path: path, bytesMax: 1 << 20)
+    /// A limit that nobody has seen hold is a promise: each is met, and its counter read, by a test
+    /// beside this one.
+    @Test(arguments: LimitKind.allCases) func everyLimit_isMetByATest(kind: LimitKind) throws {
+        let meetings = [
+            "AbuseTests", "CallTests", "CompressionTests", "LifeTests", "LimitTests",
+            "PlainRequestTests", "ShareTests", "SocketLimitTests", "StreamTests", "TimeTests",
+        ]
+        var found = false
+        for name in meetings {
+            let text = try Self.text("Tests/TriageTransportTests/\(name).swift")
+            for line in text.split(separator: "\n") {
+                let expects = ["hits(", "expectCalm(", "expectTimeout(", "accept() =="].contains {
+                    line.contains($0)
+                }
+                guard expects, let place = line.firstRange(of: ".\(kind)") else { continue }
+                let next = line[place.upperBound...].first
+                found = found || next.map { !$0.isLetter } ?? true
+            }
+        }
+        #expect(found, "no test expects .\(kind)")
+    }
+
+    private static func runbook() throws -> String { try text("Deploy/runbook.md") }
+
+    private static func text(_ path: String) throws -> String {
+        let root = #filePath.split(separator: "/").dropLast(3)
+        return try TextFile.read(
+            path: "/" + root.joined(separator: "/") + "/" + path, bytesMax: 1 << 20)
     }
 }

@@ -180,6 +180,27 @@ import TriageTLS
         #expect(peer.hits(.keyUpdates) == 1)
     }
 
+    /// What a handler refuses a message for is counted like what the wire refuses.
+    @Test func aBoundThatAnErrorNames_isCounted() throws {
+        let machine = try Machine()
+        let names = ["message_fields", "message_depth", "message_unknown_bytes", "no_such_limit"]
+        for name in names {
+            let stream = try machine.open("Hold")
+            machine.send(stream, MessageFramer.frame([1].span), end: true)
+            try machine.turn()
+            let call = try #require(machine.handler.held.last)
+            machine.core.finish(
+                call,
+                RPCError(
+                    .invalidArgument, reason: "MALFORMED_MESSAGE", message: "too much",
+                    metadata: ["limit": name]))
+            try machine.turn()
+        }
+        #expect(machine.hits(.messageFields) == 1)
+        #expect(machine.hits(.messageDepth) == 1)
+        #expect(machine.hits(.messageUnknownBytes) == 1)
+    }
+
     // MARK: Resets
 
     @Test func rapidReset_inOneRead_isHeldToTheSameLimit() throws {
@@ -197,7 +218,8 @@ import TriageTLS
             try peer.send([], frames)
         }
         expectCalm(peer, .resets)
-        #expect(peer.core.counters.map(\.started).reduce(0, +) <= UInt64(Limits.resetBurst) + 10)
+        let started = peer.core.methodCounts.map(\.started).reduce(0, +)
+        #expect(started <= UInt64(Limits.resetBurst) + 10)
     }
 
     /// What makes a server reset a stream without the client doing it.

@@ -32,6 +32,28 @@ import TriageIO
         #expect(machine.core.calls.count == 0)
     }
 
+    /// gRPC PROTOCOL-HTTP2 "Requests": TimeoutUnit.
+    @Test(
+        arguments: [
+            ("1H", 3_600_000), ("1M", 60_000), ("2S", 2_000), ("3000m", 3_000), ("4000000u", 4_000),
+            ("50000000n", 50),
+        ] as [(String, UInt64)]) func everyUnit_isEnforced(
+            timeout: String, milliseconds: UInt64
+        ) throws
+    {
+        var limits = ServerLimits()
+        // Nothing else may end the call first.
+        limits.unaryMillisecondsMax = 7_200_000
+        limits.ageMillisecondsMax = 36_000_000
+        let machine = try Machine(limits: limits)
+        let stream = try hold(machine, timeout: timeout)
+        try machine.advance(milliseconds: milliseconds - 20)
+        #expect(machine.seen[stream.id]?.isEnded == false)
+        try machine.advance(milliseconds: 40)
+        #expect(machine.seen[stream.id]?.error?.code == .deadlineExceeded)
+        #expect(machine.handler.cancelled.count == 1)
+    }
+
     @Test func answeredCall_hasNoDeadlineAnyMore() throws {
         let machine = try Machine()
         _ = try hold(machine, timeout: "500m")

@@ -109,7 +109,8 @@ extension Engine {
             world: world, parts: EngineParts(journal: journal, clock: clock),
             configuration: configuration, status: status, now: now)
         return try Engine(
-            core: core, inbox: Monitor(Inbox()), configuration: configuration, closing: {})
+            core: core, inbox: Monitor(Inbox()), configuration: configuration,
+            workers: SystemWorkers(), closing: {})
     }
 
     /// What an operator has to know of a recovery; empty when there was nothing to repair.

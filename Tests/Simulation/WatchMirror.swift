@@ -38,9 +38,12 @@ final class WatchMirror {
     func take(_ part: BoardChanges) throws(Violation) {
         try require(part.revision >= revision, "a watch went back to \(part.revision)")
         try require(
-            part.previousRevision >= revision,
-            "a watch at \(revision) was sent what follows \(part.previousRevision)")
-        for change in part.changes {
+            part.revisions.count == part.changes.count, "a change does not say what is known after")
+        for (change, known) in zip(part.changes, part.revisions) {
+            try require(
+                known >= revision && known <= part.revision,
+                "a watch at \(revision) was told that it knows \(known) of \(part.revision)")
+            revision = known
             switch change {
             case .changed(let view): cases[view.value.number.value] = view.value.revision
             case .removed(let number): cases[number.value] = nil

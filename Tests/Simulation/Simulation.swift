@@ -34,6 +34,10 @@ package final class Simulation {
     private var life: Life?
     private var fate: Fate
     private let words: Monitor<Lots>
+    /// When the engine has noticed that there is space again: it tries once a second, and so does
+    /// what prepares segments, on a disk of which one call may take three.
+    private var roomAgain = MonotonicTime(nanoseconds: 0)
+    private static let noticesRoomNanoseconds: UInt64 = 6_000_000_000
 
     /// Runs what belongs to a seed.
     ///
@@ -176,6 +180,7 @@ package final class Simulation {
     private func fill() {
         if disk.isLimited {
             disk.limit(bytes: nil)
+            roomAgain = threads.monotonicTime().advanced(byNanoseconds: Self.noticesRoomNanoseconds)
             transcript.note("there is space again")
         } else {
             disk.limit(bytes: disk.bytesUsed + lots.below(lots.pick([100, 20_000])))
@@ -190,13 +195,18 @@ package final class Simulation {
     private func look() throws(Violation) {
         guard let life else { return }
         try settle(life)
+        if threads.monotonicTime() < roomAgain {
+            threads.pause(nanoseconds: roomAgain.nanoseconds(since: threads.monotonicTime()))
+        }
+        let (earliest, _) = life.clock()
+        // A turn that begins after that time.
+        _ = try probe(life, .status)
         if disk.isOff || life.hasFailed { return try lookAtFailed(life) }
         try readBack(disk)
         if let fault = threads.misbehaviour { throw Violation(fault) }
         let durable = life.engine.status.durableSequence
         // With no space what is due waits until there is.
         if !disk.isLimited, fate.chances.failing == 0 {
-            let (earliest, _) = life.clock()
             let timer = history.world.nextTimer ?? .distantFuture
             try require(
                 timer.milliseconds > earliest.milliseconds - 2,

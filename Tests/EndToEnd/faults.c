@@ -22,7 +22,7 @@ enum {
 /* As test_faults.py packs it. */
 struct plan {
     uint32_t calls;  /* which calls, a bit each */
-    int32_t skip;    /* of those on the file, so many succeed first */
+    int32_t skip;    /* of those on the file, so many succeed first; goes down */
     int32_t count;   /* then so many fail; negative: all */
     int32_t error;   /* with this; 0: a read or write ends early instead */
     uint32_t hits;   /* how many did */
@@ -49,9 +49,11 @@ static int ends(const char *path) {
 static int fails(uint32_t call, const char *path) {
     if (!plan || !(__atomic_load_n(&plan->calls, __ATOMIC_ACQUIRE) & call) || !ends(path)) return 0;
     if (__atomic_fetch_sub(&plan->skip, 1, __ATOMIC_RELAXED) > 0) return 0;
-    if (__atomic_load_n(&plan->count, __ATOMIC_RELAXED) >= 0
-        && __atomic_fetch_sub(&plan->count, 1, __ATOMIC_RELAXED) <= 0) return 0;
-    __atomic_fetch_add(&plan->hits, 1, __ATOMIC_RELAXED);
+    uint32_t hits = __atomic_fetch_add(&plan->hits, 1, __ATOMIC_RELAXED);
+    if (plan->count >= 0 && hits >= (uint32_t)plan->count) {
+        __atomic_fetch_sub(&plan->hits, 1, __ATOMIC_RELAXED);
+        return 0;
+    }
     errno = plan->error;
     return 1;
 }
@@ -70,21 +72,22 @@ static int file_fails(uint32_t call, int file) {
     static __typeof__(&name) real; \
     if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 
-/* Half of it, but whole pages where that is possible: the file may be open past the page cache. */
-static size_t half(size_t count) {
-    return count >= 8192 ? count / 8192 * 4096 : count > 1 ? count / 2 : count;
+/* Half of it; whole pages of a file that is open past the page cache, which knows no other sizes. */
+static size_t half(int file, size_t count) {
+    if (fcntl(file, F_GETFL) & O_DIRECT) return count >= 8192 ? count / 8192 * 4096 : count;
+    return count > 1 ? count / 2 : count;
 }
 
 ssize_t pwrite(int file, const void *bytes, size_t count, off_t offset) {
     REAL(pwrite);
     if (!file_fails(PWRITE, file)) return real(file, bytes, count, offset);
-    return plan->error ? -1 : real(file, bytes, half(count), offset);
+    return plan->error ? -1 : real(file, bytes, half(file, count), offset);
 }
 
 ssize_t pread(int file, void *bytes, size_t count, off_t offset) {
     REAL(pread);
     if (!file_fails(PREAD, file)) return real(file, bytes, count, offset);
-    return plan->error ? -1 : real(file, bytes, half(count), offset);
+    return plan->error ? -1 : real(file, bytes, half(file, count), offset);
 }
 
 int fdatasync(int file) {

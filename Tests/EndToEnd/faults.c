@@ -72,7 +72,7 @@ static int file_fails(uint32_t call, int file) {
     static __typeof__(&name) real; \
     if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 
-/* Half of it; whole pages of a file that is open past the page cache, which knows no other sizes. */
+/* Half of it; whole pages of a file that is open past the page cache, which takes nothing else. */
 static size_t half(int file, size_t count) {
     if (fcntl(file, F_GETFL) & O_DIRECT) return count >= 8192 ? count / 8192 * 4096 : count;
     return count > 1 ? count / 2 : count;

@@ -2,6 +2,7 @@
 // records, proof that everything verifies. Changes nothing, never.
 
 package import TriageBase
+internal import TriageCrypto
 package import TriageIO
 
 /// One segment, as its batches tell.

@@ -72,11 +72,7 @@ extension Engine {
                 durationMilliseconds: 0, time: $0.time)
         }
         let inbox = Monitor(Inbox())
-        let snapshots: BackgroundSnapshots
-        do throws(IOError) { snapshots = try BackgroundSnapshots(directory, clock, workers) } catch
-        {
-            throw .thread(error)
-        }
+        let snapshots = try takeSnapshots(of: directory, clock, workers)
         let parts = EngineParts(
             journal: writer, clock: clock, snapshots: snapshots, vault: opened.worker,
             encryption: { directory.keys.map(EncryptionReport.init) },
@@ -93,11 +89,18 @@ extension Engine {
             wake: { result in inbox.change { $0.snapshots.append(result) } })
         let core = EngineCore(
             world: world, parts: parts, configuration: configuration, status: status, now: now)
-        let resources = EngineResources(
-            writer: writer, snapshots: snapshots, vault: opened.worker)
+        let resources = EngineResources(writer, snapshots, opened.worker)
         return try Engine(
             core: core, inbox: inbox, configuration: configuration, workers: workers,
             vault: opened.worker, keys: directory.keys, closing: resources.close)
+    }
+
+    private static func takeSnapshots(
+        of directory: DataDirectory, _ clock: any TimeSource, _ workers: any WorkerSource
+    ) throws(EngineError) -> BackgroundSnapshots {
+        do throws(IOError) { return try BackgroundSnapshots(directory, clock, workers) } catch {
+            throw .thread(error)
+        }
     }
 
     /// Brings the vault of an encrypted directory in line with what the state says, and gives it a
@@ -185,7 +188,7 @@ private final class EngineResources: @unchecked Sendable {
     private let snapshots: BackgroundSnapshots
     private let vault: VaultWorker?
 
-    init(writer: JournalWriter, snapshots: BackgroundSnapshots, vault: VaultWorker?) {
+    init(_ writer: JournalWriter, _ snapshots: BackgroundSnapshots, _ vault: VaultWorker?) {
         self.writer = writer
         self.snapshots = snapshots
         self.vault = vault

@@ -314,11 +314,8 @@ package final class EngineCore: @unchecked Sendable {
     }
 
     private func append(_ header: EventHeader) -> EngineFailure? {
-        payload.removeAll(keepingCapacity: true)
-        codec.encode(header, events, into: &payload)
         do {
-            let bytes = payload
-            let sequence = try parts.journal.append(bytes.span, time: header.time)
+            let sequence = try journal(header)
             invariant(sequence == header.sequence, "the journal gives the next sequence")
             status.counters.records += 1
             return nil
@@ -333,6 +330,20 @@ package final class EngineCore: @unchecked Sendable {
                 return .journalFailed
             }
         }
+    }
+
+    /// Hands a record over: a report's is written where the journal gathers it, any other is made
+    /// and copied.
+    private func journal(_ header: EventHeader) throws(JournalError) -> UInt64 {
+        if let bytesMax = codec.reportBytesMax(header, events) {
+            return try parts.journal.append(time: header.time, reserving: bytesMax) {
+                codec.write(header, events, into: &$0)
+            }
+        }
+        payload.removeAll(keepingCapacity: true)
+        codec.encode(header, events, into: &payload)
+        let bytes = payload
+        return try parts.journal.append(bytes.span, time: header.time)
     }
 
     /// Notes what a record changed, for watches and waiting claims.

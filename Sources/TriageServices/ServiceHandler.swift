@@ -355,6 +355,9 @@ package final class ServiceHandler: CallHandler {
             }
             longCalls[completion.call] = nil
         }
+        if case .receipt(let receipt) = completion.reply {
+            return encoder.withSubmitReport(receipt) { responder.respond(call, copying: $0) }
+        }
         switch reply(completion, binding) {
         case .success(let message): responder.respond(call, message)
         case .failure(let error): responder.finish(call, error)
@@ -366,7 +369,6 @@ package final class ServiceHandler: CallHandler {
         _ completion: Completion, _ binding: PageBinding?
     ) -> Result<[UInt8], RPCError> {
         switch completion.reply {
-        case .receipt(let receipt): .success(encoder.submitReport(receipt))
         case .outcome(let outcome): reply(outcome, completion)
         case .caseView(let view):
             .success(
@@ -391,7 +393,9 @@ package final class ServiceHandler: CallHandler {
         case .snapshot(let answer): .success(encoder.createSnapshot(answer))
         case .refused(let error): .failure(RPCError(error))
         case .failed(let failure): .failure(RPCError(failure))
-        case .boardChanges, .assignmentChanges, .disclosureChange: .failure(Self.internalError)
+        // A receipt was answered before; the others are parts of watches.
+        case .receipt, .boardChanges, .assignmentChanges, .disclosureChange:
+            .failure(Self.internalError)
         }
     }
 
@@ -399,7 +403,6 @@ package final class ServiceHandler: CallHandler {
         _ outcome: Outcome, _ completion: Completion
     ) -> Result<[UInt8], RPCError> {
         switch outcome {
-        case .receipt(let receipt): .success(encoder.submitReport(receipt))
         case .changedCase(let view): .success(encoder.case(view, detail: .basic))
         case .offer(let assignment, let view, let explanation):
             .success(encoder.claimNext(assignment, view, explanation))
@@ -408,8 +411,8 @@ package final class ServiceHandler: CallHandler {
             .success(encoder.assignment(view, viewer: completion.principal))
         case .changedDisclosure(let view):
             .success(encoder.disclosure(view, audience: Echo.audience(completion.echo)))
-        // A snapshot's answer is an EngineReply of its own.
-        case .snapshot, .recorded: .failure(Self.internalError)
+        // A receipt and a snapshot's answer are EngineReplies of their own.
+        case .receipt, .snapshot, .recorded: .failure(Self.internalError)
         }
     }
 

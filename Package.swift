@@ -234,6 +234,12 @@ let package = Package(
                 "TriageGRPC",
                 "TriageEngine", "TriageServices", "TestSupport",
             ]),
+        testTarget(
+            "TriageClientTests",
+            [
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageHTTP2",
+                "TriageTransport", "TriageCodec", "TriageClient", "TestSupport",
+            ]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport", "COpenSSL"]),
         fuzz,
         testTarget(

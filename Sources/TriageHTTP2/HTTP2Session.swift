@@ -176,8 +176,24 @@ internal import TriageBase
         let used = min(count, state.streams[stream.slot].unconsumed)
         guard used > 0 else { return }
         state.streams[stream.slot].unconsumed -= used
+        let held = min(used, state.streams[stream.slot].held)
         // Fails only for want of memory; the window then stays smaller, which is safe.
-        _ = unsafe nghttp2_session_consume(session, stream.id, used)
+        if held > 0 {
+            state.streams[stream.slot].held -= held
+            _ = unsafe nghttp2_session_consume_stream(session, stream.id, held)
+        }
+        if used > held { _ = unsafe nghttp2_session_consume(session, stream.id, used - held) }
+    }
+
+    /// Says that received body bytes stay with the owner for a while: they go on counting against
+    /// the stream's window, and no longer against the connection's, which the other streams need.
+    package func hold(_ stream: HTTP2Stream) {
+        guard state.streams.isCurrent(stream) else { return }
+        let more = state.streams[stream.slot].unconsumed - state.streams[stream.slot].held
+        guard more > 0 else { return }
+        state.streams[stream.slot].held += more
+        // Fails only for want of memory; the window then stays smaller, which is safe.
+        _ = unsafe nghttp2_session_consume_connection(session, more)
     }
 
     // MARK: Out
@@ -431,6 +447,25 @@ internal import TriageBase
 
     /// Streams that are open, in either direction.
     package var openStreamCount: Int { state.streams.openCount }
+
+    /// Whether the server may have seen a request: false only while its headers wait to be framed
+    /// (client).
+    package func mayHaveSent(_ stream: HTTP2Stream) -> Bool {
+        !state.streams.isCurrent(stream) || state.streams[stream.slot].headersSent
+    }
+
+    /// How many streams the peer lets us have open at once; what it announced, once it has.
+    ///
+    /// Source: RFC 9113 §6.5.2; nghttp2_session_get_remote_settings(3).
+    package var peerStreamsMax: Int {
+        Int(
+            unsafe nghttp2_session_get_remote_settings(
+                session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
+    }
+
+    /// What the peer's last GOAWAY said for people to read, such as `too_many_pings`; its first 64
+    /// bytes (client).
+    package var goAwayDebug: [UInt8] { state.goAwayDebug }
 
     /// True while a header block has begun and not ended: slow peers are timed out by the owner.
     package var isReceivingHeaders: Bool { state.isReceivingHeaders }

@@ -32,6 +32,9 @@ internal import TriageBase
     private var last = HTTP2Stream(id: 0, slot: 0)
     /// The peer broke a rule that nghttp2 does not look at: the connection ends with this code.
     var violation: HTTP2ErrorCode?
+    /// What the last GOAWAY said for people to read (client).
+    var goAwayDebug: [UInt8] = []
+    private static let goAwayDebugBytesMax = 64
 
     /// Request header blocks that came before.
     var known: KnownBlocks
@@ -171,7 +174,13 @@ internal import TriageBase
                 streams[stream.slot].resetByPeer = true
             }
         case NGHTTP2_GOAWAY.rawValue:
-            if role == .client { unsafe refuseQueuedRequests(session) }
+            if role == .client {
+                unsafe goAwayDebug = [UInt8](
+                    UnsafeBufferPointer(
+                        start: frame.goaway.opaque_data,
+                        count: min(frame.goaway.opaque_data_len, Self.goAwayDebugBytesMax)))
+                unsafe refuseQueuedRequests(session)
+            }
             unsafe events.append(
                 .goAwayReceived(
                     lastStream: unsafe frame.goaway.last_stream_id,
@@ -253,7 +262,11 @@ internal import TriageBase
                 unsafe localEnded(session, header.stream_id)
             }
         case NGHTTP2_HEADERS.rawValue:
-            if header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
+            if role == .client {
+                if let stream = unsafe stream(session, header.stream_id) {
+                    streams[stream.slot].headersSent = true
+                }
+            } else if header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
                 unsafe localEnded(session, header.stream_id)
             }
         case NGHTTP2_RST_STREAM.rawValue:
@@ -296,7 +309,7 @@ internal import TriageBase
 
     mutating func streamClosed(_ session: OpaquePointer, id: Int32, code: UInt32) {
         guard let stream = unsafe stream(session, id) else { return }
-        let unconsumed = streams[stream.slot].unconsumed
+        let unconsumed = streams[stream.slot].unconsumed - streams[stream.slot].held
         if unconsumed > 0 {
             // Fails only for want of memory; the window then stays smaller, which is safe.
             _ = unsafe nghttp2_session_consume_connection(session, unconsumed)

@@ -108,6 +108,8 @@ enum OutputEnd: UInt8 {
     var userData = 0
     /// Received body bytes that the owner has not consumed.
     var unconsumed = 0
+    /// Those of them that count against the stream's window only.
+    var held = 0
     /// Queued body bytes, prefixes counted.
     var buffered = 0
     /// Queued body bytes that were framed so far.
@@ -131,6 +133,8 @@ enum OutputEnd: UInt8 {
     var isIncremental = false
     /// The final response headers came (client), or the request's (server).
     var headersReceived = false
+    /// The request's headers were framed (client): the server may have seen them.
+    var headersSent = false
     /// The peer ended its side.
     var remoteEnded = false
     /// We reset it, or had to.

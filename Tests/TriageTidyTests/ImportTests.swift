@@ -31,6 +31,8 @@ struct ImportTests {
         ],
         "TriageClient": [
             "TriageBase", "TriageTransport", "TriageGRPC", "TriageCodec", "TriageDomain",
+            // JSON only, of service configurations.
+            "FoundationEssentials",
         ],
         // The daemon wires everything below it, but never speaks HTTP/2 or touches C itself.
         "triaged": [

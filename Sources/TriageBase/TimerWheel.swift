@@ -1,8 +1,6 @@
 // Deadlines of very many things that mostly do not happen: setting and clearing one costs a few
 // stores. Pure: time is handed in. Knows nothing of what a timer is for.
 
-package import TriageBase
-
 /// A hashed timing wheel over small integer ids, each with at most one deadline.
 ///
 /// A deadline beyond the wheel's span stays in its bucket and is put back when the wheel comes

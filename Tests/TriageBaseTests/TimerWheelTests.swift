@@ -3,7 +3,6 @@
 
 import Testing
 import TriageBase
-import TriageIO
 
 @Suite struct TimerWheelTests {
     private static let tick: UInt64 = 1 << 21

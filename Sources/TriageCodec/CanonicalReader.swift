@@ -1,7 +1,7 @@
 // Reads messages that are written as every encoder writes them: fields in the order of their
 // numbers, none twice, none that has its default, numbers in as few bytes as they need, texts of
-// UTF-8 without NUL. Anything else is not wrong, but not for this reader: protobuf-c's way, with the
-// validator before it, reads every message and says what is wrong with it. Knows no message.
+// UTF-8 without NUL. Anything else is not wrong, but not for this reader: protobuf-c's way, with
+// the validator before it, reads every message and says what is wrong with it. Knows no message.
 
 /// Walks over the bytes of one canonical message.
 ///
@@ -90,7 +90,7 @@
     @inline(never)
     private mutating func longVarint() -> UInt64 {
         var value: UInt64 = 0
-        for index in 0..<unsafe min(10, end - at) {
+        for index in unsafe 0..<min(10, end - at) {
             let byte = unsafe at[index]
             if index == 9, byte > 1 { break }
             value |= UInt64(byte & 0x7F) << UInt64(7 * index)

@@ -1,7 +1,8 @@
 // The reply of SubmitReport, written straight into memory that is used again for the next one: no
-// allocation, and 2,000 instructions less than packing a generated structure. The same bytes: a test
-// says so.
+// allocation, and 2,000 instructions less than packing a generated structure. The same bytes: a
+// test says so.
 
+internal import CTriageProtos
 internal import TriageBase
 package import TriageDomain
 
@@ -22,7 +23,7 @@ extension ReplyEncoder {
     package func withSubmitReport(_ receipt: ReportReceipt, _ body: (Span<UInt8>) -> Void) {
         arena.reset()
         let start = unsafe arena.take(Self.receiptBytesMax, of: UInt8.self)
-        var reply = unsafe WireWriter(start, capacity: Self.receiptBytesMax)
+        var reply = unsafe FieldWriter(start, capacity: Self.receiptBytesMax)
         typealias Field = ReceiptField.Reply
         if receipt.caseNumber != .none {
             reply.small(Field.report) { $0.name(receipt.caseNumber, receipt.report) }

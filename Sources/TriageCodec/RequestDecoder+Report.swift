@@ -105,7 +105,8 @@ extension RequestDecoder {
                 { path() + ".kind" },
                 kind == 0 ? "is required" : "is not a value that this service knows")
         }
-        unsafe form.checkText(subject.pointee.id, min: 1, max: ReportBound.identifier, path() + ".id")
+        unsafe form.checkText(
+            subject.pointee.id, min: 1, max: ReportBound.identifier, path() + ".id")
         unsafe form.checkText(
             subject.pointee.account_id, max: ReportBound.identifier, path() + ".account_id")
         unsafe form.checkText(subject.pointee.uri, max: ReportBound.uri, path() + ".uri")
@@ -193,7 +194,8 @@ extension RequestDecoder {
             return
         }
         facts.reporter = unsafe form.choice(reporter.pointee.kind, "report.reporter.kind")
-        unsafe form.checkText(reporter.pointee.id, max: ReportBound.identifier, "report.reporter.id")
+        unsafe form.checkText(
+            reporter.pointee.id, max: ReportBound.identifier, "report.reporter.id")
         unsafe stored.pointee.reporter_kind = Int32(facts.reporter.rawValue)
         unsafe stored.pointee.reporter_id = unsafe reporter.pointee.id
     }

@@ -32,8 +32,9 @@ package final class RequestDecoder {
         return try decodeAnySubmitReport(bytes)
     }
 
-    /// The way for reports that are written otherwise than usual, or have something wrong.
-    func decodeAnySubmitReport(_ bytes: Span<UInt8>) throws(RequestError) -> WriteRequest {
+    /// The way for reports that are written otherwise than usual, or have something wrong; takes
+    /// all others as well, so that a test can hold the two ways against each other.
+    package func decodeAnySubmitReport(_ bytes: Span<UInt8>) throws(RequestError) -> WriteRequest {
         let message = unsafe try unpack(bytes, triaged__v1__submit_report_request__init)
         var form = Form()
         let requestID = unsafe form.requestID(message.pointee.request_id)
@@ -54,7 +55,7 @@ package final class RequestDecoder {
         var form = Form()
         let requestID = unsafe form.requestID(message.pointee.request_id)
         let report = unsafe decode(message.pointee.report, &form)
-        do {
+        do throws(RequestError) {
             guard let report = try form.finish(report) else { throw .invalid(form.problems) }
             return StreamedReport(
                 requestID: requestID, write: .success(submission(requestID, report)))

@@ -125,7 +125,7 @@ package enum ResourceName {
     }
 }
 
-extension WireWriter {
+extension FieldWriter {
     /// The name of a case.
     mutating func name(_ number: CaseNumber) {
         ascii(ResourceName.cases)

@@ -314,8 +314,11 @@ package final class EngineCore: @unchecked Sendable {
     }
 
     private func append(_ header: EventHeader) -> EngineFailure? {
+        payload.removeAll(keepingCapacity: true)
+        codec.encode(header, events, into: &payload)
         do {
-            let sequence = try journal(header)
+            let bytes = payload
+            let sequence = try parts.journal.append(bytes.span, time: header.time)
             invariant(sequence == header.sequence, "the journal gives the next sequence")
             status.counters.records += 1
             return nil
@@ -330,20 +333,6 @@ package final class EngineCore: @unchecked Sendable {
                 return .journalFailed
             }
         }
-    }
-
-    /// Hands a record over: a report's is written where the journal gathers it, any other is made
-    /// and copied.
-    private func journal(_ header: EventHeader) throws(JournalError) -> UInt64 {
-        if let bytesMax = codec.reportBytesMax(header, events) {
-            return try parts.journal.append(time: header.time, reserving: bytesMax) {
-                codec.write(header, events, into: &$0)
-            }
-        }
-        payload.removeAll(keepingCapacity: true)
-        codec.encode(header, events, into: &payload)
-        let bytes = payload
-        return try parts.journal.append(bytes.span, time: header.time)
     }
 
     /// Notes what a record changed, for watches and waiting claims.

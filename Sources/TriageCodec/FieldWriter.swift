@@ -16,7 +16,7 @@ enum WireTag {
 ///
 /// `@safe`: lives only inside functions of this module, each of which has made room for the most
 /// that it can write; debug builds check every byte.
-@safe struct WireWriter {
+@safe struct FieldWriter {
     private(set) var cursor: UnsafeMutablePointer<UInt8>
     private let start: UnsafeMutablePointer<UInt8>
     private let end: UnsafeMutablePointer<UInt8>
@@ -133,7 +133,7 @@ enum WireTag {
 
     /// A message of less than 128 bytes, present even when it is empty.
     @inline(__always)
-    mutating func small(_ field: UInt8, _ body: (inout WireWriter) -> Void) {
+    mutating func small(_ field: UInt8, _ body: (inout FieldWriter) -> Void) {
         byte(WireTag.bytes(field))
         byte(0)
         let length = unsafe cursor - 1

@@ -259,7 +259,7 @@ package final class ServiceHandler: CallHandler {
     // MARK: To the engine
 
     /// Gathers a unary call's request for the engine, with the call's deadline.
-    func ask(_ caller: Caller, echo: UInt64, _ operation: EngineOperation) {
+    func ask(_ caller: Caller, echo: UInt64, _ operation: consuming EngineOperation) {
         ask(caller.call, echo: echo, caller.principal, operation, deadline: caller.deadline)
     }
 
@@ -269,17 +269,16 @@ package final class ServiceHandler: CallHandler {
     /// later one stands whether its caller still waits or not, and the same request id tells what
     /// became of it. Claims that wait, and watches, can be taken back for as long as they do.
     func ask(
-        _ call: CallID, echo: UInt64, _ principal: Principal, _ operation: EngineOperation,
-        deadline: MonotonicTime = .never
+        _ call: CallID, echo: UInt64, _ principal: Principal,
+        _ operation: consuming EngineOperation, deadline: MonotonicTime = .never
     ) {
         gatheredBytes += operation.journalBytes
-        switch operation {
-        case .listCases, .listDisclosures:
+        if operation.isBulkRead {
             bulkReads.add(
                 EngineRequest(
                     call: call.raw, echo: echo | Echo.bulkRead, principal: principal,
                     operation: operation, deadline: deadline))
-        default:
+        } else {
             gathered.append(
                 EngineRequest(
                     call: call.raw, echo: echo, principal: principal, operation: operation,

@@ -84,6 +84,23 @@ struct Damage {
     }
 }
 
+/// The newest snapshot in the data directory by its name; 0 when there is none.
+func newestSnapshot(on disk: SimDisk) -> UInt64 {
+    disk.fileNames.filter { $0.hasPrefix(Plan.directory + "/") && $0.hasSuffix(".snapshot") }
+        .compactMap { UInt64($0.dropFirst(Plan.directory.count + 1).prefix(20)) }.max() ?? 0
+}
+
+/// The newest record that the mark tells of (FORMAT.md, "Mark"); 0 without one.
+func marked(on disk: SimDisk) -> UInt64 {
+    guard let bytes = disk.bytes(of: Plan.directory + "/mark") else { return 0 }
+    return [0, 4096].reduce(0) { newest, slot in
+        guard bytes.count >= slot + 40, bytes[slot..<slot + 8].elementsEqual("TRIAGEMK".utf8)
+        else { return newest }
+        let sequence = bytes[slot + 32..<slot + 40].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+        return max(newest, sequence)
+    }
+}
+
 /// A state that was recovered, and the record that it is after.
 final class Recovered {
     let head: UInt64

@@ -197,6 +197,7 @@ final class Life {
         transcript.note("\(call) <- \(kind(of: reply)) \(shown)")
         transcript.count("reply: \(kind(of: reply))")
         promises.show(shown)
+        promises.showSnapshot(snapshot(shownBy: reply))
         guard let asked = open[call] else { return }
         if !reply.isWatchPart { open[call] = nil }
         let (_, latest) = clock()

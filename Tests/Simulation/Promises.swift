@@ -57,6 +57,8 @@ final class Promises {
     private var byID: [WriteID: Write] = [:]
     /// Every record up to this one has been shown, and must survive.
     private(set) var shown: UInt64 = 0
+    /// A snapshot of this record, or a newer one, must survive.
+    private(set) var snapshotShown: UInt64 = 0
     /// Recorded reads that were answered, and those that may have been recorded.
     private var readsAnswered = 0
     private var readsAsked = 0
@@ -79,6 +81,9 @@ final class Promises {
 
     /// Somebody was shown the effect of records up to `revision`.
     func show(_ revision: UInt64) { shown = max(shown, revision) }
+
+    /// Somebody was told of a snapshot.
+    func showSnapshot(_ sequence: UInt64) { snapshotShown = max(snapshotShown, sequence) }
 
     /// A recorded read was answered.
     func read() { readsAnswered += 1 }
@@ -164,6 +169,7 @@ final class Promises {
     func found(_ records: ArraySlice<HistoryRecord>) throws(Violation) {
         for record in records {
             let header = record.header
+            transcript.tell("record \(header.sequence) of \(header.time): \(record.events)")
             if header.principal == .system { continue }
             if header.requestID.isNone {
                 guard record.events.count == 1, case .sensitiveRead = record.events[0] else {
@@ -240,6 +246,15 @@ func kind(of reply: EngineReply) -> String {
     case .disclosureChange: "disclosure change"
     case .refused(let error): "refused \(error.kind.name)"
     case .failed(let failure): "failed \("\(failure)".prefix { $0 != "(" })"
+    }
+}
+
+/// The snapshot that a reply tells of; 0 for none.
+func snapshot(shownBy reply: EngineReply) -> UInt64 {
+    switch reply {
+    case .outcome(.snapshot(let taken)), .snapshot(let taken): taken.sequence
+    case .status(let status): status.snapshot?.sequence ?? 0
+    default: 0
     }
 }
 

@@ -17,6 +17,9 @@ final class Transcript {
         reader?(line)
     }
 
+    /// Tells whoever reads along; of what is known from the lines anyway.
+    func tell(_ line: @autoclosure () -> String) { reader?(line()) }
+
     /// Notes that something happened that a run is to show at times.
     func count(_ what: String, _ times: Int = 1) { counts[what, default: 0] += times }
 }

@@ -61,7 +61,9 @@ extension Engine {
         }
         let inbox = Monitor(Inbox())
         let snapshots: BackgroundSnapshots
-        do throws(IOError) { snapshots = try BackgroundSnapshots(directory, clock) } catch {
+        let workers = storage.workers ?? SystemWorkers()
+        do throws(IOError) { snapshots = try BackgroundSnapshots(directory, clock, workers) } catch
+        {
             throw .thread(error)
         }
         let parts = EngineParts(
@@ -80,7 +82,8 @@ extension Engine {
             world: world, parts: parts, configuration: configuration, status: status, now: now)
         let resources = EngineResources(writer: writer, snapshots: snapshots)
         return try Engine(
-            core: core, inbox: inbox, configuration: configuration, closing: resources.close)
+            core: core, inbox: inbox, configuration: configuration, workers: workers,
+            closing: resources.close)
     }
 
     /// Makes an engine over a journal that is not this module's, with an empty state, no snapshots
@@ -106,7 +109,8 @@ extension Engine {
             world: world, parts: EngineParts(journal: journal, clock: clock),
             configuration: configuration, status: status, now: now)
         return try Engine(
-            core: core, inbox: Monitor(Inbox()), configuration: configuration, closing: {})
+            core: core, inbox: Monitor(Inbox()), configuration: configuration,
+            workers: SystemWorkers(), closing: {})
     }
 
     /// What an operator has to know of a recovery; empty when there was nothing to repair.

@@ -132,6 +132,13 @@ package struct Inspection: Sendable {
                 checkpoints.append(Checkpoint(head: info.head, file: info.file))
             } catch { result.problems.append(error) }
         }
+        // Without one, a server cannot start here, whatever an archive holds.
+        if let first = inventory.segments.first, first > 1,
+            result.snapshots.allSatisfy({ $0.head.sequence + 1 < first })
+        {
+            let missing = (result.snapshots.last?.head.sequence ?? 0) + 1
+            result.problems.append(.gap(file: FileName.segment(first), missing: missing))
+        }
         do {
             let mark = try readMark(inventory)
             if let mark { checkpoints.append(Checkpoint(head: mark, file: FileName.mark)) }

@@ -23,7 +23,7 @@ package final class JournalWriter: Journal {
     private let cluster: ClusterID
     private let options: StorageOptions
     private let preparer: SegmentPreparer
-    private let thread: TaskThread?
+    private let helper: (any Worker)?
     private let mark: MarkFile
 
     private var file: any DiskFile
@@ -72,12 +72,11 @@ package final class JournalWriter: Journal {
         let key = Format.key(start.cluster)
         image = SegmentImage(key: key, offset: start.offset, capacity: capacity)
         nextImage = SegmentImage(key: key, offset: Format.blockBytes, capacity: capacity)
-        thread =
-            options.preparesInBackground
-            ? try TriageJournal.disk { () throws(IOError) in try TaskThread(name: "segments") }
-            : nil
+        helper = try TriageJournal.disk { () throws(IOError) in
+            try options.workers?.makeWorker(name: "segments", urgency: .normal)
+        }
         preparer = SegmentPreparer(
-            start.disk, directory: start.directory, options: options, thread: thread)
+            start.disk, directory: start.directory, options: options, helper: helper)
         do { try image.fillCarry(from: start.file) } catch { throw .io(error) }
         preparer.request()
     }
@@ -197,22 +196,22 @@ package final class JournalWriter: Journal {
     /// Called by the owner every few seconds. A failure is counted and otherwise harmless: the old
     /// mark stays true.
     ///
-    /// - Durability: on disk soon after, from the helper thread if there is one
+    /// - Durability: on disk soon after, from the helper if there is one
     package func writeMark(time: WallTime) {
         guard failure == nil, durableHead.sequence > 0 else { return }
         let head = durableHead
         let mark = mark
-        if let thread { thread.submit { mark.write(head, time) } } else { mark.write(head, time) }
+        if let helper { helper.submit { mark.write(head, time) } } else { mark.write(head, time) }
     }
 
     /// Marks that could not be written, for metrics.
     package var markFailures: Int { mark.failures }
 
-    /// Writes the last mark and ends the helper thread.
+    /// Writes the last mark and ends the helper.
     ///
     /// What was not committed is not written.
     package func close() {
         writeMark(time: lastTime)
-        thread?.stop()
+        helper?.stop()
     }
 }

@@ -34,6 +34,8 @@ package struct RecoveryReport: Sendable {
     package internal(set) var tornTail: TornTail?
     /// Where the journal ends.
     package internal(set) var head: JournalHead
+    /// The head that the mark tells of: up to here everything was synced before.
+    var marked: UInt64 = 0
     /// First sequence of the last segment, and the offset behind its last good batch.
     var lastSegment: UInt64 = 0
     var lastOffset = 0
@@ -70,6 +72,7 @@ struct Recovery {
             checkpoints.append(Checkpoint(head: snapshot.head, file: snapshot.file))
         }
         if let mark, mark.sequence > 0 {
+            report.marked = mark.sequence
             checkpoints.append(
                 Checkpoint(
                     head: JournalHead(sequence: mark.sequence, chain: mark.chain),

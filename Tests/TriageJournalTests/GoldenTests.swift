@@ -53,7 +53,7 @@ import TriageJournal
     private func makeDirectory(_ path: String) throws {
         var options = StorageOptions()
         options.segmentBytes = 16384
-        options.preparesInBackground = false
+        options.workers = nil
         options.snapshotBlockBytes = 4096
         let data = try DataDirectory(opening: path, options: options)
         var state = Recorded()

@@ -112,7 +112,13 @@ package final class Engine: Sendable {
     }
 
     /// How the engine is, as of its last idle moment or a tenth of a second ago.
-    package var status: EngineStatus { published.change { $0 } }
+    ///
+    /// The vault's part is of this moment: it works while the engine idles.
+    package var status: EngineStatus {
+        var status = published.change { $0 }
+        status.vault = vault?.status
+        return status
+    }
 
     // MARK: Thread
 

@@ -161,6 +161,9 @@ package struct HeaderBlock: Equatable, Sendable {
         guard version <= Format.version else {
             throw .newerVersion(file: file, found: version, supported: Format.version)
         }
+        guard version > 0 else {
+            throw .dataLoss(file: file, offset: offset + 8, what: "no version is 0")
+        }
         guard version == Format.version else {
             throw .olderVersion(file: file, found: version, supported: Format.version)
         }

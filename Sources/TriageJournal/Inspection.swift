@@ -241,9 +241,12 @@ package struct Inspection: Sendable {
         if !isOld, let first = list.first, first.first > 1 {
             result.problems.append(.gap(file: first.file, missing: 1))
         }
-        // With an archive the records themselves are to be there, not only their leaves.
-        if archive != nil {
-            for (part, next) in zip(list, list.dropFirst()) where part.directory == nil {
+        // Only what retention took is without its records, which is the beginning; with an archive
+        // nothing is.
+        var isRetired = archive == nil
+        for (part, next) in zip(list, list.dropFirst()) {
+            if part.directory != nil { isRetired = false }
+            if part.directory == nil, !isRetired {
                 result.problems.append(.gap(file: next.file, missing: part.first))
             }
         }

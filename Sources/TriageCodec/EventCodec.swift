@@ -29,6 +29,7 @@ package final class EventCodec {
 
     /// Encodes one record behind what `payload` has already; allocates nothing while that has room.
     package func encode(_ header: EventHeader, _ events: [Event], into payload: inout [UInt8]) {
+        if let report = ReportRecord(header, events) { return report.write(into: &payload) }
         arena.reset()
         let packed = unsafe arena.packed(record(header, events))
         unsafe payload.append(

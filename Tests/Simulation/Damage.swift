@@ -39,12 +39,18 @@ struct Damage {
                 && disk.bytes(of: $0)?.isEmpty == false
         }
         guard !names.isEmpty else { return nil }
-        file = lots.pick(names)
+        // The last batches are of most interest: nothing stands behind them that bears them out.
+        let last = names.last { $0.hasSuffix(".journal") }
+        let isAtTheEnd = last != nil && lots.oneIn(3)
+        file = isAtTheEnd ? last ?? "" : lots.pick(names)
         kind = lots.pick(Kind.allCases)
         guard var bytes = disk.bytes(of: file) else { return nil }
         // Most of a file is zero: what is in use is of interest.
         let used = max(1, bytes.count - bytes.reversed().prefix { $0 == 0 }.count)
-        offset = lots.oneIn(8) ? lots.below(bytes.count) : lots.below(used)
+        offset =
+            isAtTheEnd
+            ? max(0, used - 1 - lots.below(600))
+            : lots.oneIn(8) ? lots.below(bytes.count) : lots.below(used)
         let sector = offset / 512 * 512..<min(bytes.count, (offset / 512 + 1) * 512)
         switch kind {
         case .flip: bytes[offset] ^= 1 << UInt8(lots.below(8))
@@ -78,7 +84,10 @@ struct Damage {
         guard file.hasSuffix(".journal") else { return false }
         switch kind {
         case .zeroSector, .tornInside, .misplaced: return true
-        case .erased: return disk.fileNames.allSatisfy { !$0.hasSuffix(".journal") || $0 < file }
+        case .erased:
+            return disk.fileNames.allSatisfy {
+                !$0.hasPrefix(Plan.directory + "/") || !$0.hasSuffix(".journal") || $0 <= file
+            }
         case .flip, .unreadable, .cut: return false
         }
     }

@@ -47,12 +47,22 @@ package struct MerkleTree: Sendable {
     }
 
     /// Adds a leaf.
-    package mutating func append(_ leaf: Digest) {
-        var digest = leaf
-        let level = (~size).trailingZeroBitCount
-        for index in 0..<level { digest = Self.node(subtrees[index], digest) }
-        subtrees[level] = digest
-        size += 1
+    package mutating func append(_ leaf: Digest) { append(subtree: leaf, level: 0) }
+
+    /// Adds a perfect subtree of 2^level leaves.
+    ///
+    /// - Precondition: The size is a multiple of 2^level.
+    package mutating func append(subtree root: Digest, level: Int) {
+        let count: UInt64 = 1 << UInt64(level)
+        precondition(size & (count - 1) == 0)
+        var digest = root
+        var place = level
+        while size >> UInt64(place) & 1 == 1 {
+            digest = Self.node(subtrees[place], digest)
+            place += 1
+        }
+        subtrees[place] = digest
+        size += count
     }
 
     /// Adds leaves: level by level, because the nodes of one level can be hashed two at a time.

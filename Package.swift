@@ -114,7 +114,10 @@ let package = Package(
         // Row 4: the two halves, each joined: state with its journal, sockets with their protocols.
         swiftTarget(
             "TriageEngine",
-            ["TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal"]),
+            [
+                "TriageBase", "TriageIO", "TriageCrypto", "TriageDomain", "TriageCodec",
+                "TriageJournal",
+            ]),
         swiftTarget(
             "TriageTransport",
             ["TriageBase", "TriageIO", "TriageTLS", "TriageHTTP2", "TriageGRPC", "TriageGzip"]),
@@ -132,7 +135,8 @@ let package = Package(
         .executableTarget(
             name: "triaged",
             dependencies: [
-                "TriageBase", "TriageIO", "TriageJournal", "TriageEngine", "TriageCodec",
+                "TriageBase", "TriageIO", "TriageCrypto", "TriageJournal", "TriageEngine",
+                "TriageCodec",
                 "TriageDomain",
                 "TriageGRPC", "TriageTransport", "TriageServices", "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -179,6 +183,16 @@ let package = Package(
             path: "Tests/EchoServer",
             swiftSettings: settings),
 
+        // triaged's services and engine over a journal that keeps nothing, for measuring what a
+        // call costs without a disk; not shipped.
+        .executableTarget(
+            name: "triage-volatile",
+            dependencies: [
+                "TriageBase", "TriageIO", "TriageDomain", "TriageJournal", "TriageEngine",
+                "TriageGRPC", "TriageTLS", "TriageTransport", "TriageServices",
+            ],
+            path: "Tests/VolatileServer", swiftSettings: settings),
+
         // The interoperability cases of gRPC on the real transport, against stock peers; not
         // shipped.
         swiftTestSupport("InteropMessages", ["TriageGRPC"]),
@@ -193,7 +207,8 @@ let package = Package(
 
         // Tests: one target per module, and what several of them need.
         .target(
-            name: "TestSupport", dependencies: ["TriageBase", "TriageIO", "TriageJournal"],
+            name: "TestSupport",
+            dependencies: ["TriageBase", "TriageIO", "TriageJournal", "TriageHTTP2"],
             path: "Tests/TestSupport", swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
         testTarget("TriageCtlTests", ["triagectl", "TriageBase", "TriageCodec"]),
@@ -228,6 +243,12 @@ let package = Package(
                 "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal",
                 "TriageGRPC",
                 "TriageEngine", "TriageServices", "TestSupport",
+            ]),
+        testTarget(
+            "TriageClientTests",
+            [
+                "TriageBase", "TriageIO", "TriageGRPC", "TriageTLS", "TriageHTTP2",
+                "TriageTransport", "TriageCodec", "TriageClient", "TestSupport",
             ]),
         testTarget("TriageTLSTests", ["TriageBase", "TriageTLS", "TestSupport", "COpenSSL"]),
         fuzz,

@@ -18,7 +18,12 @@ test_packages="protobuf-compiler protobuf-c-compiler libprotobuf-dev python3 pyt
 # What the interoperability cases need: the second stock implementation of gRPC.
 interop_packages="g++ pkg-config libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev
     nghttp2-server"
-bench_packages="nghttp2-client nghttp2-server util-linux gcc libc6-dev python3"
+bench_packages="nghttp2-server util-linux gcc libc6-dev python3"
+# What the gate of instructions needs besides.
+instructions_packages="valgrind binutils"
+# What the peers of ../shared/bench-peers are built of.
+peer_packages="g++ protobuf-c-compiler protobuf-compiler protobuf-compiler-grpc libgrpc++-dev
+    libprotobuf-dev golang-go golang-google-grpc-dev golang-goprotobuf-dev"
 
 # need_packages NAME[>=VERSION]...: installs what is missing as root, else says how and stops.
 need_packages() {

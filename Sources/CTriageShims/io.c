@@ -91,16 +91,29 @@ int CTriageShims_socket_error(int fd) {
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &size) == 0 ? value : -1;
 }
 
-int CTriageShims_resolve(const char *host, char *address, size_t capacity) {
+int CTriageShims_resolve(const char *host, char *addresses, size_t capacity) {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
     int code = getaddrinfo(host, NULL, &hints, &found);
     if (code != 0) return code;
-    code = getnameinfo(found->ai_addr, found->ai_addrlen, address, (socklen_t)capacity, NULL, 0,
-                       NI_NUMERICHOST);
+    size_t used = 0;
+    for (struct addrinfo *each = found; each != NULL; each = each->ai_next) {
+        char text[NI_MAXHOST];
+        if (getnameinfo(each->ai_addr, each->ai_addrlen, text, sizeof text, NULL, 0,
+                        NI_NUMERICHOST) != 0)
+            continue;
+        size_t length = strlen(text);
+        if (used + length + 2 > capacity) break;
+        memcpy(addresses + used, text, length);
+        used += length;
+        addresses[used++] = '\n';
+    }
+    addresses[used] = 0;
     freeaddrinfo(found);
-    return code;
+    return 0;
 }
+
+const char *CTriageShims_resolve_text(int code) { return gai_strerror(code); }
 
 int CTriageShims_signalfd(const int *signals, size_t count) {
     sigset_t set;

@@ -14,6 +14,32 @@ package struct Digest: Hashable, Sendable, CustomStringConvertible {
     /// All zero: "no digest".
     package static let zero = Digest(0, 0, 0, 0)
 
+    /// Takes 32 bytes.
+    ///
+    /// - Returns: nil for another count.
+    package init?(bytes: Span<UInt8>) {
+        guard bytes.count == 32 else { return nil }
+        self = .zero
+        for index in 0..<32 { put(bytes[index], at: index) }
+    }
+
+    /// The 32 bytes.
+    package var bytes: [UInt8] {
+        [words.0, words.1, words.2, words.3].flatMap { word in
+            (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64($0 * 8)) }
+        }
+    }
+
+    private mutating func put(_ byte: UInt8, at index: Int) {
+        let part = UInt64(byte) << UInt64(index % 8 * 8)
+        switch index / 8 {
+        case 0: words.0 |= part
+        case 1: words.1 |= part
+        case 2: words.2 |= part
+        default: words.3 |= part
+        }
+    }
+
     /// Parses 64 hexadecimal digits, either case.
     ///
     /// - Returns: nil for anything else.
@@ -24,13 +50,7 @@ package struct Digest: Hashable, Sendable, CustomStringConvertible {
             guard let high = hexDigitValue(text[2 * index]),
                 let low = hexDigitValue(text[2 * index + 1])
             else { return nil }
-            let byte = UInt64(high << 4 | low) << UInt64(index % 8 * 8)
-            switch index / 8 {
-            case 0: words.0 |= byte
-            case 1: words.1 |= byte
-            case 2: words.2 |= byte
-            default: words.3 |= byte
-            }
+            put(high << 4 | low, at: index)
         }
     }
 

@@ -161,6 +161,32 @@ package struct AssignmentNumber: Hashable, Comparable, Sendable {
     package static func < (a: AssignmentNumber, b: AssignmentNumber) -> Bool { a.value < b.value }
 }
 
+/// The number of an object of evidence, counted over the whole service from 1.
+///
+/// 0 is none.
+package struct EvidenceNumber: Hashable, Comparable, Sendable {
+    /// 1 ...
+    ///
+    /// 2^48 - 1; 0 stands for "no evidence".
+    package var value: UInt64
+    /// Wraps a number.
+    package init(_ value: UInt64) { self.value = value }
+    package static func < (a: EvidenceNumber, b: EvidenceNumber) -> Bool { a.value < b.value }
+}
+
+/// The number of a hold, counted over the whole service from 1.
+///
+/// 0 is none.
+package struct HoldNumber: Hashable, Comparable, Sendable {
+    /// 1 ...
+    ///
+    /// 2^48 - 1; 0 stands for "no hold".
+    package var value: UInt64
+    /// Wraps a number.
+    package init(_ value: UInt64) { self.value = value }
+    package static func < (a: HoldNumber, b: HoldNumber) -> Bool { a.value < b.value }
+}
+
 /// The identifier of a disclosure request: 64 random bits, so that an outside agency learns nothing
 /// from its own about how many others there are.
 ///

@@ -175,6 +175,50 @@ package enum Limits {
     /// Calls still open when a drain began: this long, then RST_STREAM.
     package static let drainMillisecondsMax: Int64 = 10_000
 
+    // MARK: Client
+
+    /// A client's connections to one address: each may have as many calls as the server allows.
+    package static let clientConnectionsMax = 8
+    /// A client's connection, give or take a tenth: it finds new servers and shows a renewed
+    /// certificate.
+    ///
+    /// Less than a server of ours lets it live, so that the client chooses when.
+    package static let clientAgeMilliseconds: Int64 = 1_800_000
+    /// A client without calls closes its connections: before a server of ours would.
+    package static let clientIdleMilliseconds: Int64 = 240_000
+    /// TCP, TLS and SETTINGS together.
+    ///
+    /// Source: gRPC `doc/connection-backoff.md`, MIN_CONNECT_TIMEOUT.
+    package static let connectMillisecondsMax: Int64 = 20_000
+    /// Pause before an address that could not be connected to is tried again, and how it grows.
+    ///
+    /// Source: gRPC `doc/connection-backoff.md`.
+    package static let connectBackoffMilliseconds: Int64 = 1_000
+    /// See ``connectBackoffMilliseconds``.
+    package static let connectBackoffMillisecondsMax: Int64 = 120_000
+    /// See ``connectBackoffMilliseconds``.
+    package static let connectBackoffMultiplier = 1.6
+    /// Time before the next address is tried while one has not answered.
+    ///
+    /// Source: RFC 8305 §8, Connection Attempt Delay.
+    package static let connectRaceMilliseconds: Int64 = 250
+    /// Names are looked up again after a failure, but not more often than this.
+    package static let resolveMilliseconds: Int64 = 5_000
+    /// A client's call without a deadline of its own, unless the server streams: as long as a
+    /// server of ours lets it live.
+    package static let clientCallMilliseconds = unaryMillisecondsMax
+    /// Request messages that a call keeps for another attempt; with more it is tried once.
+    package static let replayBytesMax = messageBytesMax
+    /// Request messages of a call that may wait to be sent before who writes them has to wait.
+    package static let unsentBytesMax = 64 << 10
+    /// Replies of a call that may wait for who reads them before the server is held back.
+    package static let unreadRepliesMax = 16
+    /// See ``unreadRepliesMax``, bytes.
+    package static let unreadBytesMax = 256 << 10
+    /// Attempts of a call that no server began with, because it was refused: more than two ends of
+    /// connections in a row are no accident.
+    package static let refusedAttemptsMax = 3
+
     // MARK: Domain
 
     /// Reports kept in one case; further ones are counted and refused with RESOURCE_EXHAUSTED.
@@ -195,6 +239,17 @@ package enum Limits {
     package static let pageSizeDefault = 50
     /// See ``pageSizeDefault``.
     package static let pageSizeMax = 1_000
+    /// Objects of evidence of a case, erased ones included: a page of them fits a screen, and a
+    /// matter that has more is several.
+    package static let evidencePerCaseMax = 256
+    /// Bytes of one message of an upload: half of what a message may have.
+    package static let evidenceChunkBytesMax = 512 << 10
+    /// Objects that are being put or read at once: each holds a chunk, a message and a file.
+    package static let evidenceStreamsMax = 16
+    /// Holds of a case, ended ones included.
+    package static let holdsPerCaseMax = 64
+    /// The furthest end of a hold: ten years; what is needed longer is looked at again.
+    package static let holdMillisecondsMax: Int64 = 3_653 * 24 * 3_600_000
     /// How long a request id is remembered.
     package static let requestIDMilliseconds: Int64 = 24 * 3_600_000
     /// A claim's long poll.
@@ -244,8 +299,14 @@ package enum Limits {
         invariant(
             statusDetailsBytesMax / 3 * 4 < trailerBytesMax, "details fit the trailers in base64")
         invariant(trailerBytesMax < headerListBytesMax, "our trailers pass our own limit")
+        invariant(evidenceChunkBytesMax < messageBytesMax, "a chunk fits a message")
+        invariant(objectBytesMax <= vaultBytesMax, "an object fits the vault")
         invariant(bulkReadCost <= callBurstPerIdentity, "a bulk read can be paid for")
         invariant(longLivedStreamsMax < concurrentStreamsMax, "watches leave room for calls")
+        invariant(clientIdleMilliseconds < idleMillisecondsMax, "an idle client goes first")
+        invariant(
+            clientAgeMilliseconds / 10 * 11 < ageMillisecondsMax / 10 * 9,
+            "a client's connection ends before the server's age, jitter of both included")
         invariant(
             claimWaitMillisecondsMax < unaryMillisecondsMax, "a long poll ends before its call")
     }

@@ -1,138 +1,223 @@
-// Calls as async functions, for the command line, tests and Swift partners. One connection, made
-// with the first call and made again after it was lost; messages are bytes, their meaning is the
-// caller's.
+// Calls as async functions, for the command line, tests and Swift partners: over as many
+// connections to as many servers as it takes. Messages are bytes, their meaning is the caller's.
 
-internal import Synchronization
+internal import TriageBase
 package import TriageGRPC
 internal import TriageTransport
 
-/// A client of one server.
+/// A client of one service, wherever its servers are.
 ///
-/// Any number of calls may run at once, from any task.
+/// Connects with the first call. Any number of calls may run at once, from any task; a cancelled
+/// task cancels its call at the server.
+///
+/// What is tried again, and when, is in decision 0017.
 package final class TriageClient: Sendable {
     private let loop: ClientLoop
-    private let driver: CallDriver
-    private let nextTag = Atomic<Int>(1)
+    private let channel: Channel
+    private let service: ServiceConfig
 
-    /// Loads the identity and starts the client's thread; connects with the first call.
+    /// Loads the identity and starts the client's thread.
     ///
-    /// - Parameter configuration: Where to and as whom.
+    /// - Parameter configuration: Where to and as whom; at least one target.
     /// - Throws: `RPCError` `.failedPrecondition`, reason `CLIENT_IDENTITY`, when a file cannot be
-    ///   used; `.unavailable` when the host has no address or the system has no thread left.
+    ///   used; `.unavailable`, reason `CLIENT_START`, when the system has no thread left.
     package init(_ configuration: ClientConfiguration) throws(RPCError) {
-        let endpoint = try configuration.endpoint()
+        precondition(!configuration.targets.isEmpty, "a client has somewhere to connect to")
+        let credentials = try configuration.credentials()
         do {
             loop = try ClientLoop()
             try loop.start()
         } catch {
             throw RPCError(.unavailable, reason: "CLIENT_START", message: "\(error)")
         }
-        driver = CallDriver(endpoint)
+        service = configuration.service
+        let channel = Channel(configuration, credentials, loop)
+        self.channel = channel
+        loop.post { channel.begin($0) }
     }
 
-    /// Ends every call and the client's thread.
+    deinit {
+        loop.post { [channel] _ in channel.shutDown() }
+        loop.end()
+    }
+
+    /// Ends every call and the client's thread; calls after it fail with CANCELLED.
     ///
-    /// Not from a call's own task.
+    /// Not to be called twice at once.
     package func close() {
+        loop.post { [channel] _ in channel.shutDown() }
         loop.stop()
     }
+
+    // MARK: Calls
 
     /// Calls a unary method.
     ///
     /// - Parameters:
     ///   - path: `/package.Service/Method`.
     ///   - message: The serialised request.
-    ///   - timeoutMilliseconds: The call's deadline, sent to the server and enforced here.
+    ///   - options: How.
     /// - Returns: The serialised reply.
-    /// - Throws: `RPCError` as the server gave it; `.cancelled` when the task was cancelled.
+    /// - Throws: `RPCError` as the server gave it; `.cancelled` when the task was cancelled;
+    ///   `.unavailable` when no server answers. `metadata["attempts"]` says how often it was tried,
+    ///   if more than once.
     package func unary(
-        path: String, message: [UInt8], timeoutMilliseconds: Int64
+        path: String, message: [UInt8], options: CallOptions = CallOptions()
     ) async throws(RPCError) -> [UInt8] {
-        try await clientStream(
-            path: path, messages: [message], timeoutMilliseconds: timeoutMilliseconds)
+        let call = make(path, .unary, options)
+        let result: Result<[UInt8], RPCError> = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isTaken = loop.post { [channel] _ in
+                    channel.start(call)
+                    channel.send(call, message, nil)
+                    channel.endInput(call)
+                    channel.readResult(call, continuation)
+                }
+                if !isTaken { continuation.resume(returning: .failure(Channel.closedError)) }
+            }
+        } onCancel: {
+            loop.post { [channel] _ in channel.cancel(call) }
+        }
+        return try result.get()
     }
 
-    /// Calls a method with a stream of messages and one reply.
+    /// Calls a method that takes a stream of messages and gives one reply.
     ///
     /// - Parameters:
     ///   - path: `/package.Service/Method`.
-    ///   - messages: The serialised requests, in order.
-    ///   - timeoutMilliseconds: The call's deadline.
+    ///   - options: How.
+    ///   - produce: Sends the messages; the stream ends when it returns. `send` waits while the
+    ///     server is slower, and throws when the call has ended.
     /// - Returns: The serialised reply.
-    /// - Throws: As ``unary(path:message:timeoutMilliseconds:)``.
+    /// - Throws: As ``unary(path:message:options:)``; also what `produce` throws, after the call
+    ///   was cancelled.
     package func clientStream(
-        path: String, messages: [[UInt8]], timeoutMilliseconds: Int64
+        path: String, options: CallOptions = CallOptions(),
+        _ produce: (OpenCall) async throws(RPCError) -> Void
     ) async throws(RPCError) -> [UInt8] {
-        let tag = nextTag.add(1, ordering: .relaxed).newValue
-        let stream = ReplyStream(loop: loop, driver: driver, tag: tag)
-        start(
-            CallStart(
-                tag: tag, path: path, messages: messages,
-                timeoutMilliseconds: timeoutMilliseconds, serverStreaming: false))
-        guard let reply = try await stream.next() else {
-            throw RPCError(
-                .internal, reason: "REPLY_MISSING", message: "The server answered without a reply.")
+        let call = open(path: path, .clientStream, options: options)
+        do throws(RPCError) {
+            try await produce(call)
+        } catch {
+            guard error.reason == Call.over.reason else {
+                call.cancel()
+                throw error
+            }
+            // The server has answered without having heard everything.
         }
-        // A unary call has succeeded only when its status says so.
-        guard try await stream.next() == nil else {
-            throw RPCError(
-                .internal, reason: "RESPONSE_CARDINALITY", message: "The server sent two replies.")
-        }
-        return reply
+        call.endInput()
+        return try await call.result()
     }
 
-    /// Calls a server-streaming method.
+    /// Calls a method that gives a stream of replies.
     ///
     /// - Parameters:
     ///   - path: `/package.Service/Method`.
     ///   - message: The serialised request.
-    /// - Returns: The serialised replies; dropping it cancels the call.
-    package func serverStream(path: String, message: [UInt8]) -> ReplyStream {
-        let tag = nextTag.add(1, ordering: .relaxed).newValue
-        let stream = ReplyStream(loop: loop, driver: driver, tag: tag)
-        start(
-            CallStart(
-                tag: tag, path: path, messages: [message], timeoutMilliseconds: nil,
-                serverStreaming: true))
-        return stream
+    ///   - options: How.
+    /// - Returns: The serialised replies; dropping it cancels the call. The server is held back
+    ///   while nobody reads them.
+    package func serverStream(
+        path: String, message: [UInt8], options: CallOptions = CallOptions()
+    ) -> OpenCall {
+        serverStream(path: path, message: message, options: options, pause: 0)
     }
 
-    private func start(_ call: CallStart) {
-        loop.post { [driver] context in driver.start(call, context) }
+    /// As the public one, but begins only after `pause` nanoseconds.
+    func serverStream(
+        path: String, message: [UInt8], options: CallOptions, pause: UInt64
+    ) -> OpenCall {
+        let call = start(make(path, .serverStream, options, pause: pause))
+        call.sendOnly(message)
+        return call
+    }
+
+    /// The clock that deadlines of calls are counted by.
+    var now: MonotonicTime { loop.now }
+
+    /// Begins a call of any kind, whose messages and replies its caller moves.
+    ///
+    /// - Parameters:
+    ///   - path: `/package.Service/Method`.
+    ///   - kind: What the method is.
+    ///   - options: How.
+    /// - Returns: The call; dropping it cancels it.
+    package func open(
+        path: String, _ kind: CallKind, options: CallOptions = CallOptions()
+    ) -> OpenCall {
+        start(make(path, kind, options))
+    }
+
+    private func start(_ call: Call) -> OpenCall {
+        loop.post { [channel] _ in channel.start(call) }
+        return OpenCall(loop, channel, call)
+    }
+
+    private func make(
+        _ path: String, _ kind: CallKind, _ options: CallOptions, pause: UInt64 = 0
+    ) -> Call {
+        Call(
+            path: path, kind: kind, options: options, policy: service.policy(path), now: loop.now,
+            pause: pause)
     }
 }
 
-/// The replies of a call, in order; ends when the call ends with OK, throws `RPCError` otherwise.
-package final class ReplyStream: AsyncSequence, AsyncIteratorProtocol, Sendable {
+/// A call that has begun: its messages, its replies in order, and its end.
+///
+/// As a sequence it ends when the call ends with OK, and throws `RPCError` otherwise. Sending and
+/// receiving may be done by two tasks at once.
+package final class OpenCall: AsyncSequence, AsyncIteratorProtocol, Sendable {
     package typealias Element = [UInt8]
     package typealias Failure = RPCError
 
     private let loop: ClientLoop
-    private let driver: CallDriver
-    private let tag: Int
+    private let channel: Channel
+    private let call: Call
 
-    init(loop: ClientLoop, driver: CallDriver, tag: Int) {
+    init(_ loop: ClientLoop, _ channel: Channel, _ call: Call) {
         self.loop = loop
-        self.driver = driver
-        self.tag = tag
+        self.channel = channel
+        self.call = call
     }
 
-    deinit {
-        loop.post { [driver, tag] _ in driver.forget(tag) }
+    deinit { cancel() }
+
+    package func makeAsyncIterator() -> OpenCall { self }
+
+    /// Sends a message; returns when there is room for the next.
+    ///
+    /// - Throws: `RPCError`: the call's status, if it has failed; `.cancelled`, reason `CALL_OVER`,
+    ///   when the server has ended it with OK, reason `CANCELLED` when the task was cancelled.
+    package func send(_ message: [UInt8]) async throws(RPCError) {
+        let result: Result<Void, RPCError> = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isTaken = loop.post { [channel, call] _ in
+                    channel.send(call, message, continuation)
+                }
+                if !isTaken { continuation.resume(returning: .failure(Channel.closedError)) }
+            }
+        } onCancel: {
+            cancel()
+        }
+        try result.get()
     }
 
-    package func makeAsyncIterator() -> ReplyStream { self }
+    /// Says that no further message follows.
+    package func endInput() {
+        loop.post { [channel, call] _ in channel.endInput(call) }
+    }
 
     /// The next reply; nil when the call has ended with OK.
     ///
     /// - Throws: `RPCError`: the call's status; `.cancelled` when the task was cancelled.
     package func next() async throws(RPCError) -> [UInt8]? {
-        let result = await withTaskCancellationHandler {
+        let result: Result<[UInt8]?, RPCError> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                loop.post { [driver, tag] _ in driver.take(tag, continuation) }
+                let isTaken = loop.post { [channel, call] _ in channel.read(call, continuation) }
+                if !isTaken { continuation.resume(returning: .failure(Channel.closedError)) }
             }
         } onCancel: {
-            loop.post { [driver, tag] _ in driver.cancel(tag) }
+            cancel()
         }
         return try result.get()
     }
@@ -141,5 +226,57 @@ package final class ReplyStream: AsyncSequence, AsyncIteratorProtocol, Sendable 
         isolation actor: isolated (any Actor)?
     ) async throws(RPCError) -> [UInt8]? {
         try await next()
+    }
+
+    /// The server's own metadata, once its headers have come; none when the call has failed before.
+    package func initialMetadata() async -> [MetadataField] {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isTaken = loop.post { [channel, call] _ in
+                    channel.readMetadata(call, continuation)
+                }
+                if !isTaken { continuation.resume(returning: []) }
+            }
+        } onCancel: {
+            cancel()
+        }
+    }
+
+    /// What came with the status; none before the call has ended.
+    package func trailingMetadata() async -> [MetadataField] {
+        await withCheckedContinuation { continuation in
+            let isTaken = loop.post { [call] _ in
+                continuation.resume(returning: call.isEnded ? call.trailingMetadata : [])
+            }
+            if !isTaken { continuation.resume(returning: []) }
+        }
+    }
+
+    /// Ends the call; nothing happens when it has ended.
+    package func cancel() {
+        loop.post { [channel, call] _ in channel.cancel(call) }
+    }
+
+    /// Sends the one message of a method that takes one.
+    func sendOnly(_ message: [UInt8]) {
+        loop.post { [channel, call] _ in
+            channel.send(call, message, nil)
+            channel.endInput(call)
+        }
+    }
+
+    /// The one reply of a method that does not stream, once the call has ended with OK.
+    func result() async throws(RPCError) -> [UInt8] {
+        let result: Result<[UInt8], RPCError> = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isTaken = loop.post { [channel, call] _ in
+                    channel.readResult(call, continuation)
+                }
+                if !isTaken { continuation.resume(returning: .failure(Channel.closedError)) }
+            }
+        } onCancel: {
+            cancel()
+        }
+        return try result.get()
     }
 }

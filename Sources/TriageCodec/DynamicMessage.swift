@@ -66,6 +66,11 @@ package struct DynamicMessage: Equatable, Sendable {
         }
     }
 
+    /// The bytes in a field; none when it is not populated.
+    package func bytes(_ name: String) -> [UInt8] {
+        if case .bytes(let value) = self[name] { value } else { [] }
+    }
+
     /// The truth of a bool field; false when it is not populated.
     package func bool(_ name: String) -> Bool {
         if case .bool(let value) = self[name] { value } else { false }

@@ -92,7 +92,7 @@ package final class EventCodec {
 
 extension StorageWriter {
     /// A sealed text; 0 for none.
-    private func seal(_ text: String, _ record: inout RecordParts) -> Int32 {
+    func seal(_ text: String, _ record: inout RecordParts) -> Int32 {
         text.isEmpty ? 0 : Int32(record.seal(Array(text.utf8)))
     }
 
@@ -125,6 +125,10 @@ extension StorageWriter {
             case .disclosure(let id):
                 unsafe copy.pointee.target_case = .init(2)
                 unsafe copy.pointee.disclosure_id = id.value
+            case .evidence(let matter, let number):
+                unsafe copy.pointee.target_case = .init(5)
+                unsafe copy.pointee.evidence_number = Int64(number.value)
+                unsafe copy.pointee.evidence_case = Int64(matter.value)
             }
             unsafe copy.pointee.purpose_sealed = seal(read.purpose, &record)
             unsafe stored.pointee.kind_case = .init(17)
@@ -132,6 +136,9 @@ extension StorageWriter {
         case .snapshotTaken(let taken):
             unsafe stored.pointee.kind_case = .init(19)
             unsafe stored.pointee.snapshot_taken = write(taken)
+        case .evidenceAttached, .evidenceErased, .reportTextsErased, .holdPlaced, .holdReleased,
+            .holdExpired, .keyRenewed:
+            unsafe writeEvidence(event, stored, &record)
         }
         return unsafe stored
     }

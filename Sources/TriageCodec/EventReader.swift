@@ -82,6 +82,10 @@ extension StorageReader {
             switch unsafe stored.target_case.rawValue {
             case 1: target = unsafe .case(try caseNumber(stored.case_number))
             case 2: target = unsafe .disclosure(DisclosureID(stored.disclosure_id))
+            case 5:
+                target = unsafe .evidence(
+                    try caseNumber(stored.evidence_case),
+                    EvidenceNumber(try smallNumber(stored.evidence_number, "evidence_number")))
             default: throw .missing("SensitiveRead.target")
             }
             return unsafe .sensitiveRead(
@@ -93,6 +97,7 @@ extension StorageReader {
             return unsafe .snapshotTaken(
                 try read(
                     try part(event.snapshot_taken, "Event.snapshot_taken")))
+        case 20...26: return unsafe try readEvidence(event, sealed)
         default: throw .missing("Event.kind")
         }
     }

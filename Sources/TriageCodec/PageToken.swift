@@ -45,6 +45,8 @@ enum PageToken {
     enum List: UInt64 {
         case cases = 1
         case disclosures = 2
+        case evidence = 3
+        case holds = 4
     }
 
     static func seal(

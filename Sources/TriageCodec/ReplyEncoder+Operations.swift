@@ -27,11 +27,14 @@ package struct ServerStatusReport: Sendable {
     package var recoveryReport: String
     /// Watches that are open.
     package var watchCount: Int
+    /// nil without encryption.
+    package var encryption: EncryptionReport?
 
     package init(
         version: String, startTime: WallTime, state: State, durableSequence: UInt64,
         counts: WorldCounts, snapshot: (sequence: UInt64, time: WallTime)?,
-        recoveryMilliseconds: Int64, recoveryReport: String, watchCount: Int
+        recoveryMilliseconds: Int64, recoveryReport: String, watchCount: Int,
+        encryption: EncryptionReport? = nil
     ) {
         self.version = version
         self.startTime = startTime
@@ -42,6 +45,35 @@ package struct ServerStatusReport: Sendable {
         self.recoveryMilliseconds = recoveryMilliseconds
         self.recoveryReport = recoveryReport
         self.watchCount = watchCount
+        self.encryption = encryption
+    }
+}
+
+/// How what is on disk is encrypted; never key material.
+package struct EncryptionReport: Sendable {
+    /// A key in use.
+    package struct Key: Sendable {
+        package var number: UInt32
+        package var made: WallTime
+
+        package init(number: UInt32, made: WallTime) {
+            self.number = number
+            self.made = made
+        }
+    }
+
+    /// Name of the key-encryption key.
+    package var kek: String
+    package var dataKey: Key
+    package var signingKey: Key
+    /// Keys in all.
+    package var keyCount: Int
+
+    package init(kek: String, dataKey: Key, signingKey: Key, keyCount: Int) {
+        self.kek = kek
+        self.dataKey = dataKey
+        self.signingKey = signingKey
+        self.keyCount = keyCount
     }
 }
 
@@ -92,6 +124,16 @@ extension ReplyEncoder {
         unsafe reply.pointee.recovery_report = arena.text(report.recoveryReport)
         unsafe reply.pointee.lane_count = Int64(report.counts.lanes)
         unsafe reply.pointee.watch_count = Int64(report.watchCount)
+        if let encryption = report.encryption {
+            let copy = unsafe arena.new(triaged__v1__encryption_status__init)
+            unsafe copy.pointee.kek = arena.text(encryption.kek)
+            unsafe copy.pointee.data_key_number = Int64(encryption.dataKey.number)
+            unsafe copy.pointee.data_key_time = arena.time(encryption.dataKey.made)
+            unsafe copy.pointee.signing_key_number = Int64(encryption.signingKey.number)
+            unsafe copy.pointee.signing_key_time = arena.time(encryption.signingKey.made)
+            unsafe copy.pointee.key_count = Int32(clamping: encryption.keyCount)
+            unsafe reply.pointee.encryption = unsafe copy
+        }
         return unsafe arena.pack(reply)
     }
 

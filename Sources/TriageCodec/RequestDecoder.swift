@@ -193,6 +193,12 @@ package final class RequestDecoder {
         case approveDisclosure = 15
         case rejectDisclosure = 16
         case createSnapshot = 17
+        case attachEvidence = 18
+        case eraseEvidence = 19
+        case eraseReportTexts = 20
+        case placeHold = 21
+        case releaseHold = 22
+        case rotateKeys = 23
     }
 
     /// Empties the arena and unpacks a request into it.

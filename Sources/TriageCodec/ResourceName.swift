@@ -13,6 +13,8 @@ internal import TriageDomain
 /// | --- | --- |
 /// | case | `cases/{number}` |
 /// | report | `cases/{number}/reports/{number}` |
+/// | evidence | `cases/{number}/evidence/{number}` |
+/// | hold | `cases/{number}/holds/{number}` |
 /// | assignment | `assignments/{number}` |
 /// | disclosure request | `disclosureRequests/{16 lower-case hexadecimal digits}` |
 /// | etag | 16 lower-case hexadecimal digits of the revision |
@@ -22,6 +24,8 @@ package enum ResourceName {
 
     fileprivate static let cases: StaticString = "cases/"
     fileprivate static let reports: StaticString = "/reports/"
+    fileprivate static let evidence: StaticString = "/evidence/"
+    fileprivate static let holds: StaticString = "/holds/"
     fileprivate static let assignments: StaticString = "assignments/"
     fileprivate static let disclosureRequests: StaticString = "disclosureRequests/"
 
@@ -33,6 +37,16 @@ package enum ResourceName {
     /// The name of a report.
     package static func text(_ number: CaseNumber, _ report: ReportNumber) -> String {
         "\(cases)\(number.value)\(reports)\(report.value)"
+    }
+
+    /// The name of evidence.
+    package static func text(_ number: CaseNumber, _ evidence: EvidenceNumber) -> String {
+        "\(cases)\(number.value)\(self.evidence)\(evidence.value)"
+    }
+
+    /// The name of a hold.
+    package static func text(_ number: CaseNumber, _ hold: HoldNumber) -> String {
+        "\(cases)\(number.value)\(holds)\(hold.value)"
     }
 
     /// The name of an assignment; empty for none.
@@ -55,6 +69,23 @@ package enum ResourceName {
 
     /// Parses `cases/{number}/reports/{number}`; nil for anything else.
     package static func parseReport(_ text: Span<UInt8>) -> (CaseNumber, ReportNumber)? {
+        parsePart(text, reports).map { ($0, ReportNumber($1)) }
+    }
+
+    /// Parses `cases/{number}/evidence/{number}`; nil for anything else.
+    package static func parseEvidence(_ text: Span<UInt8>) -> (CaseNumber, EvidenceNumber)? {
+        parsePart(text, evidence).map { ($0, EvidenceNumber($1)) }
+    }
+
+    /// Parses `cases/{number}/holds/{number}`; nil for anything else.
+    package static func parseHold(_ text: Span<UInt8>) -> (CaseNumber, HoldNumber)? {
+        parsePart(text, holds).map { ($0, HoldNumber($1)) }
+    }
+
+    /// Parses what belongs to a case.
+    private static func parsePart(
+        _ text: Span<UInt8>, _ middle: StaticString
+    ) -> (CaseNumber, UInt64)? {
         var slash = -1
         for index in text.indices where text[index] == UInt8(ascii: "/") {
             slash = index
@@ -63,9 +94,9 @@ package enum ResourceName {
         guard
             slash > 6,
             let number = parseNumber(text.extracting(0..<slash), after: cases),
-            let report = parseNumber(text.extracting(slash..<text.count), after: reports)
+            let part = parseNumber(text.extracting(slash..<text.count), after: middle)
         else { return nil }
-        return (CaseNumber(number), ReportNumber(report))
+        return (CaseNumber(number), part)
     }
 
     /// Parses `assignments/{number}`; nil for anything else.

@@ -17,6 +17,8 @@ package enum SnapshotSections: UInt16, CaseIterable, Sendable {
     case assignments = 4
     case disclosures = 5
     case ledger = 6
+    case evidence = 7
+    case holds = 8
 }
 
 /// Encodes a World's state.
@@ -78,6 +80,18 @@ package enum SnapshotCodec {
             unsafe try put(.ledger) {
                 unsafe $0.pointee.kind_case = .init(9)
                 unsafe $0.pointee.ledger = writer.write(entry)
+            }
+        }
+        for evidence in state.evidence {
+            unsafe try put(.evidence) {
+                unsafe $0.pointee.kind_case = .init(11)
+                unsafe $0.pointee.evidence = writer.write(evidence)
+            }
+        }
+        for hold in state.holds {
+            unsafe try put(.holds) {
+                unsafe $0.pointee.kind_case = .init(12)
+                unsafe $0.pointee.hold = writer.write(hold)
             }
         }
     }
@@ -198,6 +212,14 @@ package final class SnapshotDecoder {
             let request = unsafe try StorageReader.read(
                 try StorageReader.part(stored.disclosure, "disclosure"))
             try admit { () throws(WorldImportError) in try builder.add(request) }
+        case 11:
+            let evidence = unsafe try StorageReader.read(
+                try StorageReader.part(stored.evidence, "evidence"))
+            try admit { () throws(WorldImportError) in try builder.add(evidence) }
+        case 12:
+            let hold = unsafe try StorageReader.read(
+                try StorageReader.part(stored.hold, "hold"))
+            try admit { () throws(WorldImportError) in try builder.add(hold) }
         default:
             let entry = unsafe try StorageReader.read(
                 try StorageReader.part(stored.ledger, "ledger"))
@@ -249,6 +271,8 @@ package final class SnapshotDecoder {
         case 7: .assignments
         case 8: .disclosures
         case 9: .ledger
+        case 11: .evidence
+        case 12: .holds
         default: nil
         }
     }

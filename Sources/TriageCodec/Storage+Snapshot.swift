@@ -200,6 +200,18 @@ extension StorageWriter {
         case .snapshot(let taken):
             unsafe stored.pointee.answer_case = .init(11)
             unsafe stored.pointee.snapshot = write(taken)
+        case .evidence(let number):
+            unsafe stored.pointee.answer_case = .init(12)
+            unsafe stored.pointee.evidence_number = Int64(number.value)
+        case .hold(let number):
+            unsafe stored.pointee.answer_case = .init(13)
+            unsafe stored.pointee.hold_number = Int64(number.value)
+        case .erasedTexts(let matter):
+            unsafe stored.pointee.answer_case = .init(14)
+            unsafe stored.pointee.erased_texts_case = Int64(matter.value)
+        case .key(let made):
+            unsafe stored.pointee.answer_case = .init(15)
+            unsafe stored.pointee.key = write(made)
         case .recorded: break
         }
         return unsafe stored
@@ -410,6 +422,14 @@ extension StorageReader {
         case 10: answer = unsafe .changedDisclosure(DisclosureID(stored.disclosure_id))
         case 11:
             answer = unsafe .snapshot(try read(try part(stored.snapshot, "LedgerRecord.snapshot")))
+        case 12:
+            answer = unsafe .evidence(
+                EvidenceNumber(try smallNumber(stored.evidence_number, "LedgerRecord.evidence")))
+        case 13:
+            answer = unsafe .hold(
+                HoldNumber(try smallNumber(stored.hold_number, "LedgerRecord.hold")))
+        case 14: answer = unsafe .erasedTexts(try caseNumber(stored.erased_texts_case))
+        case 15: answer = unsafe .key(try read(try part(stored.key, "LedgerRecord.key")))
         default: answer = .recorded
         }
         return unsafe LedgerEntry(

@@ -57,6 +57,19 @@ package enum Command: Sendable {
     case approveDisclosure(request: DisclosureID, etag: UInt64)
     case rejectDisclosure(request: DisclosureID, rejection: Rejection, etag: UInt64?)
 
+    /// The object is durable in the vault; indirect like all that is rare and large.
+    indirect case attachEvidence(case: CaseNumber, attachment: AttachedObject)
+    /// `identities` are those of the case's subjects, which rules cannot read by themselves.
+    indirect case eraseEvidence(
+        case: CaseNumber, evidence: EvidenceNumber, erasure: Erasure, identities: Set<Hash128>)
+    /// `replacement` is what stands for a report's words from now on.
+    indirect case eraseReportTexts(
+        case: CaseNumber, erasure: Erasure, replacement: [UInt8], identities: Set<Hash128>)
+    indirect case placeHold(case: CaseNumber, order: HoldOrder)
+    indirect case releaseHold(case: CaseNumber, hold: HoldNumber, release: HoldRelease)
+
+    /// A key that the caller asked for is in use: recorded, so that a repeat is answered alike.
+    case recordKey(KeyAnswer)
     /// A snapshot that the caller asked for is durable: recorded, so that a repeat is answered
     /// alike.
     case recordSnapshot(SnapshotAnswer)
@@ -86,12 +99,27 @@ package struct SnapshotAnswer: Hashable, Sendable {
     }
 }
 
+/// What a call for a new key is answered with.
+package struct KeyAnswer: Hashable, Sendable {
+    /// Number of the key.
+    package let number: UInt32
+    /// Keys of evidence that were wrapped anew.
+    package let objects: UInt64
+
+    /// Groups the figures.
+    package init(number: UInt32, objects: UInt64) {
+        self.number = number
+        self.objects = objects
+    }
+}
+
 /// A read of sensitive material, with its purpose.
 package struct SensitiveRead: Sendable {
     /// What was read.
     package enum Target: Sendable {
         case `case`(CaseNumber)
         case disclosure(DisclosureID)
+        case evidence(CaseNumber, EvidenceNumber)
     }
     package var target: Target
     package var purpose: String

@@ -9,6 +9,8 @@ package enum DomainError: Error, Equatable, Sendable {
         case `case` = "case"
         case assignment = "assignment"
         case disclosureRequest = "disclosure request"
+        case evidence = "evidence"
+        case hold = "hold"
     }
 
     /// No such resource, or none that the caller may know of.
@@ -42,12 +44,26 @@ package enum DomainError: Error, Equatable, Sendable {
     /// The caller already holds as many cases as allowed.
     case tooManyAssignments(limit: Int)
 
+    /// A hold or a preservation forbids to erase anything of the case.
+    case held(by: Holder)
+    /// No further evidence fits.
+    case tooMuchEvidence(EvidenceBound, limit: Int)
+    /// A case has as many holds as it may, ended ones included.
+    case tooManyHolds(limit: Int)
+
+    /// What evidence is bounded by.
+    package enum EvidenceBound: String, Sendable {
+        case objectsOfCase = "objects of a case"
+        case objects = "objects of the server"
+        case bytes = "bytes of the server"
+    }
+
     /// Which refusal it is, without its details: for counting.
     package enum Kind: Int, CaseIterable, Sendable {
         case notFound, illegalTransition, leaseNotHeld, etagMismatch, requestIDReused
         case lowerReasonRequired, dutiesUnanswered, liveRiskOpen, secondPersonRequired, notEligible
         case tooManyReports, invalidField, tooManyParticipants, tooManyVerifications
-        case tooManyAssignments
+        case tooManyAssignments, held, tooMuchEvidence, tooManyHolds
 
         /// As metrics name it, such as `second_person_required`.
         package var name: String {
@@ -67,6 +83,9 @@ package enum DomainError: Error, Equatable, Sendable {
             case .tooManyParticipants: "too_many_participants"
             case .tooManyVerifications: "too_many_verifications"
             case .tooManyAssignments: "too_many_assignments"
+            case .held: "held"
+            case .tooMuchEvidence: "too_much_evidence"
+            case .tooManyHolds: "too_many_holds"
             }
         }
     }
@@ -89,6 +108,9 @@ package enum DomainError: Error, Equatable, Sendable {
         case .tooManyParticipants: .tooManyParticipants
         case .tooManyVerifications: .tooManyVerifications
         case .tooManyAssignments: .tooManyAssignments
+        case .held: .held
+        case .tooMuchEvidence: .tooMuchEvidence
+        case .tooManyHolds: .tooManyHolds
         }
     }
 }

@@ -86,6 +86,17 @@ package enum Event: Sendable {
     /// A legal clock of an open case came within its handling allowance: the case moves to band 1.
     case legalClockDue(case: CaseNumber)
 
+    /// Indirect, like all that is rare and large.
+    indirect case evidenceAttached(
+        case: CaseNumber, evidence: EvidenceNumber, attachment: AttachedObject)
+    indirect case evidenceErased(evidence: EvidenceNumber, erasure: Erasure)
+    indirect case reportTextsErased(case: CaseNumber, erasure: Erasure, replacement: [UInt8])
+    indirect case holdPlaced(case: CaseNumber, hold: HoldNumber, order: HoldOrder)
+    indirect case holdReleased(hold: HoldNumber, release: HoldRelease)
+    case holdExpired(hold: HoldNumber)
+
+    /// A key that somebody asked for is in use.
+    case keyRenewed(KeyAnswer)
     case sensitiveRead(SensitiveRead)
     /// A snapshot that somebody asked for is durable.
     case snapshotTaken(SnapshotAnswer)

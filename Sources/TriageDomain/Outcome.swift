@@ -72,6 +72,11 @@ package enum Outcome: Sendable {
     case nothingToClaim
     indirect case changedAssignment(AssignmentView)
     indirect case changedDisclosure(DisclosureView)
+    indirect case evidence(EvidenceView)
+    indirect case hold(HoldView)
+    /// A case whose reports have no words any more.
+    indirect case erasedTexts(CaseNumber, reportCount: Int, revision: UInt64)
+    case key(KeyAnswer)
     indirect case snapshot(SnapshotAnswer)
     case recorded
 }

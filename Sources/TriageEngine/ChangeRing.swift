@@ -96,13 +96,18 @@ struct NumberSet {
         words[index] |= 1 << (number % 64)
     }
 
+    /// Whether a number is a member.
+    func contains(_ number: UInt64) -> Bool {
+        let index = Int(number / 64)
+        return index < words.count && words[index] >> (number % 64) & 1 == 1
+    }
+
     /// Removes a number.
     ///
     /// - Returns: Whether it was a member.
     mutating func remove(_ number: UInt64) -> Bool {
-        let index = Int(number / 64)
-        guard index < words.count, words[index] >> (number % 64) & 1 == 1 else { return false }
-        words[index] &= ~(1 << (number % 64))
+        guard contains(number) else { return false }
+        words[Int(number / 64)] &= ~(1 << (number % 64))
         return true
     }
 }

@@ -20,6 +20,7 @@ extension Engine {
     ///   - journalFailed: Called once, on the engine's thread, when the journal has failed: health
     ///     turns NOT_SERVING.
     ///   - snapshotEnded: Called on the engine's thread with what became of snapshots.
+    ///   - vaultFailed: Called on the vault's thread with what an operator has to know of it.
     /// - Returns: The engine, to be started.
     /// - Throws: `.storage` when the directory is locked, unreadable or not ours; nothing was
     ///   changed then, or only temporary files removed.
@@ -28,7 +29,8 @@ extension Engine {
         keys: KeySource? = nil, configuration: EngineConfiguration = EngineConfiguration(),
         clock: any TimeSource = SystemClock(),
         journalFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
-        snapshotEnded: @escaping @Sendable (SnapshotResult) -> Void = { _ in }
+        snapshotEnded: @escaping @Sendable (SnapshotResult) -> Void = { _ in },
+        vaultFailed: @escaping @Sendable (JournalError) -> Void = { _ in }
     ) throws(EngineError) -> Engine {
         let started = clock.monotonicTime()
         let directory: DataDirectory
@@ -51,10 +53,11 @@ extension Engine {
         do { world = try target.takeWorld() } catch {
             throw .storage(.rejected(file: path, offset: 0, what: error.what))
         }
+        let opened = try openVault(directory, storage, world, clock, vaultFailed)
         let summary = RecoverySummary(
             milliseconds: Int64(clock.monotonicTime().nanoseconds(since: started) / 1_000_000),
             recordsReplayed: report.recordsReplayed,
-            report: (keyRepairs + describeRepairs(report)).joined(separator: "; "))
+            report: (keyRepairs + describeRepairs(report) + opened.report).joined(separator: "; "))
         // Time never runs backwards, whatever happened to the clock while the server was down.
         let now = max(clock.wallTime(), world.snapshotState.counters.time)
         var status = EngineStatus(startTime: now, counts: world.counts, recovery: summary)
@@ -70,7 +73,9 @@ extension Engine {
             throw .thread(error)
         }
         let parts = EngineParts(
-            journal: writer, clock: clock, snapshots: snapshots,
+            journal: writer, clock: clock, snapshots: snapshots, vault: opened.worker,
+            encryption: { directory.keys.map(EncryptionReport.init) },
+            renewed: { result in inbox.change { $0.renewed.append(result) } },
             reload: {
                 let last = writer.durableHead.sequence
                 snapshots.run {
@@ -83,9 +88,55 @@ extension Engine {
             wake: { result in inbox.change { $0.snapshots.append(result) } })
         let core = EngineCore(
             world: world, parts: parts, configuration: configuration, status: status, now: now)
-        let resources = EngineResources(writer: writer, snapshots: snapshots)
+        let resources = EngineResources(
+            writer: writer, snapshots: snapshots, vault: opened.worker)
         return try Engine(
-            core: core, inbox: inbox, configuration: configuration, closing: resources.close)
+            core: core, inbox: inbox, configuration: configuration, vault: opened.worker,
+            keys: directory.keys, closing: resources.close)
+    }
+
+    /// Opens the vault of an encrypted directory, in line with what the state says.
+    private static func openVault(
+        _ directory: DataDirectory, _ storage: StorageOptions, _ world: borrowing World,
+        _ clock: any TimeSource, _ failed: @escaping @Sendable (JournalError) -> Void
+    ) throws(EngineError) -> (worker: VaultWorker?, report: [String]) {
+        let report: VaultReport
+        let vault: Vault
+        do throws(JournalError) {
+            guard let opened = try directory.openVault() else { return (nil, []) }
+            vault = opened
+            report = try vault.reconcile(stored: world.storedObjects, time: clock.wallTime())
+        } catch { throw .storage(error) }
+        guard let keys = directory.keys else { return (nil, []) }
+        do throws(IOError) {
+            return (try VaultWorker(vault, keys, clock: clock, failed: failed), report.lines)
+        } catch { throw .thread(error) }
+    }
+
+    /// Makes an engine over a journal that is not this module's, with an empty state, no snapshots
+    /// and nothing to recover.
+    ///
+    /// - Parameters:
+    ///   - journal: Empty; the engine thread's from now on.
+    ///   - configuration: The engine's settings; those of snapshots have no meaning.
+    ///   - clock: Both times.
+    /// - Returns: The engine, to be started.
+    /// - Throws: `.thread` when the system gives none.
+    /// - Durability: the journal's
+    package static func over(
+        _ journal: any Journal, configuration: EngineConfiguration = EngineConfiguration(),
+        clock: any TimeSource = SystemClock()
+    ) throws(EngineError) -> Engine {
+        let world = World()
+        let now = clock.wallTime()
+        let status = EngineStatus(
+            startTime: now, counts: world.counts,
+            recovery: RecoverySummary(milliseconds: 0, recordsReplayed: 0, report: ""))
+        let core = EngineCore(
+            world: world, parts: EngineParts(journal: journal, clock: clock),
+            configuration: configuration, status: status, now: now)
+        return try Engine(
+            core: core, inbox: Monitor(Inbox()), configuration: configuration, closing: {})
     }
 
     /// What an operator has to know of a recovery; empty when there was nothing to repair.
@@ -105,20 +156,38 @@ extension Engine {
     }
 }
 
+extension EncryptionReport {
+    /// What may be shown of a directory's keys.
+    init(_ keys: KeyRing) {
+        let all = keys.keys
+        func inUse(_ kind: KeyEntry.Kind) -> Key {
+            let found = all.last { $0.kind == kind && $0.state == .inUse }
+            guard let found else { preconditionFailure("one key of each kind is in use") }
+            return Key(number: found.number, made: found.made)
+        }
+        self.init(
+            kek: keys.kek.description, dataKey: inUse(.data), signingKey: inUse(.signing),
+            keyCount: all.count)
+    }
+}
+
 /// What is closed when the engine has stopped.
 ///
 /// `@unchecked Sendable`: the journal is the engine thread's, which is where this is called.
 private final class EngineResources: @unchecked Sendable {
     private let writer: JournalWriter
     private let snapshots: BackgroundSnapshots
+    private let vault: VaultWorker?
 
-    init(writer: JournalWriter, snapshots: BackgroundSnapshots) {
+    init(writer: JournalWriter, snapshots: BackgroundSnapshots, vault: VaultWorker?) {
         self.writer = writer
         self.snapshots = snapshots
+        self.vault = vault
     }
 
     @Sendable func close() {
         writer.close()
         snapshots.stop()
+        vault?.stop()
     }
 }

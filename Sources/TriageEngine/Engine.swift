@@ -35,17 +35,23 @@ package final class Engine: Sendable {
         var journalBytes = 0
         var sinks: [(reactor: Int, sink: any CompletionSink)] = []
         var snapshots: [SnapshotResult] = []
+        var renewed: [RenewedKey] = []
         var reloaded: ReloadedWorld?
         var stopping = false
         var stopped = false
 
         /// True when the engine has something to take.
         var isReady: Bool {
-            !batches.isEmpty || !sinks.isEmpty || !snapshots.isEmpty || reloaded != nil || stopping
+            !batches.isEmpty || !sinks.isEmpty || !snapshots.isEmpty || !renewed.isEmpty
+                || reloaded != nil || stopping
         }
     }
 
     let inbox: Monitor<Inbox>
+    /// Where evidence is; nil without encryption.
+    package let vault: VaultWorker?
+    /// The directory's keys; nil without encryption.
+    package let keys: KeyRing?
     private let published: Monitor<EngineStatus>
     private let core: EngineCore
     private let inboxBytesMax: Int
@@ -55,6 +61,7 @@ package final class Engine: Sendable {
     /// Wraps a recovered core.
     init(
         core: EngineCore, inbox: Monitor<Inbox>, configuration: EngineConfiguration,
+        vault: VaultWorker? = nil, keys: KeyRing? = nil,
         closing: @escaping @Sendable () -> Void
     ) throws(EngineError) {
         do throws(IOError) { thread = try TaskThread(name: "engine", urgency: .prompt) } catch {
@@ -62,6 +69,8 @@ package final class Engine: Sendable {
         }
         self.core = core
         self.inbox = inbox
+        self.vault = vault
+        self.keys = keys
         self.closing = closing
         inboxBytesMax = configuration.inboxBytesMax
         published = Monitor(core.currentStatus())
@@ -119,7 +128,8 @@ package final class Engine: Sendable {
             let stopping = taken.stopping
             for (reactor, sink) in taken.sinks { core.connect(reactor: reactor, sink: sink) }
             core.turn(
-                taken.batches, snapshots: taken.snapshots, reloaded: taken.reloaded)
+                taken.batches, snapshots: taken.snapshots, renewed: taken.renewed,
+                reloaded: taken.reloaded)
             taken.batches = []
             if stopping { break }
             let idle = !inbox.change { $0.isReady }

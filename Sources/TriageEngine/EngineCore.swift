@@ -2,7 +2,7 @@
 // then lets replies go. Runs on one thread, but owns none, so that a test can drive its turns.
 
 package import TriageBase
-internal import TriageCodec
+package import TriageCodec
 package import TriageDomain
 package import TriageJournal
 
@@ -13,6 +13,25 @@ package protocol SnapshotTaker: AnyObject, Sendable {
     func take(
         _ state: WorldState, at tree: MerkleTree, time: WallTime,
         report: @escaping @Sendable (SnapshotResult) -> Void)
+}
+
+/// The vault as the engine needs it.
+package protocol VaultKeeper: AnyObject, Sendable {
+    /// Destroys objects whose erasure is durable; returns at once.
+    func erase(_ names: [ObjectName])
+    /// Makes a new key and reports it; returns at once.
+    func renew(_ purpose: KeyPurpose, report: @escaping @Sendable (KeyAnswer?) -> Void)
+    /// How it is.
+    var status: VaultStatus { get }
+}
+
+/// What came of a new key that a call asked for.
+package struct RenewedKey: Sendable {
+    var request: EngineRequest
+    var key: WriteKey
+    var reactor: Int
+    /// nil: it could not be made.
+    var answer: KeyAnswer?
 }
 
 /// What came of a snapshot, and of tidying up after one.
@@ -46,6 +65,12 @@ package struct EngineParts {
     package var clock: any TimeSource
     /// Writes snapshots; nil: there are none.
     package var snapshots: (any SnapshotTaker)?
+    /// Where evidence is; nil without encryption.
+    package var vault: (any VaultKeeper)?
+    /// How what is on disk is encrypted; nil without.
+    package var encryption: () -> EncryptionReport?
+    /// Called by the vault's thread when a key was made for a call.
+    package var renewed: @Sendable (RenewedKey) -> Void
     /// Begins to read the durable state back, after a failed commit; it comes with a later turn.
     package var reload: () -> Void
     /// Called once, on the engine's thread, when the journal has failed.
@@ -60,6 +85,9 @@ package struct EngineParts {
     /// Groups the parts.
     package init(
         journal: any Journal, clock: any TimeSource, snapshots: (any SnapshotTaker)? = nil,
+        vault: (any VaultKeeper)? = nil,
+        encryption: @escaping () -> EncryptionReport? = { nil },
+        renewed: @escaping @Sendable (RenewedKey) -> Void = { _ in },
         reload: @escaping () -> Void = {},
         journalFailed: @escaping (JournalError) -> Void = { _ in },
         snapshotEnded: @escaping (SnapshotResult) -> Void = { _ in },
@@ -69,6 +97,9 @@ package struct EngineParts {
         self.journal = journal
         self.clock = clock
         self.snapshots = snapshots
+        self.vault = vault
+        self.encryption = encryption
+        self.renewed = renewed
         self.reload = reload
         self.journalFailed = journalFailed
         self.snapshotEnded = snapshotEnded
@@ -113,6 +144,10 @@ package final class EngineCore: @unchecked Sendable {
     var watches: WatchTable
     var status: EngineStatus
     var snapshots = SnapshotSchedule()
+    let identities = CaseIdentities()
+    /// Objects whose erasure was applied and is not durable yet.
+    private var erasures: [ObjectName] = []
+    var isRenewingKey = false
     private var markedAt: MonotonicTime
     /// More to do at once, although no request waits.
     private(set) var hasWork = false
@@ -152,13 +187,14 @@ package final class EngineCore: @unchecked Sendable {
     /// - Durability: what it delivered is on disk
     func turn(
         _ batches: consuming [RequestBatch], snapshots results: [SnapshotResult] = [],
-        reloaded: ReloadedWorld? = nil
+        renewed: [RenewedKey] = [], reloaded: ReloadedWorld? = nil
     ) {
         monotonic = parts.clock.monotonicTime()
         now = max(now, parts.clock.wallTime())
         hasWork = false
         status.counters.turns += 1
         for result in results { snapshotEnded(result) }
+        for result in renewed { keyRenewed(result) }
         if let reloaded { takeOver(reloaded) }
         fireTimers()
         for batch in batches {
@@ -241,6 +277,8 @@ package final class EngineCore: @unchecked Sendable {
             claims.remove(request.call)
             watches.close(request.call)
             return nil
+        case .checkAttachment, .readEvidence, .listEvidence, .listHolds, .erase, .renewKey:
+            return answerEvidence(request, reactor)
         case .status:
             var now = currentStatus()
             now.durableSequence = revision
@@ -310,7 +348,16 @@ package final class EngineCore: @unchecked Sendable {
         if let failed = append(header) { return .failure(Refusal(reply: .failed(failed))) }
         world.apply(events, header)
         changed(header.sequence)
+        noteErasures()
         return .success(decision)
+    }
+
+    /// Remembers which objects have to go once the record is durable.
+    private func noteErasures() {
+        for event in events {
+            guard case .evidenceErased(let number, _) = event else { continue }
+            erasures.append(world.object(of: number))
+        }
     }
 
     private func append(_ header: EventHeader) -> EngineFailure? {
@@ -385,6 +432,10 @@ package final class EngineCore: @unchecked Sendable {
         }
         let ended = parts.clock.monotonicTime()
         status.durableSequence = parts.journal.durableHead.sequence
+        if !erasures.isEmpty {
+            parts.vault?.erase(erasures)
+            erasures = []
+        }
         durableCounts = world.counts
         status.counters.commits += 1
         status.counters.commitNanoseconds.record(ended.nanoseconds(since: started))
@@ -460,6 +511,8 @@ package final class EngineCore: @unchecked Sendable {
         status.counters.watchesTooSlow = watches.tooSlowCount
         status.counters.watchSweeps = watches.sweepCount
         status.waitingClaimCount = claims.count
+        status.encryption = parts.encryption()
+        status.vault = parts.vault?.status
         return status
     }
 

@@ -40,13 +40,21 @@ package enum EngineReply: Sendable {
     indirect case disclosure(DisclosureView)
     /// A page of disclosure requests.
     indirect case disclosures(DisclosurePage)
+    /// What was asked about may be attached.
+    case attachable
+    /// Evidence that may be read now: the record of it is durable.
+    indirect case evidence(EvidenceView)
+    /// A page of the evidence of a case.
+    indirect case evidenceList(CasePart<EvidenceView>)
+    /// A page of the holds of a case.
+    indirect case holdList(CasePart<HoldView>)
     /// How the service is.
     indirect case status(EngineStatus)
     /// A snapshot is durable.
     indirect case snapshot(SnapshotAnswer)
 
     /// A part of a board watch.
-    indirect case boardChanges(BoardChanges)
+    case boardChanges(BoardChanges)
     /// A part of an assignment watch.
     indirect case assignmentChanges(AssignmentChanges)
     /// A part of a disclosure watch; the last one when `ended`.
@@ -62,8 +70,8 @@ package enum EngineReply: Sendable {
         switch self {
         case .boardChanges, .assignmentChanges: true
         case .disclosureChange(_, let ended): !ended
-        case .receipt, .outcome, .caseView, .board, .disclosure, .disclosures, .status, .snapshot,
-            .refused, .failed:
+        case .receipt, .outcome, .caseView, .board, .disclosure, .disclosures, .attachable,
+            .evidence, .evidenceList, .holdList, .status, .snapshot, .refused, .failed:
             false
         }
     }
@@ -91,10 +99,19 @@ package enum EngineFailure: Error, Equatable, Sendable {
     case watchTooSlow(revision: UInt64)
     /// The snapshot could not be written; the state is not affected.
     case snapshotFailed
+    /// The server has no encryption, and so neither vault nor keys.
+    case encryptionRequired
+    /// A key is being made already.
+    case rotationRunning
+    /// The key could not be made; the ones before are in use.
+    case rotationFailed
 }
 
 /// A part of a board watch.
-package struct BoardChanges: Sendable {
+///
+/// A class, so that one change that concerns a thousand watches is looked up, handed over and
+/// encoded once: watches that get the same get the same object.
+package final class BoardChanges: Sendable {
     /// One change.
     package enum Change: Sendable {
         /// A case is new or has changed.
@@ -104,15 +121,21 @@ package struct BoardChanges: Sendable {
     }
 
     /// In the order in which they are to be sent.
-    package var changes: [Change]
+    package let changes: [Change]
     /// For each change, what the caller knows once it and all before it have reached it.
-    package var revisions: [UInt64]
-    /// What the caller knew before this part; 0 while the initial state is being sent.
-    package var previousRevision: UInt64
+    package let revisions: [UInt64]
     /// What the caller knows once all of ``changes`` have reached it.
-    package var revision: UInt64
+    package let revision: UInt64
     /// Open cases at ``revision`` when the part ends with a bookmark, else nil.
-    package var bookmark: Int?
+    package let bookmark: Int?
+
+    /// Groups the parts of a part.
+    init(changes: [Change], revisions: [UInt64], revision: UInt64, bookmark: Int?) {
+        self.changes = changes
+        self.revisions = revisions
+        self.revision = revision
+        self.bookmark = bookmark
+    }
 }
 
 /// A part of an assignment watch.

@@ -66,6 +66,20 @@ package enum EngineOperation: Sendable {
     /// The call is over: forget its watch or waiting claim. No answer.
     case cancel
 
+    /// Whether an object of that size may be attached to a case; a repeat is answered at once.
+    case checkAttachment(CaseNumber, size: Int, WriteKey, clearedForChildSafety: Bool)
+    /// Evidence, whose read is recorded before the answer goes.
+    case readEvidence(
+        CaseNumber, EvidenceNumber, purpose: String, clearedForChildSafety: Bool)
+    /// The evidence of a case, oldest first.
+    case listEvidence(CaseNumber, after: UInt64, limit: Int)
+    /// The holds of a case, oldest first.
+    case listHolds(CaseNumber, after: UInt64, limit: Int)
+    /// Erases evidence, or the words of a case's reports, unless it is held.
+    case erase(EraseRequest)
+    /// A new key, answered when it is in use.
+    case renewKey(KeyPurpose, WriteKey)
+
     /// How the service is.
     case status
     /// A snapshot now, answered when it is durable.
@@ -78,9 +92,9 @@ package enum EngineOperation: Sendable {
         case .readCase(_, let purpose, _): purpose != nil
         case .readDisclosure(_, _, let purpose): purpose != nil
         case .watchDisclosure(_, let requester): requester == nil
-        case .snapshot: true
-        case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .credit, .cancel,
-            .status:
+        case .snapshot, .checkAttachment, .readEvidence, .erase, .renewKey: true
+        case .listCases, .listDisclosures, .listEvidence, .listHolds, .watchBoard,
+            .watchAssignments, .credit, .cancel, .status:
             false
         }
     }
@@ -90,7 +104,8 @@ package enum EngineOperation: Sendable {
         switch self {
         case .watchBoard, .watchAssignments, .watchDisclosure: true
         case .write, .claim, .readCase, .listCases, .readDisclosure, .listDisclosures, .credit,
-            .cancel, .status, .snapshot:
+            .cancel, .status, .snapshot, .checkAttachment, .readEvidence, .listEvidence,
+            .listHolds, .erase, .renewKey:
             false
         }
     }
@@ -99,10 +114,12 @@ package enum EngineOperation: Sendable {
     package var journalBytes: Int {
         switch self {
         case .write(.submitReport(_, let content), _): content.count + 256
-        case .write: 4_096
-        case .claim, .readCase, .readDisclosure, .watchDisclosure, .snapshot: 512
+        case .write, .erase: 4_096
+        case .claim, .readCase, .readDisclosure, .watchDisclosure, .snapshot, .readEvidence,
+            .renewKey:
+            512
         case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .credit, .cancel,
-            .status:
+            .status, .checkAttachment, .listEvidence, .listHolds:
             0
         }
     }

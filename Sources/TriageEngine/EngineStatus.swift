@@ -2,6 +2,7 @@
 // the engine's thread, read by any other; holds no personal data.
 
 package import TriageBase
+package import TriageCodec
 package import TriageDomain
 package import TriageJournal
 
@@ -31,6 +32,10 @@ package struct EngineStatus: Sendable {
     package var holdings = Holdings()
     /// What the last recovery found and repaired.
     package var recovery: RecoverySummary
+    /// How what is on disk is encrypted; nil without.
+    package var encryption: EncryptionReport?
+    /// The vault; nil without encryption.
+    package var vault: VaultStatus?
     /// Watches that are open.
     package var watchCount = 0
     /// Claims that wait for a case.

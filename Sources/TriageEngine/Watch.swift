@@ -52,7 +52,9 @@ final class Watch: Asked {
 ///            |                   |         ^
 ///            +---- ring overran -+--> sweep: cases changed since the base
 /// ```
-struct BoardWatch {
+///
+/// A class, because ``known`` has a bit for each case: it is changed where it is, never copied.
+final class BoardWatch {
     let filter: BoardFilter
     /// What is being sent before the changes of the ring; nil once all of it has been.
     var initial: InitialState?
@@ -67,5 +69,12 @@ struct BoardWatch {
         case page(after: PriorityKey?)
         /// Cases that changed after a revision, by number.
         case sweep(since: UInt64, next: CaseNumber?)
+    }
+
+    init(filter: BoardFilter, initial: InitialState?, known: NumberSet, base: UInt64) {
+        self.filter = filter
+        self.initial = initial
+        self.known = known
+        self.base = base
     }
 }

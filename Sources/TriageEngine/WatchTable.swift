@@ -14,6 +14,8 @@ struct WatchTable {
     var assignments: ChangeRing
     private var watches: [UInt64: Watch] = [:]
     private var disclosureWatches = 0
+    /// What watches that stand at the same place get next; for one pass over them.
+    var steps: [BoardStep] = []
     /// Watches ended because they did not keep up.
     private(set) var tooSlowCount: UInt64 = 0
     /// Times that a board watch swept because the ring overran it before it had caught up.
@@ -59,7 +61,8 @@ struct WatchTable {
             disclosureWatches += 1
             add(request, reactor, .disclosure(id, requester: requester, changed: true), 0, 0)
         case .write, .claim, .readCase, .listCases, .readDisclosure, .listDisclosures, .credit,
-            .cancel, .status, .snapshot:
+            .cancel, .status, .snapshot, .checkAttachment, .readEvidence, .listEvidence,
+            .listHolds, .erase, .renewKey:
             preconditionFailure("not a watch")
         }
         return nil
@@ -127,6 +130,7 @@ struct WatchTable {
         var more = false
         var ended: [UInt64] = []
         var over = 0
+        defer { steps.removeAll(keepingCapacity: true) }
         for watch in watches.values {
             switch watch.subject {
             case .board(let subject):

@@ -62,6 +62,14 @@ package final class CallExtras {
     /// `grpc-previous-rpc-attempts`: how often the client's library has tried this call before.
     package var previousAttempts = 0
 
+    /// W3C `traceparent` value, if the method reads it and it has a plausible length; else empty.
+    package private(set) var traceparent: [UInt8] = []
+
+    /// Sees `traceparent`; of version 00 it has 55 bytes.
+    package func traceparentReceived(_ value: Span<UInt8>) {
+        if value.count == 55 { traceparent = [UInt8](copying: value) }
+    }
+
     /// The request's messages may be compressed with gzip.
     package var isRequestGzip = false
     /// The message that is being delivered came compressed.

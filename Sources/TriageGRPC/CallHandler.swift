@@ -66,20 +66,16 @@ package struct CallHead {
     package let peer: PeerContext
     /// When the call ends with DEADLINE_EXCEEDED; the transport enforces it.
     package let deadline: MonotonicTime
-    /// W3C `traceparent` value if the client sent one of plausible length, else empty.
-    package let traceparent: [UInt8]
     /// What only some calls have; nil when this one has none of it.
     package let extras: CallExtras?
 
     /// Groups the facts of a call.
     package init(
-        method: Int, peer: PeerContext, deadline: MonotonicTime, traceparent: [UInt8] = [],
-        extras: CallExtras? = nil
+        method: Int, peer: PeerContext, deadline: MonotonicTime, extras: CallExtras? = nil
     ) {
         self.method = method
         self.peer = peer
         self.deadline = deadline
-        self.traceparent = traceparent
         self.extras = extras
     }
 
@@ -138,6 +134,9 @@ package protocol CallResponder: AnyObject {
     ///   - call: The call; a stale id is ignored.
     ///   - message: The serialised reply, without gRPC prefix.
     func respond(_ call: CallID, _ message: [UInt8])
+    /// Answers such a call with a message that is copied: the way without an allocation for a small
+    /// one that the handler has in a buffer of its own.
+    func respond(_ call: CallID, copying message: Span<UInt8>)
     /// Sends one message of a server-streaming call.
     func send(_ call: CallID, _ message: [UInt8]) -> SendOutcome
     /// Ends a call: OK when `error` is nil (server streaming), else trailers-only or trailers with

@@ -30,7 +30,8 @@ package struct MessageDeframer: Sendable {
     // A slot's buffer is kept for the next call up to this size; a larger one goes back to malloc.
     private static let keptBytesMax = 8 << 10
 
-    private let limit: Int
+    /// Largest message accepted, in bytes.
+    package var limit: Int
     private var buffer: [UInt8] = []
     private var start = 0
     /// An encoding was announced, so that messages may be compressed.

@@ -11,6 +11,8 @@ package struct MethodTraits: OptionSet, Sendable {
 
     /// Its handler reads the client's own metadata.
     package static let readsMetadata = MethodTraits(rawValue: 1)
+    /// Its handler reads the client's trace context.
+    package static let readsTrace = MethodTraits(rawValue: 4)
     /// Its replies may be so large that compressing them pays.
     package static let compressesReplies = MethodTraits(rawValue: 2)
 }

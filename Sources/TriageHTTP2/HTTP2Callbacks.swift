@@ -21,7 +21,7 @@ internal import CNghttp2
             }
             unsafe nghttp2_session_callbacks_set_on_begin_frame_callback(made, onBeginFrame)
             unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(made, onBeginHeaders)
-            unsafe nghttp2_session_callbacks_set_on_header_callback(made, onHeader)
+            unsafe nghttp2_session_callbacks_set_on_header_callback2(made, onHeader)
             unsafe nghttp2_session_callbacks_set_on_invalid_header_callback(made, onInvalidHeader)
             unsafe nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, onData)
             unsafe nghttp2_session_callbacks_set_on_frame_recv_callback(made, onFrame)
@@ -61,16 +61,13 @@ private func onBeginHeaders(
 }
 
 private func onHeader(
-    _ session: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?,
-    _ name: UnsafePointer<UInt8>?,
-    _ nameCount: Int, _ value: UnsafePointer<UInt8>?, _ valueCount: Int, _ flags: UInt8,
-    _ user: UnsafeMutableRawPointer?
+    _ session: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?, _ name: OpaquePointer?,
+    _ value: OpaquePointer?, _ flags: UInt8, _ user: UnsafeMutableRawPointer?
 ) -> Int32 {
+    guard let name = unsafe name, let value = unsafe value else { return 0 }
     let goOn = unsafe with(user) {
         unsafe $0.fieldReceived(
-            name: UnsafeBufferPointer(start: name, count: nameCount),
-            value: UnsafeBufferPointer(start: value, count: valueCount),
-            sensitive: flags & UInt8(NGHTTP2_NV_FLAG_NO_INDEX.rawValue) != 0)
+            name, value, sensitive: flags & UInt8(NGHTTP2_NV_FLAG_NO_INDEX.rawValue) != 0)
     }
     if !goOn {
         // Queues GOAWAY and makes nghttp2 ignore what follows; fails only for want of memory.
@@ -157,9 +154,9 @@ func onReadData(
     }
     if pulled.isDeferred { return Int(NGHTTP2_ERR_DEFERRED.rawValue) }
     unsafe flags?.pointee |= pulled.flags
-    if let trailers = pulled.trailers {
+    if let trailers = unsafe pulled.trailers {
         // Fails only for want of memory; the stream then stays open and its deadline ends it.
-        _ = unsafe nghttp2_submit_trailer(session, id, trailers.pointer, trailers.count)
+        _ = unsafe nghttp2_submit_trailer(session, id, trailers, pulled.trailersCount)
     }
     return pulled.count
 }

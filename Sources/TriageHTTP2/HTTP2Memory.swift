@@ -13,7 +13,8 @@ internal import CTriageShims
 ///
 /// - Isolation: confined to one thread, like all sessions that use it.
 @safe package final class HTTP2Memory {
-    private let pool: UnsafeMutablePointer<Pool>
+    /// For the session's own blocks.
+    let pool: UnsafeMutablePointer<HTTP2Pool>
     /// What nghttp2 is given; points to ``pool``.
     let table: UnsafeMutablePointer<nghttp2_mem>
 
@@ -23,15 +24,15 @@ internal import CTriageShims
     /// Makes an empty pool.
     package init() {
         unsafe pool = .allocate(capacity: 1)
-        unsafe pool.initialize(to: Pool())
+        unsafe pool.initialize(to: HTTP2Pool())
         unsafe table = .allocate(capacity: 1)
         unsafe table.initialize(
             to: nghttp2_mem(
                 mem_user_data: pool,
-                malloc: { unsafe Pool.of($1).pointee.allocate($0) },
-                free: { unsafe Pool.of($1).pointee.free($0) },
-                calloc: { unsafe Pool.of($2).pointee.allocateZeroed($0, $1) },
-                realloc: { unsafe Pool.of($2).pointee.reallocate($0, $1) }))
+                malloc: { unsafe HTTP2Pool.of($1).pointee.allocate($0) },
+                free: { unsafe HTTP2Pool.of($1).pointee.free($0) },
+                calloc: { unsafe HTTP2Pool.of($2).pointee.allocateZeroed($0, $1) },
+                realloc: { unsafe HTTP2Pool.of($2).pointee.reallocate($0, $1) }))
     }
 
     deinit {
@@ -47,19 +48,22 @@ internal import CTriageShims
 /// The free lists.
 ///
 /// Each block has a header of 16 bytes, so that what follows is aligned for any type: the class, or
-/// ``Pool/large``; while the block is free, the next free one.
-@safe private struct Pool {
+/// ``HTTP2Pool/large``; while the block is free, the next free one.
+@safe struct HTTP2Pool {
+    /// The largest block that is kept for its next use.
+    static let blockBytesMax = 1 << 10
+
     private static let classBytes = 64
-    private static let classCount = 16
+    private static let classCount = blockBytesMax / classBytes
     private static let headerBytes = 16
     private static let large = UInt32.max
 
     private var heads = unsafe InlineArray<16, UnsafeMutableRawPointer?>(repeating: nil)
     private var counts = InlineArray<16, Int>(repeating: 0)
 
-    static func of(_ context: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<Pool> {
+    static func of(_ context: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<HTTP2Pool> {
         guard let context = unsafe context else { preconditionFailure("nghttp2 hands it back") }
-        return unsafe context.assumingMemoryBound(to: Pool.self)
+        return unsafe context.assumingMemoryBound(to: HTTP2Pool.self)
     }
 
     var freeBlocks: Int { counts.indices.reduce(0) { $0 + counts[$1] } }

@@ -42,7 +42,7 @@ internal import TriageBase
         pool: HTTP2Memory = HTTP2Memory()
     ) throws(HTTP2Error) {
         let memory = UnsafeMutablePointer<SessionState>.allocate(capacity: 1)
-        unsafe memory.initialize(to: SessionState(role: role, settings: settings))
+        unsafe memory.initialize(to: SessionState(role: role, settings: settings, pool: pool.pool))
         guard let made = unsafe Self.makeSession(role, settings, memory, pool) else {
             unsafe memory.deinitialize(count: 1)
             unsafe memory.deallocate()
@@ -124,6 +124,12 @@ internal import TriageBase
     /// The header blocks that ``events`` refer to.
     package var headers: HeaderStore { state.headers }
 
+    /// Gives a known block all its fields.
+    ///
+    /// - Parameter block: Of an event of this turn, with ``HeaderBlock/known`` not 0.
+    /// - Returns: A block of ``headers``, valid until the next call or ``clearEvents()``.
+    package func expand(_ block: HeaderBlock) -> HeaderBlock { state.expand(block) }
+
     /// Forgets the handled events, their header blocks and the slots of closed streams.
     package func clearEvents() {
         state.events.removeAll(keepingCapacity: state.events.capacity <= Self.eventsKept)
@@ -170,8 +176,24 @@ internal import TriageBase
         let used = min(count, state.streams[stream.slot].unconsumed)
         guard used > 0 else { return }
         state.streams[stream.slot].unconsumed -= used
+        let held = min(used, state.streams[stream.slot].held)
         // Fails only for want of memory; the window then stays smaller, which is safe.
-        _ = unsafe nghttp2_session_consume(session, stream.id, used)
+        if held > 0 {
+            state.streams[stream.slot].held -= held
+            _ = unsafe nghttp2_session_consume_stream(session, stream.id, held)
+        }
+        if used > held { _ = unsafe nghttp2_session_consume(session, stream.id, used - held) }
+    }
+
+    /// Says that received body bytes stay with the owner for a while: they go on counting against
+    /// the stream's window, and no longer against the connection's, which the other streams need.
+    package func hold(_ stream: HTTP2Stream) {
+        guard state.streams.isCurrent(stream) else { return }
+        let more = state.streams[stream.slot].unconsumed - state.streams[stream.slot].held
+        guard more > 0 else { return }
+        state.streams[stream.slot].held += more
+        // Fails only for want of memory; the window then stays smaller, which is safe.
+        _ = unsafe nghttp2_session_consume_connection(session, more)
     }
 
     // MARK: Out
@@ -193,6 +215,30 @@ internal import TriageBase
         try check(
             unsafe nghttp2_submit_response(
                 session, stream.id, fields.pointer, fields.count, &source))
+    }
+
+    /// Sends a whole answer: headers, one message, trailers.
+    ///
+    /// - Parameters:
+    ///   - stream: The stream; nothing happens when it is closed.
+    ///   - head: The response headers.
+    ///   - message: Copied.
+    ///   - prefix: Five bytes to send before it.
+    ///   - trailers: What comes after it.
+    /// - Throws: ``HTTP2Error``: `.outOfMemory`, or `.library` when headers were sent already.
+    package func submitReply(
+        _ stream: HTTP2Stream, _ head: HeaderFields, _ message: Span<UInt8>, prefix: DataPrefix,
+        trailers: HeaderFields
+    ) throws(HTTP2Error) {
+        guard state.streams.isCurrent(stream) else { return }
+        var source = unsafe Self.dataSource(stream.slot)
+        try check(
+            unsafe nghttp2_submit_response(session, stream.id, head.pointer, head.count, &source))
+        guard state.streams[stream.slot].end == .open else { return }
+        if !state.appendSmall(stream.slot, message, prefix) {
+            submitData(stream, [UInt8](copying: message), prefix: prefix)
+        }
+        state.endWithTrailers(stream.slot, trailers)
     }
 
     /// Opens a stream with request headers (client).
@@ -235,7 +281,7 @@ internal import TriageBase
     ///   - prefix: Five bytes to send before them.
     package func submitData(_ stream: HTTP2Stream, _ bytes: [UInt8], prefix: DataPrefix? = nil) {
         guard state.streams.isCurrent(stream) else { return }
-        guard case .open = state.streams[stream.slot].end else { return }
+        guard state.streams[stream.slot].end == .open else { return }
         let chunk = OutputChunk(prefix: prefix, bytes: bytes)
         guard chunk.count > 0 else { return }
         state.bufferedBytes += chunk.count
@@ -250,18 +296,17 @@ internal import TriageBase
 
     /// Ends the output with trailers, after everything queued.
     package func submitTrailers(_ stream: HTTP2Stream, _ fields: HeaderFields) {
-        finish(stream, .trailers(fields))
+        guard state.streams.isCurrent(stream), state.streams[stream.slot].end == .open
+        else { return }
+        state.endWithTrailers(stream.slot, fields)
+        resume(stream)
     }
 
     /// Ends the output, after everything queued.
     package func endStream(_ stream: HTTP2Stream) {
-        finish(stream, .endStream)
-    }
-
-    private func finish(_ stream: HTTP2Stream, _ end: OutputEnd) {
-        guard state.streams.isCurrent(stream) else { return }
-        guard case .open = state.streams[stream.slot].end else { return }
-        state.streams[stream.slot].end = end
+        guard state.streams.isCurrent(stream), state.streams[stream.slot].end == .open
+        else { return }
+        state.streams[stream.slot].end = .endStream
         resume(stream)
     }
 
@@ -297,20 +342,22 @@ internal import TriageBase
     /// Events may be added: streams close when their last frame leaves.
     ///
     /// - Parameters:
-    ///   - output: Receives whole frames at its end.
+    ///   - output: Receives whole frames behind what it has.
     ///   - limit: Serialising stops once `output` has at least this many bytes.
     /// - Returns: True when more could be sent at once.
     /// - Throws: ``HTTP2Error``; the session is dead.
     ///
     /// Source: nghttp2_session_mem_send(3).
-    package func drain(into output: inout [UInt8], atMost limit: Int) throws(HTTP2Error) -> Bool {
+    package func drain(into output: FrameBuffer, atMost limit: Int) throws(HTTP2Error) -> Bool {
         if isSpent { throw .outOfMemory }
         while output.count < limit {
             var frame: UnsafePointer<UInt8>?
             let count = unsafe nghttp2_session_mem_send(session, &frame)
-            if count == 0 { return false }
-            if count < 0 { throw error(Int32(truncatingIfNeeded: count)) }
-            unsafe output.append(contentsOf: UnsafeBufferPointer(start: frame, count: count))
+            guard count > 0, let frame = unsafe frame else {
+                if count == 0 { return false }
+                throw error(Int32(truncatingIfNeeded: count))
+            }
+            unsafe output.append(frame, count)
         }
         return wantsWrite
     }
@@ -400,6 +447,25 @@ internal import TriageBase
 
     /// Streams that are open, in either direction.
     package var openStreamCount: Int { state.streams.openCount }
+
+    /// Whether the server may have seen a request: false only while its headers wait to be framed
+    /// (client).
+    package func mayHaveSent(_ stream: HTTP2Stream) -> Bool {
+        !state.streams.isCurrent(stream) || state.streams[stream.slot].headersSent
+    }
+
+    /// How many streams the peer lets us have open at once; what it announced, once it has.
+    ///
+    /// Source: RFC 9113 §6.5.2; nghttp2_session_get_remote_settings(3).
+    package var peerStreamsMax: Int {
+        Int(
+            unsafe nghttp2_session_get_remote_settings(
+                session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
+    }
+
+    /// What the peer's last GOAWAY said for people to read, such as `too_many_pings`; its first 64
+    /// bytes (client).
+    package var goAwayDebug: [UInt8] { state.goAwayDebug }
 
     /// True while a header block has begun and not ended: slow peers are timed out by the owner.
     package var isReceivingHeaders: Bool { state.isReceivingHeaders }

@@ -26,6 +26,9 @@ package struct HTTP2Settings: Sendable {
     /// Only a queue that had more than this many bytes is announced when it drains.
     package var highWaterBytes: Int
 
+    /// Header blocks that come again are told by number (server), see ``HeaderBlock/known``.
+    package var knowsBlocks = false
+
     /// The server's settings, from ``TriageBase/Limits``; a client uses the same.
     package init() {
         concurrentStreamsMax = Limits.concurrentStreamsMax

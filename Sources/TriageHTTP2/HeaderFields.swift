@@ -32,6 +32,8 @@ internal import CNghttp2
     }
 
     let count: Int
+    /// It is never freed: nobody needs to hold on to it.
+    let isForever: Bool
     let pointer: UnsafeMutablePointer<nghttp2_nv>
     private let bytes: UnsafeMutablePointer<UInt8>
 
@@ -54,6 +56,7 @@ internal import CNghttp2
 
     private init(_ fields: [Field], flags: UInt8) {
         count = fields.count
+        isForever = flags != 0
         let total = fields.reduce(0) { $0 + $1.name.count + $1.value.count }
         let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: max(1, total))
         let pointer = UnsafeMutablePointer<nghttp2_nv>.allocate(capacity: max(1, fields.count))

@@ -87,9 +87,8 @@ package enum HeaderToken: UInt8, Sendable, CaseIterable {
         return unsafe isEqual(candidate.name.utf8Start, name, count) ? candidate : .other
     }
 
-    /// Compares eight bytes at a time, the last eight overlapping: names are never shorter than
-    /// two.
-    private static func isEqual(
+    /// Compares eight bytes at a time, the last eight overlapping.
+    static func isEqual(
         _ a: UnsafePointer<UInt8>, _ b: UnsafePointer<UInt8>, _ count: Int
     ) -> Bool {
         guard count >= 8 else {
@@ -124,6 +123,9 @@ package struct HeaderField: Sendable {
 }
 
 /// One header block: a range of ``HeaderStore/fields``.
+///
+/// Of a known block only the fields that may differ each time are there; the others are what they
+/// were when a block of the same number was expanded (``HTTP2Session/expand(_:)``).
 package struct HeaderBlock: Equatable, Sendable {
     /// Index of the first field.
     package var start: Int32
@@ -131,6 +133,14 @@ package struct HeaderBlock: Equatable, Sendable {
     package var count: Int32
     /// True when the block exceeded the limits: what came after the excess was dropped.
     package var isOversize: Bool
+    /// Which of the session's known blocks it is; 0: none.
+    ///
+    /// The same number is the same fields, as long as the session lives. The numbers of all blocks
+    /// that are known at one time differ modulo ``knownMax``.
+    package var known: UInt32 = 0
+
+    /// How many blocks a session knows.
+    package static var knownMax: Int { KnownBlocks.capacity }
 
     /// Indices of the block's fields in ``HeaderStore/fields``.
     package var range: Range<Int> { Int(start)..<Int(start + count) }
@@ -150,6 +160,8 @@ package struct HeaderStore: Sendable {
     static let bytesMax = 1 << 20
     /// Storage kept between turns; a burst's excess is given back.
     private static let bytesKept = 8 << 10
+    /// Where the fields and bytes of an expanded block begin, if there is one.
+    private var expansion: (fields: Int, bytes: Int)?
 
     init() {}
 
@@ -183,6 +195,30 @@ package struct HeaderStore: Sendable {
                 valueCount: UInt32(value.count)))
     }
 
+    /// Appends a field that this store has the bytes of.
+    mutating func append(_ field: HeaderField) { fields.append(field) }
+
+    /// Takes the last fields back; their bytes stay.
+    mutating func takeLast(_ count: Int) -> [HeaderField] {
+        let taken = Array(fields.suffix(count))
+        fields.removeLast(count)
+        return taken
+    }
+
+    /// Begins a block behind all that was received; ``dropExpansion()`` removes it.
+    mutating func beginExpansion() -> HeaderBlock {
+        expansion = (fields.count, used)
+        return HeaderBlock(start: Int32(fields.count), count: 0, isOversize: false)
+    }
+
+    /// Removes the block that was expanded last.
+    mutating func dropExpansion() {
+        guard let start = expansion else { return }
+        expansion = nil
+        used = start.bytes
+        fields.removeLast(fields.count - start.fields)
+    }
+
     @inline(__always)
     private mutating func store(_ source: UnsafeBufferPointer<UInt8>) {
         guard let start = source.baseAddress else { return }
@@ -214,6 +250,7 @@ package struct HeaderStore: Sendable {
     }
 
     mutating func removeAll() {
+        expansion = nil
         used = 0
         if bytes.count > Self.bytesKept { bytes = [] }
         fields.removeAll(keepingCapacity: fields.capacity <= Self.bytesKept / 32)

@@ -10,13 +10,13 @@ internal import TriageBase
 /// A struct behind a pointer, because a class would check every access for exclusivity: a sixth of
 /// the time of a call. nghttp2 calls back only inside `mem_recv` and `mem_send`, and the session
 /// holds no access to it then, so that no two accesses overlap.
-@safe struct SessionState {
+@safe struct SessionState: ~Copyable {
     let role: HTTP2Role
     let settings: HTTP2Settings
 
     var events: [HTTP2Event] = []
     var headers = HeaderStore()
-    var streams = StreamTable()
+    var streams: StreamTable
     var counters = HTTP2Counters()
     /// Queued body bytes of all streams.
     var bufferedBytes = 0
@@ -28,18 +28,31 @@ internal import TriageBase
     /// What nghttp2 skips without a word, see FrameLedger.swift.
     var ledger = FrameLedger()
     var closedStreams = ClosedStreams()
+    /// The stream that was looked at last; perhaps closed.
+    private var last = HTTP2Stream(id: 0, slot: 0)
     /// The peer broke a rule that nghttp2 does not look at: the connection ends with this code.
     var violation: HTTP2ErrorCode?
+    /// What the last GOAWAY said for people to read (client).
+    var goAwayDebug: [UInt8] = []
+    private static let goAwayDebugBytesMax = 64
 
+    /// Request header blocks that came before.
+    var known: KnownBlocks
     /// The block that is being received.
-    private var block = HeaderBlock(start: 0, count: 0, isOversize: false)
-    private var blockBytes = 0
-    private var blockFields = 0
+    var block = HeaderBlock(start: 0, count: 0, isOversize: false)
+    var blockBytes = 0
+    var blockFields = 0
     private var blockIsInformational = false
 
-    init(role: HTTP2Role, settings: HTTP2Settings) {
+    private let pool: UnsafeMutablePointer<HTTP2Pool>
+
+    /// Starts with nothing seen; the pool outlives the session.
+    init(role: HTTP2Role, settings: HTTP2Settings, pool: UnsafeMutablePointer<HTTP2Pool>) {
         self.role = role
         self.settings = settings
+        unsafe self.pool = unsafe pool
+        streams = unsafe StreamTable(pool)
+        known = KnownBlocks(isOn: role == .server && settings.knowsBlocks)
     }
 
     // MARK: Received
@@ -80,18 +93,22 @@ internal import TriageBase
         blockBytes = 0
         blockFields = 0
         blockIsInformational = false
-        guard role == .server, unsafe frame.headers.cat == NGHTTP2_HCAT_REQUEST else { return }
+        let category = unsafe frame.headers.cat
+        let isRequest = role == .server && category == NGHTTP2_HCAT_REQUEST
+        known.begin(isRequest: isRequest && !block.isOversize)
+        guard isRequest else { return }
         let stream = streams.open(id: unsafe frame.hd.stream_id)
+        last = stream
         counters.streamsOpened += 1
         unsafe nghttp2_session_set_stream_user_data(session, stream.id, Self.tag(stream.slot))
     }
 
     /// Keeps a field, unless the block is over its limits.
     ///
-    /// - Returns: false when the block is so far over that the connection must end.
+    /// - Returns: The name; nil when the block is so far over that the connection must end.
     mutating func fieldReceived(
         name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>, sensitive: Bool
-    ) -> Bool {
+    ) -> HeaderToken? {
         blockBytes += name.count + value.count + 32
         blockFields += 1
         guard blockBytes <= settings.headerListBytesMax,
@@ -101,19 +118,19 @@ internal import TriageBase
             if blockBytes <= settings.headerListBytesMax * Limits.headerExcessMax,
                 blockFields <= settings.headerFieldsMax * Limits.headerExcessMax
             {
-                return true
+                return .other
             }
             isReceivingHeaders = false
-            return false
+            return nil
         }
-        guard !block.isOversize, let nameStart = name.baseAddress else { return true }
+        guard !block.isOversize, let nameStart = name.baseAddress else { return .other }
         let token = unsafe HeaderToken.recognise(nameStart, name.count)
         if token == .status, unsafe value.first == UInt8(ascii: "1") {
             blockIsInformational = true
         }
         unsafe headers.append(token: token, sensitive: sensitive, name: name, value: value)
         block.count += 1
-        return true
+        return token
     }
 
     private mutating func noteExcess() {
@@ -157,7 +174,13 @@ internal import TriageBase
                 streams[stream.slot].resetByPeer = true
             }
         case NGHTTP2_GOAWAY.rawValue:
-            if role == .client { unsafe refuseQueuedRequests(session) }
+            if role == .client {
+                unsafe goAwayDebug = [UInt8](
+                    UnsafeBufferPointer(
+                        start: frame.goaway.opaque_data,
+                        count: min(frame.goaway.opaque_data_len, Self.goAwayDebugBytesMax)))
+                unsafe refuseQueuedRequests(session)
+            }
             unsafe events.append(
                 .goAwayReceived(
                     lastStream: unsafe frame.goaway.last_stream_id,
@@ -185,6 +208,7 @@ internal import TriageBase
 
     private mutating func headersEnded(_ stream: HTTP2Stream?, ends: Bool) {
         isReceivingHeaders = false
+        blockEnded(isComplete: stream != nil)
         guard let stream else { return }
         if block.isOversize { counters.oversizeHeaders += 1 }
         if blockIsInformational {
@@ -220,6 +244,8 @@ internal import TriageBase
 
     /// Forgets the header blocks of this turn, but not one that goes on in the next.
     mutating func clearHeaders() {
+        known.turnEnded()
+        headers.dropExpansion()
         guard isReceivingHeaders else { return headers.removeAll() }
         headers.removeAll(before: Int(block.start))
         block.start = 0
@@ -236,7 +262,11 @@ internal import TriageBase
                 unsafe localEnded(session, header.stream_id)
             }
         case NGHTTP2_HEADERS.rawValue:
-            if header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
+            if role == .client {
+                if let stream = unsafe stream(session, header.stream_id) {
+                    streams[stream.slot].headersSent = true
+                }
+            } else if header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
                 unsafe localEnded(session, header.stream_id)
             }
         case NGHTTP2_RST_STREAM.rawValue:
@@ -279,7 +309,7 @@ internal import TriageBase
 
     mutating func streamClosed(_ session: OpaquePointer, id: Int32, code: UInt32) {
         guard let stream = unsafe stream(session, id) else { return }
-        let unconsumed = streams[stream.slot].unconsumed
+        let unconsumed = streams[stream.slot].unconsumed - streams[stream.slot].held
         if unconsumed > 0 {
             // Fails only for want of memory; the window then stays smaller, which is safe.
             _ = unsafe nghttp2_session_consume_connection(session, unconsumed)
@@ -295,18 +325,19 @@ internal import TriageBase
     }
 
     /// What the data source has for a frame.
-    struct Pulled {
+    @safe struct Pulled {
         var count = 0
         var flags: UInt32 = 0
         var isDeferred = false
-        var trailers: HeaderFields?
+        var trailers: UnsafeMutablePointer<nghttp2_nv>?
+        var trailersCount = 0
     }
 
     mutating func pull(slot: Int32, into buffer: UnsafeMutablePointer<UInt8>, capacity: Int)
         -> Pulled
     {
         var pulled = Pulled()
-        pulled.count = unsafe streams[slot].take(to: buffer, capacity: capacity)
+        pulled.count = unsafe streams[slot].take(to: buffer, capacity: capacity, pool)
         bufferedBytes -= pulled.count
         let buffered = streams[slot].buffered
         if streams[slot].isAboveHighWater, buffered <= settings.lowWaterBytes {
@@ -321,22 +352,51 @@ internal import TriageBase
         case .endStream:
             pulled.flags = NGHTTP2_DATA_FLAG_EOF.rawValue
             streams[slot].end = .submitted
-        case .trailers(let fields):
+        case .trailers:
             pulled.flags = NGHTTP2_DATA_FLAG_EOF.rawValue | NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-            pulled.trailers = fields
+            unsafe pulled.trailers = unsafe streams[slot].trailers
+            pulled.trailersCount = streams[slot].trailersCount
             streams[slot].end = .submitted
         }
         return pulled
     }
 
+    /// Queues a small body, or says that it has to be queued in another way.
+    @inline(__always)
+    mutating func appendSmall(
+        _ slot: Int32, _ bytes: Span<UInt8>, _ prefix: DataPrefix
+    ) -> Bool {
+        guard unsafe streams[slot].appendSmall(bytes, prefix, pool) else { return false }
+        bufferedBytes += streams[slot].buffered
+        return true
+    }
+
+    /// Trailers follow what is queued.
+    @inline(__always)
+    mutating func endWithTrailers(_ slot: Int32, _ fields: HeaderFields) {
+        streams[slot].end = .trailers
+        unsafe streams[slot].trailers = unsafe fields.pointer
+        streams[slot].trailersCount = fields.count
+        if !fields.isForever { streams[slot].trailersOwner = fields }
+    }
+
     // MARK: Slots and pointers
 
     /// The handle of an open stream, or nil when nghttp2 or we hold it for closed.
+    ///
+    /// Mostly it is the stream that was asked for last: nghttp2's look-up costs 50 instructions.
     @inline(__always)
-    func stream(_ session: OpaquePointer, _ id: Int32) -> HTTP2Stream? {
+    mutating func stream(_ session: OpaquePointer, _ id: Int32) -> HTTP2Stream? {
+        if streams.isCurrent(last), last.id == id { return last }
+        return unsafe find(session, id)
+    }
+
+    private mutating func find(_ session: OpaquePointer, _ id: Int32) -> HTTP2Stream? {
         guard let tag = unsafe nghttp2_session_get_stream_user_data(session, id) else { return nil }
         let stream = HTTP2Stream(id: id, slot: unsafe Self.slot(tag))
-        return streams.isCurrent(stream) ? stream : nil
+        guard streams.isCurrent(stream) else { return nil }
+        last = stream
+        return stream
     }
 
     /// A slot as the pointer that nghttp2 keeps for a stream; never dereferenced.

@@ -20,6 +20,8 @@ package struct Errno: Hashable, Sendable, CustomStringConvertible {
     package static let inputOutput = Errno(rawValue: EIO)
     /// No space left on the device.
     package static let noSpace = Errno(rawValue: ENOSPC)
+    /// The file is too large.
+    package static let fileTooLarge = Errno(rawValue: EFBIG)
     /// Disk quota exceeded.
     package static let quotaExceeded = Errno(rawValue: EDQUOT)
     /// No such file or directory.

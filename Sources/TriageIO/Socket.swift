@@ -26,6 +26,17 @@ package struct SocketError: Error, Equatable, Sendable, CustomStringConvertible 
     }
 }
 
+/// A host name could not be resolved.
+package struct ResolveError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The resolver's words.
+    package let reason: String
+
+    /// Says why.
+    package init(reason: String) { self.reason = reason }
+
+    package var description: String { reason }
+}
+
 /// What one read or write of a non-blocking socket did.
 package enum SocketTransfer: Equatable, Sendable {
     /// So many bytes, at least one.
@@ -128,22 +139,43 @@ package struct Socket: ~Copyable, Sendable {
         return socket
     }
 
-    /// The address literal of a host name; a literal is returned as it is.
+    /// True for an IPv4 or IPv6 literal, which needs no resolver.
+    package static func isLiteral(_ host: String) -> Bool { unsafe CTriageShims_family(host) >= 0 }
+
+    /// The address literals of a host name, in the order of preference of RFC 6724, each once; a
+    /// literal is returned as it is.
     ///
     /// Blocks for the resolver.
     ///
-    /// - Returns: nil when the name has no address.
+    /// - Returns: At least one.
+    /// - Throws: ``ResolveError`` when the name has no address, or nobody could be asked.
     ///
     /// Source: getaddrinfo(3).
-    package static func resolve(_ host: String) -> String? {
-        if unsafe CTriageShims_family(host) >= 0 { return host }
-        return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { buffer in
-            guard let base = buffer.baseAddress,
-                unsafe CTriageShims_resolve(host, base, buffer.count) == 0
-            else { return nil }
-            return unsafe String(cString: base)
+    package static func resolveAll(_ host: String) throws(ResolveError) -> [String] {
+        if isLiteral(host) { return [host] }
+        var code: Int32 = 0
+        let text = unsafe withUnsafeTemporaryAllocation(
+            of: CChar.self, capacity: addressBytesMax
+        ) { buffer in
+            guard let base = buffer.baseAddress else { return "" }
+            code = unsafe CTriageShims_resolve(host, base, buffer.count)
+            return code == 0 ? unsafe String(cString: base) : ""
         }
+        guard code == 0 else {
+            throw ResolveError(reason: unsafe String(cString: CTriageShims_resolve_text(code)))
+        }
+        var addresses: [String] = []
+        for line in text.split(separator: "\n") {
+            let address = String(line)
+            // An address with a scope, as of a link, is none that `connect` takes.
+            if isLiteral(address), !addresses.contains(address) { addresses.append(address) }
+        }
+        guard !addresses.isEmpty else { throw ResolveError(reason: "it has no address") }
+        return addresses
     }
+
+    /// Text of a name's addresses: some hundred.
+    private static let addressBytesMax = 8 << 10
 
     /// The port that the socket is bound to.
     ///

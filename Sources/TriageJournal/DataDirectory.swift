@@ -193,6 +193,15 @@ package final class DataDirectory: Sendable {
             keys: keys)
     }
 
+    /// Looks at the vault; nil without encryption. To be reconciled before it is used.
+    ///
+    /// - Throws: `.foreignFile`, `.dataLoss`, `.foreignCluster`, `.newerVersion`, `.io`.
+    package func openVault() throws(JournalError) -> Vault? {
+        guard let keys else { return nil }
+        return try Vault(
+            opening: path, disk: disk, keys: keys, random: options.makeRandom())
+    }
+
     // MARK: First start and repair
 
     /// Makes the leaves of complete segments that have none, from the segments.

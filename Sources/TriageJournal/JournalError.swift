@@ -66,6 +66,14 @@ extension JournalError: CustomStringConvertible {
         }
     }
 
+    /// Whether it is the key that is wrong, and not the directory.
+    package var isAboutKeys: Bool {
+        switch self {
+        case .keyMissing, .keyUnexpected, .wrongKey: true
+        default: false
+        }
+    }
+
     /// What happened and, where an operator can do something, what to do.
     package var description: String {
         switch self {

@@ -13,7 +13,9 @@ package enum Route: UInt8, CaseIterable, Sendable {
     case watchAssignments
     case submitDisclosureRequest, getDisclosureRequest, listDisclosureRequests, addVerification
     case setScope, approveDisclosure, rejectDisclosure, watchDisclosureRequest
-    case getStatus, createSnapshot
+    case attachEvidence, listEvidence, readEvidence, eraseEvidence, eraseReportTexts
+    case placeHold, releaseHold, listHolds, listHoldRules
+    case getStatus, createSnapshot, rotateKeys
     case healthCheck, healthList, healthWatch
     case channelzTopChannels, channelzServers, channelzServer, channelzServerSockets
     case channelzChannel, channelzSubchannel, channelzSocket
@@ -52,8 +54,18 @@ package enum Route: UInt8, CaseIterable, Sendable {
         case .approveDisclosure: "/triaged.v1.DisclosureService/ApproveDisclosure"
         case .rejectDisclosure: "/triaged.v1.DisclosureService/RejectDisclosure"
         case .watchDisclosureRequest: "/triaged.v1.DisclosureService/WatchDisclosureRequest"
+        case .attachEvidence: "/triaged.v1.EvidenceService/AttachEvidence"
+        case .listEvidence: "/triaged.v1.EvidenceService/ListEvidence"
+        case .readEvidence: "/triaged.v1.EvidenceService/ReadEvidence"
+        case .eraseEvidence: "/triaged.v1.EvidenceService/EraseEvidence"
+        case .eraseReportTexts: "/triaged.v1.EvidenceService/EraseReportTexts"
+        case .placeHold: "/triaged.v1.EvidenceService/PlaceHold"
+        case .releaseHold: "/triaged.v1.EvidenceService/ReleaseHold"
+        case .listHolds: "/triaged.v1.EvidenceService/ListHolds"
+        case .listHoldRules: "/triaged.v1.EvidenceService/ListHoldRules"
         case .getStatus: "/triaged.v1.OperationsService/GetStatus"
         case .createSnapshot: "/triaged.v1.OperationsService/CreateSnapshot"
+        case .rotateKeys: "/triaged.v1.OperationsService/RotateKeys"
         case .healthCheck: "/grpc.health.v1.Health/Check"
         case .healthList: "/grpc.health.v1.Health/List"
         case .healthWatch: "/grpc.health.v1.Health/Watch"
@@ -76,13 +88,16 @@ package enum Route: UInt8, CaseIterable, Sendable {
     package var cost: Int {
         switch self {
         case .submitReport, .submitReports: 0
-        case .listCases, .watchBoard, .listDisclosureRequests, .createSnapshot:
+        case .listCases, .watchBoard, .listDisclosureRequests, .createSnapshot, .attachEvidence,
+            .readEvidence, .rotateKeys:
             Limits.bulkReadCost
         case .getCase, .answerProtocol, .decideCase, .closeCase, .reopenCase, .claimNext,
             .acceptCase, .renewLease, .releaseLease, .handOffCase, .completeCase,
             .watchAssignments, .submitDisclosureRequest, .getDisclosureRequest, .addVerification,
             .setScope, .approveDisclosure, .rejectDisclosure, .watchDisclosureRequest, .getStatus,
-            .healthCheck, .healthList, .healthWatch, .channelzTopChannels, .channelzServers,
+            .listEvidence, .eraseEvidence, .eraseReportTexts, .placeHold, .releaseHold, .listHolds,
+            .listHoldRules, .healthCheck, .healthList, .healthWatch, .channelzTopChannels,
+            .channelzServers,
             .channelzServer, .channelzServerSockets, .channelzChannel, .channelzSubchannel,
             .channelzSocket, .reflection,
             .reflectionAlpha:
@@ -104,8 +119,15 @@ package enum Route: UInt8, CaseIterable, Sendable {
             RoleSet(.legal, .auditor, .lead, .externalPartner)
         case .addVerification, .setScope, .approveDisclosure, .rejectDisclosure:
             RoleSet(.legal, .lead)
+        case .attachEvidence: RoleSet(.specialist, .lead, .legal)
+        case .listEvidence, .readEvidence: RoleSet(.specialist, .lead, .legal, .auditor)
+        case .eraseEvidence, .eraseReportTexts, .placeHold: RoleSet(.lead, .legal)
+        // Whoever may erase does not also open the way to it.
+        case .releaseHold: RoleSet(.legal)
+        case .listHolds, .listHoldRules: RoleSet(.specialist, .lead, .legal, .auditor)
         case .getStatus: RoleSet(.operator, .lead, .auditor)
         case .createSnapshot: RoleSet(.operator, .lead)
+        case .rotateKeys: RoleSet(.operator)
         case .channelzTopChannels, .channelzServers, .channelzServer, .channelzServerSockets,
             .channelzChannel, .channelzSubchannel, .channelzSocket:
             RoleSet(.operator)

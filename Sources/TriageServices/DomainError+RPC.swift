@@ -78,7 +78,29 @@ extension RPCError {
             self = .limit(
                 limit, "TOO_MANY_ASSIGNMENTS",
                 "you hold \(limit) cases already: complete or release one first")
+        case .held(let holder): self = .held(holder)
+        case .tooMuchEvidence(let bound, let limit):
+            self.init(
+                .resourceExhausted, reason: "TOO_MUCH_EVIDENCE",
+                message: "there is no room for it: \(limit) \(bound.rawValue) at most",
+                metadata: ["limit": String(limit), "bound": bound.rawValue])
+        case .tooManyHolds(let limit):
+            self = .limit(
+                limit, "TOO_MANY_HOLDS", "the case has \(limit) holds already, ended ones included")
         }
+    }
+
+    private static func held(_ holder: Holder) -> RPCError {
+        let name =
+            switch holder {
+            case .hold(let matter, let number): ResourceName.text(matter, number)
+            case .preservation(let id): ResourceName.text(id)
+            }
+        return RPCError(
+            .failedPrecondition, reason: "HELD",
+            message: "\(name) forbids to erase anything of this case: wait until it ends, or have "
+                + "it released",
+            metadata: ["holder": name])
     }
 
     private static func limit(_ limit: Int, _ reason: String, _ message: String) -> RPCError {
@@ -164,6 +186,22 @@ extension RPCError {
                 message: "the watch did not keep up and was ended: resume from revision "
                     + "\(revision), or start again if that is refused",
                 metadata: ["resume_revision": String(revision)], retryAfterMilliseconds: 1_000)
+        case .encryptionRequired:
+            self.init(
+                .failedPrecondition, reason: "ENCRYPTION_REQUIRED",
+                message: "this server keeps its data without encryption, and so neither evidence "
+                    + "nor keys: the operator has to begin a directory with a key")
+        case .rotationRunning:
+            self.init(
+                .resourceExhausted, reason: "ROTATION_RUNNING",
+                message: "a key is being made already: try again when that is done",
+                retryAfterMilliseconds: 1_000)
+        case .rotationFailed:
+            self.init(
+                .unavailable, reason: "ROTATION_FAILED",
+                message: "the key could not be made, the ones before are in use: see the server's "
+                    + "log",
+                retryAfterMilliseconds: 60_000)
         case .snapshotFailed:
             self.init(
                 .unavailable, reason: "SNAPSHOT_FAILED",

@@ -1,4 +1,4 @@
-// OperationsService: how the service is, and snapshots.
+// OperationsService: how the service is, snapshots and keys.
 
 internal import TriageBase
 internal import TriageCodec
@@ -18,6 +18,11 @@ extension ServiceHandler {
                 try decoder.decodeCreateSnapshot(message)
             }
             ask(caller, echo: 0, .snapshot(key))
+        case .rotateKeys:
+            let request = try decoded { () throws(RequestError) in
+                try decoder.decodeRotateKeys(message)
+            }
+            ask(caller.call, echo: 0, caller.principal, .renewKey(request.purpose, request.key))
         default:
             throw Self.internalError
         }
@@ -36,6 +41,7 @@ extension ServiceHandler {
             durableSequence: status.durableSequence, counts: status.counts,
             snapshot: status.snapshot.map { ($0.sequence, $0.time) },
             recoveryMilliseconds: status.recovery.milliseconds,
-            recoveryReport: status.recovery.report, watchCount: status.watchCount)
+            recoveryReport: status.recovery.report, watchCount: status.watchCount,
+            encryption: status.encryption)
     }
 }

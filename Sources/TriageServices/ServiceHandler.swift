@@ -28,6 +28,12 @@ package final class ServiceHandler: CallHandler {
         case reports(ReportStream)
         /// A watch that the engine feeds.
         case watch(WatchCall)
+        /// AttachEvidence.
+        case attach(AttachCall)
+        /// ReadEvidence.
+        case read(ReadCall)
+        /// An erasure that is on record, and waits for the vault.
+        case erasure(EvidenceView)
         /// Health Watch of a service, and what it was told last.
         case health(HealthService, toldServing: Bool)
         /// A reflection stream.
@@ -44,10 +50,12 @@ package final class ServiceHandler: CallHandler {
     }
 
     /// What a watch has had and not given credit for.
-    struct WatchCall {
+    final class WatchCall {
         let holder: Holder
         var partsTaken = 0
         var isFull = false
+
+        init(holder: Holder) { self.holder = holder }
     }
 
     let shared: SharedServices
@@ -56,7 +64,11 @@ package final class ServiceHandler: CallHandler {
     let decoder: RequestDecoder
     let encoder: ReplyEncoder
     var longCalls: [UInt64: LongCall] = [:]
-    private let reactor: Int
+    /// The part of a board watch that was encoded last: a thousand watches get the same one.
+    var encodedPart: (part: BoardChanges, messages: [[UInt8]])?
+    /// Objects that are durable and not yet recorded, by call, also one that is over.
+    var attaching: [UInt64: ObjectName] = [:]
+    let reactor: Int
     private var gathered: [EngineRequest] = []
     /// Handed over a few at a time, behind everything else of a turn.
     private var bulkReads = BulkReads()
@@ -134,13 +146,17 @@ package final class ServiceHandler: CallHandler {
             .addVerification, .setScope, .approveDisclosure, .rejectDisclosure,
             .watchDisclosureRequest:
             try disclosure(route, caller, message)
-        case .getStatus, .createSnapshot:
+        case .listEvidence, .readEvidence, .eraseEvidence, .eraseReportTexts, .placeHold,
+            .releaseHold, .listHolds, .listHoldRules:
+            try evidence(route, caller, message)
+        case .getStatus, .createSnapshot, .rotateKeys:
             try operations(route, caller, message)
         case .channelzTopChannels, .channelzServers, .channelzServer, .channelzServerSockets,
             .channelzChannel, .channelzSubchannel, .channelzSocket:
             try channelz(route, caller, message)
         case .healthList: try healthList(caller.call, message)
-        case .submitReports, .healthCheck, .healthWatch, .reflection, .reflectionAlpha:
+        case .submitReports, .attachEvidence, .healthCheck, .healthWatch, .reflection,
+            .reflectionAlpha:
             // The method table says that these are streams, or they were answered before.
             throw Self.internalError
         }
@@ -158,6 +174,15 @@ package final class ServiceHandler: CallHandler {
                     principal: peer.principal, door: peer.door, entry: entry,
                     roles: roles ?? .all)
                 longCalls[call.raw] = .reports(ReportStream(holder))
+            case .attachEvidence:
+                guard shared.vault != nil else {
+                    throw RPCError(EngineFailure.encryptionRequired)
+                }
+                let holder = Holder(
+                    principal: peer.principal, door: peer.door, entry: entry,
+                    roles: roles ?? .all)
+                guard responder.markLongLived(call) else { return }
+                longCalls[call.raw] = .attach(AttachCall(holder))
             case .reflection, .reflectionAlpha:
                 longCalls[call.raw] = .reflection(paused: false)
             default: throw Self.internalError
@@ -172,8 +197,9 @@ package final class ServiceHandler: CallHandler {
     package func streamMessageReceived(_ call: CallID, _ message: Span<UInt8>) {
         switch longCalls[call.raw] {
         case .reports(let stream): reportReceived(call, stream, message)
+        case .attach(let attach): attachReceived(call, attach, message)
         case .reflection: questionReceived(call, message)
-        case .claim, .list, .watch, .health, nil: break
+        case .claim, .list, .watch, .read, .erasure, .health, nil: break
         }
     }
 
@@ -182,10 +208,11 @@ package final class ServiceHandler: CallHandler {
         case .reports(let stream):
             stream.inputEnded = true
             finishIfComplete(call, stream)
+        case .attach(let attach): attachEnded(call, attach)
         case .reflection:
             longCalls[call.raw] = nil
             responder.finish(call, nil)
-        case .claim, .list, .watch, .health, nil: break
+        case .claim, .list, .watch, .read, .erasure, .health, nil: break
         }
     }
 
@@ -194,21 +221,22 @@ package final class ServiceHandler: CallHandler {
         guard let known = longCalls.removeValue(forKey: call.raw) else { return }
         switch known {
         case .claim, .watch: ask(call, echo: 0, .system, .cancel)
-        case .list, .reports, .health, .reflection: break
+        case .attach, .read: submit(.cancel, call)
+        case .list, .reports, .erasure, .health, .reflection: break
         }
     }
 
     package func streamWritable(_ call: CallID) {
         switch longCalls[call.raw] {
-        case .watch(var watch):
+        case .watch(let watch):
             watch.isFull = false
             ask(call, echo: 0, .system, .credit(watch.partsTaken))
             watch.partsTaken = 0
-            longCalls[call.raw] = .watch(watch)
         case .reflection(paused: true):
             longCalls[call.raw] = .reflection(paused: false)
             responder.requestMore(call)
-        case .reflection, .reports, .claim, .list, .health, nil: break
+        case .read(let read): readWritable(call, read)
+        case .reflection, .reports, .attach, .erasure, .claim, .list, .health, nil: break
         }
     }
 
@@ -220,6 +248,7 @@ package final class ServiceHandler: CallHandler {
                 let call = CallID(raw: raw)
                 responder.finish(call, error)
                 ask(call, echo: 0, .system, .cancel)
+                submit(.cancel, call)
             }
         }
     }
@@ -233,7 +262,9 @@ package final class ServiceHandler: CallHandler {
         case .claim(let claimant): holder = claimant
         case .watch(let watch): holder = watch.holder
         case .reports(let stream): holder = stream.holder
-        case .list, .health, .reflection: return
+        case .attach(let attach): holder = attach.holder
+        case .read(let read): holder = read.holder
+        case .list, .erasure, .health, .reflection: return
         }
         let peer = PeerPolicy(
             holder.principal, through: holder.door, shared.policy, generation: 0)
@@ -245,7 +276,12 @@ package final class ServiceHandler: CallHandler {
         case .watch:
             // So was how much of a disclosure request it is shown.
             if entry.isExternal != holder.entry.isExternal { throw Self.policyChange }
-        case .reports, .list, .health, .reflection: break
+        case .attach, .read:
+            // And whether it sees what lies behind the wall.
+            if entry.clearedForChildSafety != holder.entry.clearedForChildSafety {
+                throw Self.policyChange
+            }
+        case .reports, .list, .erasure, .health, .reflection: break
         }
     }
 
@@ -331,6 +367,7 @@ package final class ServiceHandler: CallHandler {
     /// Answers everything that the engine has let go in one of its turns.
     func completed(_ completions: [Completion]) {
         for completion in completions { complete(completion) }
+        encodedPart = nil
     }
 
     private func complete(_ completion: Completion) {
@@ -340,14 +377,30 @@ package final class ServiceHandler: CallHandler {
             reportCompleted(call, completion)
             return
         }
+        if completion.echo & Echo.attachment != 0 {
+            attachRecorded(call, completion)
+            return
+        }
+        if completion.echo & Echo.erasure != 0,
+            case .outcome(.evidence(let view)) = completion.reply
+        {
+            erasureRecorded(call, view)
+            return
+        }
         var binding: PageBinding?
         if !longCalls.isEmpty, let known = longCalls[completion.call] {
             switch known {
-            case .watch:
-                watchPart(call, completion)
+            case .watch(let watch):
+                watchPart(call, watch, completion)
                 return
             case .list(let bound): binding = bound
-            case .claim, .reports, .health, .reflection: break
+            case .attach(let attach):
+                attachChecked(call, attach, completion)
+                return
+            case .read(let read):
+                readRecorded(call, read, completion)
+                return
+            case .claim, .reports, .erasure, .health, .reflection: break
             }
             longCalls[completion.call] = nil
         }
@@ -383,11 +436,18 @@ package final class ServiceHandler: CallHandler {
                         page, audience: Echo.audience(completion.echo), binding: $0))
             }
                 ?? .failure(Self.internalError)
+        case .evidenceList(let part):
+            binding.map { .success(encoder.listEvidence(part, binding: $0)) }
+                ?? .failure(Self.internalError)
+        case .holdList(let part):
+            binding.map { .success(encoder.listHolds(part, binding: $0)) }
+                ?? .failure(Self.internalError)
         case .status(let status): .success(encoder.status(report(status)))
         case .snapshot(let answer): .success(encoder.createSnapshot(answer))
         case .refused(let error): .failure(RPCError(error))
         case .failed(let failure): .failure(RPCError(failure))
-        case .boardChanges, .assignmentChanges, .disclosureChange: .failure(Self.internalError)
+        case .boardChanges, .assignmentChanges, .disclosureChange, .attachable, .evidence:
+            .failure(Self.internalError)
         }
     }
 
@@ -404,6 +464,11 @@ package final class ServiceHandler: CallHandler {
             .success(encoder.assignment(view, viewer: completion.principal))
         case .changedDisclosure(let view):
             .success(encoder.disclosure(view, audience: Echo.audience(completion.echo)))
+        case .evidence(let view): .success(encoder.evidence(view))
+        case .hold(let view): .success(encoder.hold(view))
+        case .erasedTexts(let number, let count, let revision):
+            .success(encoder.erasedTexts(number, reportCount: count, revision: revision))
+        case .key(let answer): .success(encoder.rotateKeys(answer))
         // A snapshot's answer is an EngineReply of its own.
         case .snapshot, .recorded: .failure(Self.internalError)
         }
@@ -423,6 +488,10 @@ enum Echo {
     static let fullView: UInt64 = 1 << 62
     /// One of ``BulkReads``.
     static let bulkRead: UInt64 = 1 << 60
+    /// An object of evidence that is to be recorded.
+    static let attachment: UInt64 = 1 << 59
+    /// Evidence that is to be erased.
+    static let erasure: UInt64 = 1 << 58
     /// The caller is an outside agency.
     static let external: UInt64 = 1 << 61
 
@@ -435,6 +504,8 @@ enum Echo {
 /// What the handlers of all reactors share.
 final class SharedServices: Sendable {
     let engine: any EngineDoor
+    /// nil without encryption.
+    let vault: (any VaultDoor)?
     let policy: PolicyStore
     let health: HealthState
     /// By method index: the route, and who may take it; nil for anyone.
@@ -445,10 +516,12 @@ final class SharedServices: Sendable {
     let inspector = InspectorBox()
 
     init(
-        engine: any EngineDoor, policy: PolicyStore, health: HealthState, routes: [Route],
+        engine: any EngineDoor, vault: (any VaultDoor)?, policy: PolicyStore,
+        health: HealthState, routes: [Route],
         descriptors: DescriptorSet, pageTokenKey: PageTokenKey, version: String
     ) {
         self.engine = engine
+        self.vault = vault
         self.policy = policy
         self.health = health
         self.routes = routes.map { ($0, $0.roles) }

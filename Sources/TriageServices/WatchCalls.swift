@@ -18,13 +18,14 @@ extension ServiceHandler {
     }
 
     /// Sends one part of a watch, or ends it.
-    func watchPart(_ call: CallID, _ completion: Completion) {
+    func watchPart(_ call: CallID, _ watch: WatchCall, _ completion: Completion) {
         switch completion.reply {
-        case .boardChanges(let part): send(call, board(part))
-        case .assignmentChanges(let part): send(call, assignments(part, completion.principal))
+        case .boardChanges(let part): send(call, watch, board(part))
+        case .assignmentChanges(let part):
+            send(call, watch, assignments(part, completion.principal))
         case .disclosureChange(let view, let ended):
             send(
-                call,
+                call, watch,
                 [
                     encoder.watchDisclosure(
                         view, audience: Echo.audience(completion.echo))
@@ -32,7 +33,8 @@ extension ServiceHandler {
             if ended { end(call, nil) }
         case .refused(let error): end(call, RPCError(error))
         case .failed(let failure): end(call, RPCError(failure))
-        case .receipt, .outcome, .caseView, .board, .disclosure, .disclosures, .status, .snapshot:
+        case .receipt, .outcome, .caseView, .board, .disclosure, .disclosures, .attachable,
+            .evidence, .evidenceList, .holdList, .status, .snapshot:
             end(call, Self.internalError)
         }
     }
@@ -42,8 +44,7 @@ extension ServiceHandler {
         responder.finish(call, error)
     }
 
-    private func send(_ call: CallID, _ messages: [[UInt8]]) {
-        guard case .watch(var watch) = longCalls[call.raw] else { return }
+    private func send(_ call: CallID, _ watch: WatchCall, _ messages: [[UInt8]]) {
         for message in messages {
             switch responder.send(call, message) {
             case .queued: break
@@ -59,11 +60,11 @@ extension ServiceHandler {
             ask(call, echo: 0, .system, .credit(watch.partsTaken))
             watch.partsTaken = 0
         }
-        longCalls[call.raw] = .watch(watch)
     }
 
     /// The messages of a part; each says what the caller knows once it has it.
     private func board(_ part: BoardChanges) -> [[UInt8]] {
+        if let encodedPart, encodedPart.part === part { return encodedPart.messages }
         var messages: [[UInt8]] = []
         messages.reserveCapacity(part.changes.count + 1)
         let last = part.bookmark == nil ? part.changes.count - 1 : part.changes.count
@@ -80,6 +81,7 @@ extension ServiceHandler {
             messages.append(
                 encoder.watchBoard(bookmarkOpenCount: openCount, revision: part.revision))
         }
+        encodedPart = (part, messages)
         return messages
     }
 

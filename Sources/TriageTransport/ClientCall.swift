@@ -15,6 +15,10 @@ package struct ClientCall: Hashable, Sendable {
 ///
 /// - Isolation: confined to one loop's thread; make one per loop and method.
 package final class ClientMethod {
+    /// Largest message taken from a server, bytes, unless a method says otherwise; gRPC's usual
+    /// default.
+    package static let replyBytesMax = 4 << 20
+
     /// `/package.Service/Method`.
     package let path: String
     /// The client sends a stream of messages.
@@ -23,6 +27,8 @@ package final class ClientMethod {
     package let serverStreaming: Bool
     /// The receiver is told the server's own metadata.
     package let readsMetadata: Bool
+    /// Largest message taken from the server, bytes, unpacked.
+    package let replyBytesMax: Int
 
     private let fields: [HeaderFields.Field]
     private let plain: HeaderFields
@@ -38,15 +44,18 @@ package final class ClientMethod {
     ///   - metadata: Sent with every call; gRPC's own names are not allowed.
     ///   - readsMetadata: The receiver is told the server's own metadata.
     ///   - sendsGzip: Messages may be sent compressed.
+    ///   - replyBytesMax: Largest message taken from the server.
     package init(
         path: String, authority: String, clientStreaming: Bool = false,
         serverStreaming: Bool = false, metadata: [MetadataField] = [],
-        readsMetadata: Bool = false, sendsGzip: Bool = false
+        readsMetadata: Bool = false, sendsGzip: Bool = false,
+        replyBytesMax: Int = ClientMethod.replyBytesMax
     ) {
         self.path = path
         self.clientStreaming = clientStreaming
         self.serverStreaming = serverStreaming
         self.readsMetadata = readsMetadata
+        self.replyBytesMax = replyBytesMax
         let encoding = sendsGzip ? [("grpc-encoding", "gzip")] : []
         let own = [
             (":method", "POST"), (":scheme", "https"), (":path", path), (":authority", authority),
@@ -54,22 +63,84 @@ package final class ClientMethod {
             ("user-agent", "triaged-swift/1"),
             ("grpc-accept-encoding", MessageEncoding.accepted),
         ]
-        let custom = metadata.filter { !Metadata.isReserved($0.name.span) }
         fields =
-            (own + encoding).map { HeaderFields.Field($0.0, $0.1) }
-            + custom.map { HeaderFields.Field($0.name, $0.value) }
+            (own + encoding).map { HeaderFields.Field($0.0, $0.1) } + Self.custom(metadata)
         plain = HeaderFields(fields)
     }
 
-    /// The request headers for a call that may take so long; nil: without a deadline.
-    func headers(timeout: UInt64?) -> HeaderFields {
-        guard let timeout else { return plain }
-        if let timed, timed.nanoseconds == timeout { return timed.fields }
-        let value = Timeout.format(nanoseconds: timeout)
-        let made = HeaderFields(fields + [HeaderFields.Field(Array("grpc-timeout".utf8), value)])
-        timed = (timeout, made)
+    /// The request headers of a call.
+    ///
+    /// - Parameters:
+    ///   - timeout: How long it may take, nanoseconds; nil: without a deadline.
+    ///   - extra: What this call alone carries.
+    /// - Returns: Its header block.
+    func headers(timeout: UInt64?, extra: ClientCallExtra? = nil) -> HeaderFields {
+        if extra == nil {
+            guard let timeout else { return plain }
+            if let timed, timed.nanoseconds == timeout { return timed.fields }
+        }
+        var all = fields
+        if let extra {
+            if extra.previousAttempts > 0 {
+                all.append(
+                    HeaderFields.Field(
+                        "grpc-previous-rpc-attempts", String(extra.previousAttempts)))
+            }
+            all += Self.custom(extra.metadata)
+        }
+        if let timeout {
+            all.append(
+                HeaderFields.Field(
+                    Array("grpc-timeout".utf8), Timeout.format(nanoseconds: timeout)))
+        }
+        let made = HeaderFields(all)
+        if extra == nil, let timeout { timed = (timeout, made) }
         return made
     }
+
+    private static func custom(_ metadata: [MetadataField]) -> [HeaderFields.Field] {
+        metadata.filter { !Metadata.isReserved($0.name.span) }
+            .map { HeaderFields.Field($0.name, $0.value) }
+    }
+}
+
+/// What one call's headers carry besides its method's.
+package struct ClientCallExtra: Sendable {
+    /// Sent with this call only; gRPC's own names are left out.
+    package var metadata: [MetadataField]
+    /// How often the call was tried before: `grpc-previous-rpc-attempts`, gRPC proposal A6.
+    package var previousAttempts: Int
+
+    /// Groups the two.
+    package init(metadata: [MetadataField] = [], previousAttempts: Int = 0) {
+        self.metadata = metadata
+        self.previousAttempts = previousAttempts
+    }
+}
+
+/// How a call came to its end.
+package struct ClientCallEnd: Sendable {
+    /// Why it failed; nil for OK.
+    package var error: RPCError?
+    /// The server has surely not begun with it: refused, or never sent.
+    package var isUnprocessed = false
+    /// What the server says of another attempt.
+    package var pushback = RetryPushback.none
+
+    /// OK.
+    static let ok = ClientCallEnd(error: nil)
+}
+
+/// What a server says of another attempt: `grpc-retry-pushback-ms`.
+///
+/// Source: gRPC proposal A6 "Pushback".
+package enum RetryPushback: Equatable, Sendable {
+    /// Nothing.
+    case none
+    /// After so many milliseconds.
+    case after(milliseconds: Int64)
+    /// Not at all.
+    case never
 }
 
 /// Hears of calls, on the loop's thread; one object may serve any number of them.
@@ -84,8 +155,8 @@ package protocol ClientCallReceiver: AnyObject {
         _ call: ClientCall, _ tag: Int, _ metadata: [MetadataField], isTrailing: Bool)
     /// A client stream may send again after ``ClientConnection/send(_:_:)`` said `.full`.
     func callWritable(_ call: ClientCall, _ tag: Int)
-    /// The call is over: nil for OK, else why. Nothing follows.
-    func callEnded(_ call: ClientCall, _ tag: Int, _ error: RPCError?)
+    /// The call is over. Nothing follows.
+    func callEnded(_ call: ClientCall, _ tag: Int, _ end: ClientCallEnd)
 }
 
 extension ClientCallReceiver {
@@ -96,7 +167,7 @@ extension ClientCallReceiver {
 
 /// Hears of connections, on the loop's thread.
 package protocol ClientConnectionReceiver: AnyObject {
-    /// Calls may be started.
+    /// Calls may be started: the server has let us in and said how many.
     func connectionReady(_ connection: ClientConnection)
     /// The server asks for no further calls here; those that run go on.
     func connectionDraining(_ connection: ClientConnection)
@@ -114,11 +185,12 @@ struct ClientCallSlot {
     var method: ClientMethod?
     var receiver: (any ClientCallReceiver)?
     var tag = 0
-    var deframer = MessageDeframer(limit: ClientConnection.messageBytesMax)
+    var deframer = MessageDeframer(limit: ClientMethod.replyBytesMax)
     var messages = 0
     var httpStatus = 0
     var isGRPC = false
     var status: ReceivedStatus?
+    var pushback = RetryPushback.none
     var isPaused = false
     var endHeld = false
     var isMessageCompressed = false
@@ -126,5 +198,24 @@ struct ClientCallSlot {
     enum ReceivedStatus {
         case ok
         case error(RPCError)
+    }
+
+    /// Frees the place for another call.
+    mutating func clear() {
+        generation &+= 1
+        isUsed = false
+        isEnded = false
+        stream = nil
+        method = nil
+        receiver = nil
+        messages = 0
+        httpStatus = 0
+        isGRPC = false
+        status = nil
+        pushback = .none
+        isPaused = false
+        endHeld = false
+        deframer.acceptsCompressed = false
+        deframer.reset()
     }
 }

@@ -34,8 +34,7 @@ package struct ClientEndpoint: Sendable {
         } catch {
             throw .tls(error)
         }
-        guard let address = Socket.resolve(name.host) else { throw .unresolvable(host: name.host) }
-        self.address = address
+        address = try Socket.address(of: name.host)
     }
 }
 

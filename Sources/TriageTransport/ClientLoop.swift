@@ -13,7 +13,20 @@ package typealias ClientWork = @Sendable (ClientLoopContext) -> Void
 
 /// The handle of a client loop, for any thread.
 package final class ClientLoop: Sendable {
-    private let waiting = Lock<[ClientWork]>([])
+    private struct Waiting: Sendable {
+        var work: [ClientWork] = []
+        /// The thread has taken its last work.
+        var isOver = false
+
+        /// Takes what waits.
+        mutating func take() -> [ClientWork] {
+            let taken = work
+            work = []
+            return taken
+        }
+    }
+
+    private let waiting = Lock(Waiting())
     private let wakeUp: WakeUp
     private let thread = Mutex<Thread?>(nil)
     private let isStopping = Atomic<Bool>(false)
@@ -62,16 +75,32 @@ package final class ClientLoop: Sendable {
         let error = Mutex<SocketError?>(nil)
     }
 
+    /// The clock as it stands now, for deadlines of calls; for any thread.
+    package var now: MonotonicTime { clock.monotonicTime() }
+
     /// Runs `work` on the loop's thread, soon.
-    package func post(_ work: @escaping ClientWork) {
-        waiting.withLock { $0.append(work) }
+    ///
+    /// - Returns: False when the loop has stopped: `work` will never run.
+    @discardableResult package func post(_ work: @escaping ClientWork) -> Bool {
+        let isTaken = waiting.withLock { waiting in
+            if waiting.isOver { return false }
+            waiting.work.append(work)
+            return true
+        }
+        if isTaken { wakeUp.wake() }
+        return isTaken
+    }
+
+    /// Lets the thread end as ``stop()``, without waiting for it.
+    package func end() {
+        isStopping.store(true, ordering: .sequentiallyConsistent)
         wakeUp.wake()
     }
 
-    /// Closes all connections, ends the thread and waits for it; not to be called on it.
+    /// Closes all connections, runs the work that still waits, ends the thread and waits for it;
+    /// not to be called on it.
     package func stop() {
-        isStopping.store(true, ordering: .sequentiallyConsistent)
-        wakeUp.wake()
+        end()
         thread.withLock { $0.take() }?.join()
     }
 
@@ -79,19 +108,23 @@ package final class ClientLoop: Sendable {
         while !isStopping.load(ordering: .sequentiallyConsistent) {
             context.turn(
                 isIdle: {
-                    waiting.withLock { $0.isEmpty }
+                    waiting.withLock { $0.work.isEmpty }
                         && !isStopping.load(ordering: .sequentiallyConsistent)
                 },
                 work: {
-                    let taken = waiting.withLock { waiting in
-                        let taken = waiting
-                        waiting = []
-                        return taken
-                    }
-                    for work in taken { work(context) }
+                    for work in waiting.withLock({ $0.take() }) { work(context) }
                 })
         }
         context.closeAll()
+        // Whoever waits for an answer to what it has posted gets one: that there is no connection.
+        while true {
+            let last = waiting.withLock { waiting in
+                waiting.isOver = waiting.work.isEmpty
+                return waiting.take()
+            }
+            if last.isEmpty { return }
+            for work in last { work(context) }
+        }
     }
 }
 
@@ -125,7 +158,7 @@ package final class ClientLoopContext {
     /// Whom a client calls it trusts further than a server its clients: any ratio within a message.
     let gzip = MessageGzip(
         InflateLimits(
-            bytesMax: ClientConnection.messageBytesMax, ratioMax: Limits.inflateRatioMax,
+            bytesMax: ClientMethod.replyBytesMax, ratioMax: Limits.inflateRatioMax,
             ratioFreeBytes: Limits.messageBytesMax))
 
     private let clock: any TimeSource
@@ -135,9 +168,10 @@ package final class ClientLoopContext {
     private var resumed: [Int] = []
     private var input = [UInt8](repeating: 0, count: 64 << 10)
     private var plaintext = [UInt8](repeating: 0, count: 16 << 10)
-    private var staging: [UInt8] = []
+    private let staging = FrameBuffer()
     private var turnHook: (() -> MonotonicTime)?
     private var hookAt = MonotonicTime.never
+    private var isStopping = false
 
     init(_ clock: any TimeSource, _ wakeUp: WakeUp) throws(SocketError) {
         self.clock = clock
@@ -151,7 +185,7 @@ package final class ClientLoopContext {
     /// Calls `hook` once a turn, before anything is sent; it returns when it wants to be called
     /// next at the latest.
     ///
-    /// For load generators: what they start in one turn leaves in one write a connection.
+    /// What it starts in one turn leaves in one write a connection.
     package func setTurnHook(_ hook: (() -> MonotonicTime)?) {
         turnHook = hook
         hookAt = now
@@ -160,18 +194,21 @@ package final class ClientLoopContext {
     /// Starts to connect.
     ///
     /// - Parameters:
-    ///   - address: IPv4 or IPv6 literal; see `Socket.resolve`.
+    ///   - address: IPv4 or IPv6 literal; see `Socket.resolveAll`.
     ///   - port: The server's port.
     ///   - tls: Our certificate, the server's name and whom to trust.
     ///   - tag: The owner's number for the connection.
-    ///   - timeoutMilliseconds: How long connect and handshake may take together.
+    ///   - timeoutMilliseconds: How long it may take to become ready.
+    ///   - keepalive: After which silence to ask the server for a sign of life; nil: never.
     ///   - receiver: Hears what becomes of it.
     /// - Returns: The connection; calls may be started at once and leave when it is ready.
     /// - Throws: ``TransportError`` when the attempt fails at once.
     package func connect(
         address: String, port: UInt16, tls: TLSContext, tag: Int = 0,
-        timeoutMilliseconds: Int64 = 10_000, receiver: any ClientConnectionReceiver
+        timeoutMilliseconds: Int64 = 20_000, keepalive: KeepaliveTimes? = nil,
+        receiver: any ClientConnectionReceiver
     ) throws(TransportError) -> ClientConnection {
+        guard !isStopping else { throw .closed("the client is closed") }
         let wire: Wire
         do throws(TLSError) {
             let session = try TLSSession(tls)
@@ -183,7 +220,9 @@ package final class ClientLoopContext {
             throw .tls(error)
         }
         let index = channels.firstIndex { $0 == nil } ?? channels.count
-        let connection = ClientConnection(wire, self, index: index, tag: tag, receiver)
+        let connection = ClientConnection(
+            wire, self, Endpoint(host: address, port: port), index: index, tag: tag, keepalive,
+            receiver)
         do throws(SocketError) {
             let socket = try Socket.connect(host: address, port: port)
             let descriptor = socket.descriptor
@@ -257,6 +296,7 @@ package final class ClientLoopContext {
             channel.mayRead = count == input.count || channel.sawEnd
             let bytes = input
             channel.connection.wire.tls.receive(bytes.span.extracting(first: count))
+            channel.connection.heard()
             process(channel)
             if channel.mayRead { resumed.append(index) }
         case .wouldBlock: channel.mayRead = false
@@ -277,6 +317,7 @@ package final class ClientLoopContext {
         for channel in channels {
             guard let channel else { continue }
             channel.connection.expireCalls()
+            channel.connection.askIfSilent()
             if channel.connection.state == .connecting, now >= channel.deadline {
                 channel.connection.end(.timedOut)
             }
@@ -287,7 +328,7 @@ package final class ClientLoopContext {
         var flushing: [ClientConnection] = []
         swap(&flushing, &dirty)
         for connection in flushing {
-            connection.flush(&staging)
+            connection.flush(staging)
             if let channel = channels[connection.index] { transmit(channel) }
         }
         flushing.removeAll(keepingCapacity: true)
@@ -323,6 +364,7 @@ package final class ClientLoopContext {
     }
 
     func closeAll() {
+        isStopping = true
         for channel in channels { channel?.connection.close() }
         flush()
     }

@@ -9,10 +9,34 @@ import TriageIO
 extension Connection {
     // MARK: Begin
 
-    func callBegan(_ stream: HTTP2Stream, _ block: HeaderBlock, _ headers: HeaderStore) {
+    /// A request's headers have come.
+    ///
+    /// Those that came before, and were a plain call's, are not judged again: all that can differ
+    /// is what the block still has.
+    func callBegan(_ stream: HTTP2Stream, _ block: HeaderBlock) {
+        guard block.known != 0 else { return judge(stream, block, known: 0) }
+        let plain = plainHeads[Int(block.known) & (HeaderBlock.knownMax - 1)]
+        guard plain.known == block.known, hasAdvertised else {
+            return judge(stream, http2.expand(block), known: block.known)
+        }
+        if block.count == 0 { return open(stream, Int(plain.method), nil, nil) }
+        var timeout: UInt64?
+        let headers = http2.headers
+        for index in block.range {
+            let field = headers.fields[index]
+            guard field.token == .grpcTimeout else { continue }
+            timeout = Timeout.parse(headers.value(field))
+            // Let it be refused as any other.
+            if timeout == nil { return judge(stream, http2.expand(block), known: block.known) }
+        }
+        open(stream, Int(plain.method), timeout, nil)
+    }
+
+    /// Judges all fields of a header block.
+    private func judge(_ stream: HTTP2Stream, _ block: HeaderBlock, known: UInt32) {
+        let headers = http2.headers
         var head = RequestHead()
         head.isOversize = block.isOversize
-        var traceparent: [UInt8] = []
         var acceptEncoding: Int?
         for index in block.range {
             let field = headers.fields[index]
@@ -25,22 +49,22 @@ extension Connection {
             case .grpcAcceptEncoding: acceptEncoding = index
             case .grpcPreviousRPCAttempts: head.previousAttemptsReceived(headers.value(field))
             case .grpcTimeout: head.timeoutReceived(headers.value(field))
-            case .traceparent:
-                let value = headers.value(field)
-                if value.count == Self.traceparentBytes { traceparent = [UInt8](copying: value) }
             default: break
             }
         }
         switch head.verdict(core.table, isIdentified: peer.principal != nil) {
         case .accept(let method, let timeout):
             let traits = core.table.traits[method]
-            let hasExtras =
-                !traits.isEmpty || !hasAdvertised || head.encoding != .identity
-                || head.previousAttempts > 0
+            let isPlain =
+                traits.isEmpty && head.encoding == .identity && head.previousAttempts == 0
+            if known != 0, isPlain {
+                plainHeads[Int(known) & (HeaderBlock.knownMax - 1)] = PlainHead(
+                    known: known, method: Int32(method))
+            }
             open(
-                stream, method, timeout, traceparent,
-                hasExtras
-                    ? makeExtras(head, traits, acceptEncoding: acceptEncoding, block, headers) : nil
+                stream, method, timeout,
+                isPlain && hasAdvertised
+                    ? nil : makeExtras(head, traits, acceptEncoding: acceptEncoding, block, headers)
             )
         case .http(let status):
             plainBegan(
@@ -51,12 +75,8 @@ extension Connection {
         }
     }
 
-    /// Length of a W3C `traceparent` of version 00.
-    private static let traceparentBytes = 55
-
     private func open(
-        _ stream: HTTP2Stream, _ method: Int, _ timeout: UInt64?, _ traceparent: [UInt8],
-        _ extras: CallExtras?
+        _ stream: HTTP2Stream, _ method: Int, _ timeout: UInt64?, _ extras: CallExtras?
     ) {
         let refusal =
             refusal(toHold: 0)
@@ -65,26 +85,22 @@ extension Connection {
             core.noteRefusal(.resourceExhausted, method: method)
             return sendWhole(stream, core.fields.trailersOnly(core.refuse(refusal)))
         }
-        let call = core.calls.open(self, stream, core.counters[method])
+        let call = core.calls.open(index, stream)
         let client = timeout.map { core.now.advanced(byNanoseconds: $0) } ?? .never
         let cap = core.now.advanced(
             byNanoseconds: UInt64(core.limits.unaryMillisecondsMax) * 1_000_000)
         let machine = core.table.shapes[method]
-        call.machine = machine
-        call.method = method
-        call.startedAt = core.now
-        call.clientDeadline = client
+        core.calls[call].machine = machine
+        core.calls[call].method = Int32(method)
+        core.calls[call].startedAt = core.now
+        core.calls[call].clientDeadline = client
         // Of a stream only the request is capped: see deliverRequest and extendCap.
-        call.deadline = min(client, cap)
-        call.hasCredit = true
-        if !traceparent.isEmpty { call.traceparent = traceparent }
-        if let extras {
-            call.extras = extras
-            call.deframer.acceptsCompressed = extras.isRequestGzip
-        }
+        core.calls[call].deadline = min(client, cap)
+        core.calls[call].hasCredit = true
+        if let extras { core.calls[call].extras = extras }
         openCallCount += 1
-        http2.setUserData(stream, call.slot + 1)
-        call.counters.started += 1
+        http2.setUserData(stream, call + 1)
+        core.counters[method].started += 1
         if machine.isClientStreaming {
             core.handlerWasCalled = true
             core.handler?.streamOpened(core.id(call), makeHead(call))
@@ -92,12 +108,13 @@ extension Connection {
     }
 
     @inline(__always)
-    private func makeHead(_ call: Call) -> CallHead {
-        let isUnary = !call.machine.isClientStreaming && !call.machine.isServerStreaming
+    private func makeHead(_ call: Int) -> CallHead {
+        let machine = core.calls[call].machine
+        let isUnary = !machine.isClientStreaming && !machine.isServerStreaming
         return CallHead(
-            method: call.method, peer: peer,
-            deadline: isUnary ? call.deadline : call.clientDeadline,
-            traceparent: call.traceparent, extras: call.extras)
+            method: Int(core.calls[call].method), peer: peer,
+            deadline: isUnary ? core.calls[call].deadline : core.calls[call].clientDeadline,
+            extras: core.calls[call].extras)
     }
 
     // MARK: Body
@@ -105,37 +122,37 @@ extension Connection {
     func bodyReceived(_ stream: HTTP2Stream, _ bytes: Span<UInt8>, ended: Bool) {
         let slot = http2.userData(stream) - 1
         guard slot >= 0 else { return plainReceived(stream, bytes.count, ended: ended) }
-        let call = core.calls[slot]
         // A copy in and out: no access of the call lasts while another module works on it.
-        var machine = call.machine
+        var machine = core.calls[slot].machine
         guard machine.isOpen else { return http2.consume(stream, bytes.count) }
         if machine.isClientStreaming {
-            streamBytesReceived(call, bytes)
-        } else if ended, !call.hasHeldBytes,
+            streamBytesReceived(slot, bytes)
+        } else if ended, core.calls[slot].input == nil,
             let range = MessageDeframer.wholeMessage(in: bytes, limit: core.messageBytesMax),
             case .hold = machine.messageReceived()
         {
             // The whole request in one frame: no copy, and its bytes return with the stream's end.
             _ = machine.inputEnded(atBoundary: true)
-            call.machine = machine
-            return deliverRequest(call, bytes.extracting(range))
+            core.calls[slot].machine = machine
+            return deliverRequest(slot, bytes.extracting(range))
         } else {
-            requestBytesReceived(call, bytes)
+            requestBytesReceived(slot, bytes)
         }
         if ended { inputEnded(stream) }
     }
 
     /// Gathers the one message of a method that takes one.
-    private func requestBytesReceived(_ call: Call, _ bytes: Span<UInt8>) {
-        http2.consume(call.stream, bytes.count)
+    private func requestBytesReceived(_ call: Int, _ bytes: Span<UInt8>) {
+        http2.consume(core.calls[call].stream, bytes.count)
         guard bytes.count > 0, hold(call, bytes) else { return }
+        let input = core.calls.input(call)
         do throws(DeframeError) {
-            while let range = try call.deframer.next() {
-                guard case .hold = call.machine.messageReceived() else {
+            while let range = try input.deframer.next() {
+                guard case .hold = core.calls[call].machine.messageReceived() else {
                     return refuse(call, WireError.requestCardinality)
                 }
-                call.request = range
-                call.extras?.isMessageCompressed = call.deframer.isCompressed
+                input.request = range
+                core.calls[call].extras?.isMessageCompressed = input.deframer.isCompressed
             }
         } catch {
             refuse(call, error)
@@ -143,32 +160,31 @@ extension Connection {
     }
 
     /// Keeps bytes for a call, unless too many are kept already.
-    private func hold(_ call: Call, _ bytes: Span<UInt8>) -> Bool {
+    private func hold(_ call: Int, _ bytes: Span<UInt8>) -> Bool {
         if let refusal = refusal(toHold: bytes.count) {
             refuse(call, core.refuse(refusal))
             return false
         }
-        call.deframer.append(bytes)
+        core.calls.input(call).deframer.append(bytes)
         holdInput(call, bytes.count)
-        call.hasHeldBytes = true
         return true
     }
 
-    private func holdInput(_ call: Call, _ bytes: Int) {
+    private func holdInput(_ call: Int, _ bytes: Int) {
         core.inputBytesHeld += bytes
         share.bytesHeld += bytes
-        call.heldBytes += bytes
+        core.calls[call].heldBytes += bytes
     }
 
-    private func refuse(_ call: Call, _ error: DeframeError) {
+    private func refuse(_ call: Int, _ error: DeframeError) {
         if case .tooLarge = error { core.metrics.count(.messageBytes) }
         refuse(call, WireError.deframe(error))
     }
 
     /// Ends a call for a fault of its client; the handler hears of it if it knows the call.
-    func refuse(_ call: Call, _ error: RPCError) {
-        guard call.machine.isOpen else { return }
-        let handlerKnows = call.machine.isClientStreaming
+    func refuse(_ call: Int, _ error: RPCError) {
+        guard core.calls[call].machine.isOpen else { return }
+        let handlerKnows = core.calls[call].machine.isClientStreaming
         core.end(call, self, error)
         if handlerKnows { core.notifyCancelled(call, .byClient) }
     }
@@ -176,22 +192,22 @@ extension Connection {
     func inputEnded(_ stream: HTTP2Stream) {
         let slot = http2.userData(stream) - 1
         guard slot >= 0 else { return plainReceived(stream, 0, ended: true) }
-        let call = core.calls[slot]
-        if call.isHolding {
-            call.isEndHeld = true
+        if core.calls[slot].isHolding {
+            core.calls[slot].isEndHeld = true
             return
         }
-        endInput(call)
+        endInput(slot)
     }
 
-    private func endInput(_ call: Call) {
-        let atBoundary = call.deframer.isAtBoundary
-        switch call.machine.inputEnded(atBoundary: atBoundary) {
+    private func endInput(_ call: Int) {
+        let input = core.calls[call].input
+        let atBoundary = input?.deframer.isAtBoundary ?? true
+        switch core.calls[call].machine.inputEnded(atBoundary: atBoundary) {
         case .deliverRequest:
-            guard let range = call.request else { return }
+            guard let input, let range = input.request else { return }
             // A copy of the deframer, so that the handler may answer while it reads.
-            let deframer = call.deframer
-            if call.extras?.isMessageCompressed == true {
+            let deframer = input.deframer
+            if core.calls[call].extras?.isMessageCompressed == true {
                 guard let message = deframer.withBytes(range, { inflated(call, $0) }) else {
                     return
                 }
@@ -208,12 +224,12 @@ extension Connection {
     }
 
     @inline(__always)
-    private func deliverRequest(_ call: Call, _ message: Span<UInt8>) {
-        call.counters.received += 1
+    private func deliverRequest(_ call: Int, _ message: Span<UInt8>) {
+        core.counters[Int(core.calls[call].method)].received += 1
         messagesReceived += 1
-        if call.machine.isServerStreaming {
+        if core.calls[call].machine.isServerStreaming {
             // The cap was for the request; what the answer may take is the client's to say.
-            core.setDeadline(call, call.clientDeadline)
+            core.setDeadline(call, core.calls[call].clientDeadline)
         }
         core.handlerWasCalled = true
         core.handler?.requestReceived(core.id(call), makeHead(call), message)
@@ -221,64 +237,76 @@ extension Connection {
 
     // MARK: Client streaming
 
-    private func streamBytesReceived(_ call: Call, _ bytes: Span<UInt8>) {
+    private func streamBytesReceived(_ call: Int, _ bytes: Span<UInt8>) {
         guard bytes.count > 0 else { return }
-        guard hold(call, bytes) else { return http2.consume(call.stream, bytes.count) }
+        guard hold(call, bytes) else {
+            return http2.consume(core.calls[call].stream, bytes.count)
+        }
         // While a message waits for the handler, nothing is consumed: the window closes by itself.
-        if call.isHolding { return }
+        if core.calls[call].isHolding { return }
         deliverMessages(call)
     }
 
     /// Gives the handler messages as long as it wants them.
-    func deliverMessages(_ call: Call) {
+    func deliverMessages(_ call: Int) {
         // The handler may end the call, and even its connection, while it looks at a message.
         let id = core.id(call)
-        call.isHolding = false
-        while core.calls.find(id) != nil, call.machine.isOpen {
-            guard call.hasCredit else {
-                call.isHolding = call.deframer.bufferedCount > 0
+        let input = core.calls.input(call)
+        core.calls[call].isHolding = false
+        while core.calls.find(id) != nil, core.calls[call].machine.isOpen {
+            guard core.calls[call].hasCredit else {
+                core.calls[call].isHolding = input.deframer.bufferedCount > 0
                 break
             }
             let range: Range<Int>?
             do throws(DeframeError) {
-                range = try call.deframer.next()
+                range = try input.deframer.next()
             } catch {
                 return refuse(call, error)
             }
             guard let range else { break }
-            holdInput(call, -(range.count + MessageDeframer.prefixBytes))
-            call.hasCredit = false
-            extendCap(call)
-            guard case .deliver = call.machine.messageReceived() else { return }
-            call.counters.received += 1
-            messagesReceived += 1
-            core.handlerWasCalled = true
-            let deframer = call.deframer
-            call.extras?.isMessageCompressed = deframer.isCompressed
-            if deframer.isCompressed {
-                guard let message = deframer.withBytes(range, { inflated(call, $0) }) else {
-                    return
-                }
-                core.handler?.streamMessageReceived(id, message.span)
-            } else {
-                deframer.withBytes(range) { core.handler?.streamMessageReceived(id, $0) }
-            }
+            guard deliver(call, id, input.deframer, range) else { return }
         }
-        guard core.calls.find(id) != nil, !call.isHolding else { return }
-        http2.consume(call.stream, http2.unconsumedBytes(call.stream))
-        if call.isEndHeld {
-            call.isEndHeld = false
+        guard core.calls.find(id) != nil, !core.calls[call].isHolding else { return }
+        let stream = core.calls[call].stream
+        http2.consume(stream, http2.unconsumedBytes(stream))
+        if core.calls[call].isEndHeld {
+            core.calls[call].isEndHeld = false
             endInput(call)
         }
         markDirty()
     }
 
+    /// Gives the handler one message; false when the call takes no more.
+    private func deliver(
+        _ call: Int, _ id: CallID, _ deframer: MessageDeframer, _ range: Range<Int>
+    ) -> Bool {
+        holdInput(call, -(range.count + MessageDeframer.prefixBytes))
+        core.calls[call].hasCredit = false
+        extendCap(call)
+        guard case .deliver = core.calls[call].machine.messageReceived() else { return false }
+        core.counters[Int(core.calls[call].method)].received += 1
+        messagesReceived += 1
+        core.handlerWasCalled = true
+        core.calls[call].extras?.isMessageCompressed = deframer.isCompressed
+        if deframer.isCompressed {
+            guard let message = deframer.withBytes(range, { inflated(call, $0) }) else {
+                return false
+            }
+            core.handler?.streamMessageReceived(id, message.span)
+        } else {
+            deframer.withBytes(range) { core.handler?.streamMessageReceived(id, $0) }
+        }
+        return true
+    }
+
     /// A stream of messages has its client's deadline from the first one on; without a deadline it
     /// lives as long as it moves.
-    private func extendCap(_ call: Call) {
-        guard !call.isLongLived else { return }
-        guard call.clientDeadline == .never else {
-            if call.deadline != call.clientDeadline { core.setDeadline(call, call.clientDeadline) }
+    private func extendCap(_ call: Int) {
+        guard !core.calls[call].isLongLived else { return }
+        let client = core.calls[call].clientDeadline
+        guard client == .never else {
+            if core.calls[call].deadline != client { core.setDeadline(call, client) }
             return
         }
         core.setDeadline(
@@ -292,16 +320,16 @@ extension Connection {
     func streamClosed(_ stream: HTTP2Stream) {
         let slot = http2.userData(stream) - 1
         guard slot >= 0 else { return plainClosed(stream) }
-        let call = core.calls[slot]
-        if call.machine.isOpen { core.cancelled(call, .byClient) }
-        release(call)
+        if core.calls[slot].machine.isOpen { core.cancelled(slot, .byClient) }
+        release(slot)
     }
 
     /// Gives a call's place back.
     @inline(__always)
-    func release(_ call: Call) {
-        if call.heldBytes > 0 { holdInput(call, -call.heldBytes) }
-        if call.isLongLived { longLivedCount -= 1 }
+    func release(_ call: Int) {
+        let held = core.calls[call].heldBytes
+        if held > 0 { holdInput(call, -held) }
+        if core.calls[call].isLongLived { longLivedCount -= 1 }
         openCallCount -= 1
         core.calls.close(call)
     }

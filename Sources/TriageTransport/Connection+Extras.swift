@@ -27,6 +27,11 @@ extension Connection {
             extras.mayCompress = MessageEncoding.acceptsGzip(
                 headers.value(headers.fields[acceptEncoding]))
         }
+        if traits.contains(.readsTrace) {
+            for index in block.range where headers.fields[index].token == .traceparent {
+                extras.traceparentReceived(headers.value(headers.fields[index]))
+            }
+        }
         if traits.contains(.readsMetadata) {
             for index in block.range where headers.fields[index].token == .other {
                 let field = headers.fields[index]
@@ -40,7 +45,7 @@ extension Connection {
     }
 
     /// Unpacks a message of a call; nil when the call was refused for it.
-    func inflated(_ call: Call, _ message: Span<UInt8>) -> [UInt8]? {
+    func inflated(_ call: Int, _ message: Span<UInt8>) -> [UInt8]? {
         do throws(RPCError) {
             let unpacked = try core.gzip.inflate(message)
             core.metrics.messagesInflated += 1

@@ -112,8 +112,8 @@ extension Connection {
     /// A watch is resumed elsewhere: it would only make the drain last as long as it may.
     private func endLongLived() {
         guard longLivedCount > 0 else { return }
-        for call in core.calls.all
-        where call.connection === self && call.isLongLived && call.machine.isOpen {
+        for call in core.calls.slots
+        where isMine(call) && core.calls[call].isLongLived && core.calls[call].machine.isOpen {
             core.end(call, self, WireError.draining)
             core.notifyCancelled(call, .drained)
         }
@@ -124,7 +124,7 @@ extension Connection {
 
     private func finish(_ kind: LimitKind, _ error: RPCError) {
         guard !isEnding else { return }
-        for call in core.calls.all where call.connection === self && call.machine.isOpen {
+        for call in core.calls.slots where isMine(call) && core.calls[call].machine.isOpen {
             core.metrics.count(kind)
             core.end(call, self, error)
             core.notifyCancelled(call, .drained)

@@ -42,6 +42,8 @@ final class Connection {
     /// A reply has told the client which encodings we accept: once a connection is enough, because
     /// that never changes.
     var hasAdvertised = false
+    /// What the known header blocks of plain calls say, see ``callBegan(_:_:)``.
+    var plainHeads = InlineArray<4, PlainHead>(repeating: PlainHead())
     /// Listed in `core.dirty`.
     private var isDirty = false
     /// Nothing is read any more; the connection goes when its output has left.
@@ -70,6 +72,13 @@ final class Connection {
     var keepalive: Keepalive
     /// Drawn when the handshake is complete.
     var age: ConnectionAge?
+
+    /// Headers that name a method which answers them without extras; nothing else is remembered.
+    struct PlainHead {
+        /// Number of the header block; 0: free.
+        var known: UInt32 = 0
+        var method: Int32 = 0
+    }
 
     /// How far a drain has come on this connection.
     enum DrainPhase {
@@ -100,6 +109,9 @@ final class Connection {
     }
 
     var http2: HTTP2Session { wire.http2 }
+
+    /// Whether a call is one of this connection's.
+    func isMine(_ call: Int) -> Bool { core.calls[call].connection == Int32(index) }
 
     // MARK: Input
 
@@ -202,7 +214,6 @@ final class Connection {
     private func handleEvents(_ plaintext: Span<UInt8>) {
         let events = http2.events
         guard !events.isEmpty else { return }
-        let headers = http2.headers
         var position = nextEvent
         nextEvent = 0
         while position < events.count, !isEnding {
@@ -215,7 +226,7 @@ final class Connection {
                     return
                 }
                 newCalls += 1
-                callBegan(stream, block, headers)
+                callBegan(stream, block)
             case .data(let stream, let offset, let count):
                 var ended = false
                 if position + 1 < events.count, case .endStream(let next) = events[position + 1],
@@ -234,7 +245,7 @@ final class Connection {
                 let slot = http2.userData(stream) - 1
                 if slot >= 0, core.calls[slot].machine.isOpen {
                     core.handlerWasCalled = true
-                    core.handler?.streamWritable(core.id(core.calls[slot]))
+                    core.handler?.streamWritable(core.id(slot))
                 }
             case .settingsReceived: hasSettings = true
             case .pingAcknowledged(let ping): pingAcknowledged(ping)
@@ -262,7 +273,7 @@ final class Connection {
     /// Frames and encrypts what can be sent, and handles what that brought about.
     func flush() {
         isDirty = false
-        if !isEnding, let reason = wire.seal(&core.staging, limit: core.limits.outputBytesMax) {
+        if !isEnding, let reason = wire.seal(core.staging, limit: core.limits.outputBytesMax) {
             end(reason)
         }
         // Behind a batch that waits, the new events wait as well: they are in order.
@@ -296,14 +307,20 @@ final class Connection {
     /// A whole unary reply.
     @inline(__always)
     func reply(
-        _ stream: HTTP2Stream, _ head: HeaderFields, _ message: [UInt8], trailers: HeaderFields
+        _ stream: HTTP2Stream, _ head: HeaderFields, _ message: Span<UInt8>, trailers: HeaderFields
     ) {
-        sendHead(stream, head)
-        http2.submitData(
-            stream, message, prefix: DataPrefix(flag: 0, length: UInt32(message.count)))
-        http2.submitTrailers(stream, trailers)
+        do throws(HTTP2Error) {
+            try http2.submitReply(
+                stream, head, message, prefix: DataPrefix(flag: 0, length: UInt32(message.count)),
+                trailers: trailers)
+        } catch {
+            refuseToSend(stream)
+        }
         markDirty()
     }
+
+    /// Memory ran out, or the stream cannot take headers: it must not hang.
+    private func refuseToSend(_ stream: HTTP2Stream) { http2.reset(stream, .internalError) }
 
     func sendHead(_ stream: HTTP2Stream, _ head: HeaderFields) {
         submit(stream, head, endStream: false)
@@ -318,8 +335,7 @@ final class Connection {
         do throws(HTTP2Error) {
             try http2.submitHeaders(stream, fields, endStream: endStream)
         } catch {
-            // Memory ran out, or the stream cannot take headers: it must not hang.
-            http2.reset(stream, .internalError)
+            refuseToSend(stream)
         }
         markDirty()
     }
@@ -350,15 +366,15 @@ final class Connection {
         if let code, !wire.isHandshaking {
             // Failures mean that memory ran out: then the close alone has to do.
             try? http2.goAway(code, debug: debug)
-            _ = wire.seal(&core.staging, limit: core.limits.outputBytesMax * 2)
+            _ = wire.seal(core.staging, limit: core.limits.outputBytesMax * 2)
         }
         isEnding = true
         endReason = reason
         deferred = nil
         wire.tls.close()
         if openCallCount > 0 {
-            for call in core.calls.all where call.connection === self {
-                if call.machine.isOpen { core.cancelled(call, .byClient) }
+            for call in core.calls.slots where isMine(call) {
+                if core.calls[call].machine.isOpen { core.cancelled(call, .byClient) }
                 release(call)
             }
         }

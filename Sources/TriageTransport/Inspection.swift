@@ -92,8 +92,7 @@ extension ServerCore {
         var facts = ServerFacts()
         switch question {
         case .server:
-            for method in counters {
-                let copy = method.copy
+            for copy in methodCounts {
                 facts.callsStarted += copy.started
                 facts.callsSucceeded += copy.handled[0]
                 facts.callsFailed += copy.handled.dropFirst().reduce(0, +)

@@ -36,18 +36,53 @@ struct Keepalive {
     ) -> Step {
         if bytes != bytesSeen || !hasStreams {
             bytesSeen = bytes
-            heardAt = now
-            askedAt = nil
+            heard(now)
             return .nothing
         }
+        return judge(
+            now,
+            KeepaliveTimes(
+                silenceMilliseconds: limits.keepaliveMilliseconds,
+                answerMilliseconds: limits.keepaliveTimeoutMilliseconds))
+    }
+
+    /// The peer has shown that it is there.
+    mutating func heard(_ now: MonotonicTime) {
+        heardAt = now
+        askedAt = nil
+    }
+
+    /// Looks at a peer that has streams open, at ``nextLook(_:)`` or later.
+    mutating func judge(_ now: MonotonicTime, _ times: KeepaliveTimes) -> Step {
         if let askedAt {
-            let waited = now.nanoseconds(since: askedAt)
-            let waitMax = UInt64(limits.keepaliveTimeoutMilliseconds) * 1_000_000
-            return waited > waitMax ? .dead : .nothing
+            let waitMax = UInt64(times.answerMilliseconds) * 1_000_000
+            return now.nanoseconds(since: askedAt) > waitMax ? .dead : .nothing
         }
-        let silence = UInt64(limits.keepaliveMilliseconds) * 1_000_000
+        let silence = UInt64(times.silenceMilliseconds) * 1_000_000
         guard now.nanoseconds(since: heardAt) >= silence else { return .nothing }
         askedAt = now
         return .ping
+    }
+
+    /// When there will be something to do, if the peer stays silent.
+    func nextLook(_ times: KeepaliveTimes) -> MonotonicTime {
+        if let askedAt {
+            return askedAt.advanced(byNanoseconds: UInt64(times.answerMilliseconds) * 1_000_000 + 1)
+        }
+        return heardAt.advanced(byNanoseconds: UInt64(times.silenceMilliseconds) * 1_000_000)
+    }
+}
+
+/// How long a peer with open streams may be silent.
+package struct KeepaliveTimes: Equatable, Sendable {
+    /// Before it is asked for a sign of life, milliseconds.
+    package var silenceMilliseconds: Int64
+    /// For its answer, milliseconds.
+    package var answerMilliseconds: Int64
+
+    /// Groups the two.
+    package init(silenceMilliseconds: Int64, answerMilliseconds: Int64) {
+        self.silenceMilliseconds = silenceMilliseconds
+        self.answerMilliseconds = answerMilliseconds
     }
 }

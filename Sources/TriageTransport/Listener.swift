@@ -29,12 +29,14 @@ final class Listener: Sendable {
     static func open(
         _ door: ServerListener, index: Int, count: Int
     ) throws(TransportError) -> (listeners: [[Listener]], port: UInt16) {
-        guard !door.inherited.isEmpty || Socket.resolve(door.host) != nil else {
-            throw .unresolvable(host: door.host)
-        }
+        // Where sockets are open already their host was looked up by whoever opened them.
+        let address =
+            door.inherited.isEmpty
+            ? try Socket.address(of: door.host)
+            : (try? Socket.address(of: door.host)) ?? door.host
         do throws(SocketError) {
-            if door.inherited.isEmpty { return try bind(door, index, count) }
-            return try adopt(door, index, count)
+            if door.inherited.isEmpty { return try bind(door, address, index, count) }
+            return try adopt(door, address, index, count)
         } catch {
             throw .cannotListen(host: door.host, port: door.port, error)
         }
@@ -46,7 +48,7 @@ final class Listener: Sendable {
     /// Those of a predecessor are one for each of its reactors, with a queue of its own: of those
     /// too many now a reactor takes several, and a reactor without one opens its own beside them.
     private static func adopt(
-        _ door: ServerListener, _ index: Int, _ count: Int
+        _ door: ServerListener, _ address: String, _ index: Int, _ count: Int
     ) throws(SocketError) -> ([[Listener]], UInt16) {
         var listeners = [[Listener]](repeating: [], count: count)
         var port: UInt16 = 0
@@ -65,21 +67,19 @@ final class Listener: Sendable {
         }
         port = try listeners[0][0].socket.localPort()
         for reactor in 0..<count where listeners[reactor].isEmpty {
-            listeners[reactor].append(try own(door, index, port: port))
+            listeners[reactor].append(try own(door, address, index, port: port))
         }
         return (listeners, port)
     }
 
     private static func bind(
-        _ door: ServerListener, _ index: Int, _ count: Int
+        _ door: ServerListener, _ address: String, _ index: Int, _ count: Int
     ) throws(SocketError) -> ([[Listener]], UInt16) {
         var port = door.port
-        if port != 0 {
-            try Socket.checkFree(host: Socket.resolve(door.host) ?? door.host, port: port)
-        }
+        if port != 0 { try Socket.checkFree(host: address, port: port) }
         var listeners: [[Listener]] = []
         for _ in 0..<count {
-            let listener = try own(door, index, port: port)
+            let listener = try own(door, address, index, port: port)
             if port == 0 { port = try listener.socket.localPort() }
             listeners.append([listener])
         }
@@ -87,11 +87,10 @@ final class Listener: Sendable {
     }
 
     private static func own(
-        _ door: ServerListener, _ index: Int, port: UInt16
+        _ door: ServerListener, _ address: String, _ index: Int, port: UInt16
     ) throws(SocketError) -> Listener {
         let socket = try Socket.listen(
-            host: Socket.resolve(door.host) ?? door.host, port: port,
-            backlog: Limits.acceptQueueMax, shared: true)
+            host: address, port: port, backlog: Limits.acceptQueueMax, shared: true)
         return Listener(socket, door.audience, door: index)
     }
 }

@@ -17,8 +17,14 @@ final class MessageGzip {
 
     /// Unpacks a message.
     ///
+    /// - Parameters:
+    ///   - message: One gzip member.
+    ///   - bytesMax: What it may unpack to at most, where that is not this thread's usual bound.
+    /// - Returns: The message.
     /// - Throws: `RPCError`: RESOURCE_EXHAUSTED above a bound, INTERNAL for no whole gzip member.
-    func inflate(_ message: Span<UInt8>) throws(RPCError) -> [UInt8] {
+    func inflate(_ message: Span<UInt8>, bytesMax: Int? = nil) throws(RPCError) -> [UInt8] {
+        var limits = limits
+        if let bytesMax { limits.bytesMax = bytesMax }
         if inflater == nil { inflater = Inflater() }
         guard let inflater else { throw WireError.memoryExhausted }
         do throws(InflateError) {

@@ -203,6 +203,7 @@ final class Reactor {
         if let refusal { return core.metrics.count(refusal) }
         var settings = HTTP2Settings()
         settings.concurrentStreamsMax = core.limits.concurrentStreamsMax
+        settings.knowsBlocks = true
         let wire: Wire
         do {
             wire = Wire(

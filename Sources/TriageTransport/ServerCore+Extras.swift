@@ -7,48 +7,48 @@ import TriageHTTP2
 
 extension ServerCore {
     func setMetadata(_ id: CallID, initial: [MetadataField], trailing: [MetadataField]) {
-        guard let call = calls.find(id), call.machine.isOpen else { return }
-        let extras = call.extras ?? CallExtras()
+        guard let call = calls.find(id), calls[call].machine.isOpen else { return }
+        let extras = calls[call].extras ?? CallExtras()
         extras.initialMetadata = initial.filter { !Metadata.isReserved($0.name.span) }
         extras.trailingMetadata = trailing.filter { !Metadata.isReserved($0.name.span) }
-        call.extras = extras
+        calls[call].extras = extras
     }
 
     func setCompression(_ id: CallID, _ compression: ReplyCompression) {
-        guard let call = calls.find(id), call.machine.isOpen else { return }
-        let extras = call.extras ?? CallExtras()
+        guard let call = calls.find(id), calls[call].machine.isOpen else { return }
+        let extras = calls[call].extras ?? CallExtras()
         extras.compression = compression
-        call.extras = extras
+        calls[call].extras = extras
     }
 
     /// A whole unary reply of a call with extras.
     func reply(
-        _ call: Call, _ connection: Connection, _ extras: CallExtras, _ message: [UInt8]
+        _ call: Int, _ connection: Connection, _ extras: CallExtras, _ message: [UInt8]
     ) {
         let packed = packed(message, extras)
         sendHead(call, connection, extras, isGzip: packed != nil)
-        _ = connection.send(call.stream, packed ?? message, flag: packed == nil ? 0 : 1)
-        connection.sendTrailers(call.stream, okTrailers(extras))
+        _ = connection.send(calls[call].stream, packed ?? message, flag: packed == nil ? 0 : 1)
+        connection.sendTrailers(calls[call].stream, okTrailers(extras))
     }
 
     /// One message of a stream.
     func send(
-        _ call: Call, _ connection: Connection, _ extras: CallExtras, _ message: [UInt8]
+        _ call: Int, _ connection: Connection, _ extras: CallExtras, _ message: [UInt8]
     ) -> Int {
         let packed = packed(message, extras)
-        return connection.send(call.stream, packed ?? message, flag: packed == nil ? 0 : 1)
+        return connection.send(calls[call].stream, packed ?? message, flag: packed == nil ? 0 : 1)
     }
 
     /// Response headers; those of a stream name the encoding if any message may have it.
     func sendHead(
-        _ call: Call, _ connection: Connection, _ extras: CallExtras, isGzip: Bool
+        _ call: Int, _ connection: Connection, _ extras: CallExtras, isGzip: Bool
     ) {
         if extras.initialMetadata.isEmpty, connection.hasAdvertised {
-            return connection.sendHead(call.stream, isGzip ? fields.gzipHead : fields.head)
+            return connection.sendHead(calls[call].stream, isGzip ? fields.gzipHead : fields.head)
         }
         connection.hasAdvertised = true
         connection.sendHead(
-            call.stream, fields.head(isGzip: isGzip, metadata: extras.initialMetadata))
+            calls[call].stream, fields.head(isGzip: isGzip, metadata: extras.initialMetadata))
     }
 
     func okTrailers(_ extras: CallExtras?) -> HeaderFields {

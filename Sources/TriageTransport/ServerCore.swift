@@ -29,7 +29,7 @@ final class ServerCore: CallResponder {
     var random: SeededRandom
     var metrics: ServerMetrics
     /// What each method counts; the last one is for calls that no method matches.
-    let counters: [MethodCounters]
+    var counters = Slab<MethodCounters>()
     /// Connections by index; nil: free.
     private(set) var connections: [Connection?] = []
     private var freeConnections: [Int] = []
@@ -46,9 +46,10 @@ final class ServerCore: CallResponder {
     var handlerWasCalled = false
     /// Calls whose handler asked for a message that waits.
     var deliveries: [CallID] = []
-    /// Buffers of one batch; taken out while in use.
+    /// Plaintext of one batch; taken out while in use.
     var plaintext = [UInt8](repeating: 0, count: plaintextBytes)
-    var staging: [UInt8] = []
+    /// Plaintext of one record on its way out.
+    let staging = FrameBuffer()
 
     /// Plaintext of one batch: about ``TriageBase/Limits/newCallsPerTurnMax`` calls of usual size.
     private static let plaintextBytes = 8 << 10
@@ -70,7 +71,7 @@ final class ServerCore: CallResponder {
         timers = TimerWheel(now: now)
         random = SeededRandom(seed: seed)
         metrics = ServerMetrics(methodCount: table.methods.count)
-        counters = (0...table.methods.count).map { _ in MethodCounters() }
+        for _ in 0...table.methods.count { counters.append(MethodCounters()) }
         bytesHeldMax = limits.messageBytesInFlightMax / reactorCount
         shares = IdentityShares(limits: limits, reactorBytesMax: bytesHeldMax, now: now)
     }
@@ -104,39 +105,70 @@ final class ServerCore: CallResponder {
 
     /// The id of a call.
     @inline(__always)
-    func id(_ call: Call) -> CallID {
-        CallID(reactor: reactor, slot: call.slot, generation: call.generation)
+    func id(_ call: Int) -> CallID {
+        CallID(reactor: reactor, slot: call, generation: calls[call].generation)
+    }
+
+    /// The connection of a call; nil: the place is free.
+    private func connection(of call: Int) -> Connection? {
+        let index = Int(calls[call].connection)
+        return index >= 0 ? connections[index] : nil
     }
 
     /// A call that may still be answered, and its connection.
     @inline(__always)
-    private func open(_ id: CallID) -> (Call, Connection)? {
-        guard let call = calls.find(id), call.machine.isOpen, let connection = call.connection
+    private func open(_ id: CallID) -> (Int, Connection)? {
+        guard let call = calls.find(id), calls[call].machine.isOpen,
+            let connection = connections[Int(calls[call].connection)]
         else { return nil }
         return (call, connection)
     }
 
     func respond(_ id: CallID, _ message: [UInt8]) {
+        guard message.count > Limits.smallReplyBytesMax else {
+            return respond(id, copying: message.span)
+        }
         guard let (call, connection) = open(id) else { return }
-        let isLarge = message.count > Limits.smallReplyBytesMax
-        if isLarge, let refusal = connection.refusal(toHold: message.count) {
+        if let refusal = connection.refusal(toHold: message.count) {
             return end(call, connection, refuse(refusal))
         }
-        var machine = call.machine
-        guard case .headersAndMessage = machine.messageSent() else {
-            return finish(id, WireError.replyCardinality)
-        }
-        _ = machine.finished(ok: true)
-        call.machine = machine
-        call.counters.sent += 1
-        connection.messagesSent += 1
-        noteEnd(call, .ok)
-        if let extras = call.extras {
+        guard noteReply(call, connection) else { return }
+        if let extras = calls[call].extras {
             reply(call, connection, extras, message)
         } else {
-            connection.reply(call.stream, fields.head, message, trailers: fields.ok)
+            connection.sendHead(calls[call].stream, fields.head)
+            _ = connection.send(calls[call].stream, message)
+            connection.sendTrailers(calls[call].stream, fields.ok)
         }
-        if isLarge { connection.accountOutput() }
+        connection.accountOutput()
+    }
+
+    func respond(_ id: CallID, copying message: Span<UInt8>) {
+        guard message.count <= Limits.smallReplyBytesMax else {
+            return respond(id, [UInt8](copying: message))
+        }
+        guard let (call, connection) = open(id), noteReply(call, connection) else { return }
+        if let extras = calls[call].extras {
+            reply(call, connection, extras, [UInt8](copying: message))
+        } else {
+            connection.reply(calls[call].stream, fields.head, message, trailers: fields.ok)
+        }
+    }
+
+    /// Books the one message of a call and its end; false when the handler sends another.
+    @inline(__always)
+    private func noteReply(_ call: Int, _ connection: Connection) -> Bool {
+        var machine = calls[call].machine
+        guard case .headersAndMessage = machine.messageSent() else {
+            end(call, connection, WireError.replyCardinality)
+            return false
+        }
+        _ = machine.finished(ok: true)
+        calls[call].machine = machine
+        counters[Int(calls[call].method)].sent += 1
+        connection.messagesSent += 1
+        noteEnd(call, .ok)
+        return true
     }
 
     func send(_ id: CallID, _ message: [UInt8]) -> SendOutcome {
@@ -145,7 +177,7 @@ final class ServerCore: CallResponder {
             end(call, connection, refuse(refusal))
             return .gone
         }
-        switch call.machine.messageSent() {
+        switch calls[call].machine.messageSent() {
         case .drop: return .gone
         case .refuse:
             finish(id, WireError.replyCardinality)
@@ -153,13 +185,13 @@ final class ServerCore: CallResponder {
         case .headersAndMessage: sendHead(call, connection)
         case .message: break
         }
-        call.counters.sent += 1
+        counters[Int(calls[call].method)].sent += 1
         connection.messagesSent += 1
         let buffered =
-            if let extras = call.extras {
+            if let extras = calls[call].extras {
                 send(call, connection, extras, message)
             } else {
-                connection.send(call.stream, message)
+                connection.send(calls[call].stream, message)
             }
         connection.accountOutput()
         return buffered > Connection.highWaterBytes ? .full : .queued
@@ -172,54 +204,56 @@ final class ServerCore: CallResponder {
     }
 
     /// Ends an open call with a status.
-    func end(_ call: Call, _ connection: Connection, _ error: RPCError?) {
+    func end(_ call: Int, _ connection: Connection, _ error: RPCError?) {
         var error = error
-        let action = call.machine.finished(ok: error == nil)
+        let action = calls[call].machine.finished(ok: error == nil)
         if case .refuse = action { error = WireError.replyCardinality }
         noteEnd(call, error?.code ?? .ok)
         switch action {
         case .drop: break
         case .trailers:
-            let metadata = call.extras?.trailingMetadata ?? []
+            let metadata = calls[call].extras?.trailingMetadata ?? []
             connection.sendTrailers(
-                call.stream,
-                error.map { fields.trailers($0, metadata: metadata) } ?? okTrailers(call.extras))
+                calls[call].stream,
+                error.map { fields.trailers($0, metadata: metadata) }
+                    ?? okTrailers(calls[call].extras))
         case .headersAndTrailers:
             sendHead(call, connection)
-            connection.sendTrailers(call.stream, okTrailers(call.extras))
+            connection.sendTrailers(calls[call].stream, okTrailers(calls[call].extras))
         case .trailersOnly, .refuse:
             let metadata =
-                (call.extras?.initialMetadata ?? []) + (call.extras?.trailingMetadata ?? [])
+                (calls[call].extras?.initialMetadata ?? [])
+                + (calls[call].extras?.trailingMetadata ?? [])
             connection.sendWhole(
-                call.stream,
+                calls[call].stream,
                 fields.trailersOnly(error ?? WireError.replyCardinality, metadata: metadata))
         }
     }
 
-    private func sendHead(_ call: Call, _ connection: Connection) {
-        if let extras = call.extras {
+    private func sendHead(_ call: Int, _ connection: Connection) {
+        if let extras = calls[call].extras {
             return sendHead(call, connection, extras, isGzip: extras.mayCompress)
         }
-        connection.sendHead(call.stream, fields.head)
+        connection.sendHead(calls[call].stream, fields.head)
     }
 
     func requestMore(_ id: CallID) {
-        guard let (call, _) = open(id), call.machine.isClientStreaming else { return }
-        call.hasCredit = true
-        if call.isHolding { deliveries.append(id) }
+        guard let (call, _) = open(id), calls[call].machine.isClientStreaming else { return }
+        calls[call].hasCredit = true
+        if calls[call].isHolding { deliveries.append(id) }
     }
 
     @discardableResult func markLongLived(_ id: CallID) -> Bool {
         guard let (call, connection) = open(id) else { return false }
-        if call.isLongLived { return true }
+        if calls[call].isLongLived { return true }
         guard connection.longLivedCount < limits.longLivedStreamsMax else {
             metrics.count(.longLivedStreams)
             end(call, connection, WireError.longLivedStreams)
             return false
         }
-        call.isLongLived = true
+        calls[call].isLongLived = true
         connection.longLivedCount += 1
-        setDeadline(call, call.clientDeadline)
+        setDeadline(call, calls[call].clientDeadline)
         return true
     }
 
@@ -235,35 +269,35 @@ final class ServerCore: CallResponder {
 
     /// Books the end of a call: its latency is measured when the turn ends.
     @inline(__always)
-    private func noteEnd(_ call: Call, _ code: StatusCode) {
-        if call.hasTimer {
-            call.hasTimer = false
-            timers.clear(call.slot)
+    private func noteEnd(_ call: Int, _ code: StatusCode) {
+        if calls[call].hasTimer {
+            calls[call].hasTimer = false
+            timers.clear(call)
         }
-        ended.add(call.method, code, call.startedAt)
+        ended.add(calls[call].method, code, calls[call].startedAt)
     }
 
     /// Books a call that was refused before it was one.
     func noteRefusal(_ code: StatusCode, method: Int?) {
         let row = method ?? table.methods.count
         counters[row].started += 1
-        ended.add(row, code, now)
+        ended.add(Int32(row), code, now)
     }
 
     /// Tells the handler that a call is over before it was answered.
-    func cancelled(_ call: Call, _ reason: CancelReason) {
+    func cancelled(_ call: Int, _ reason: CancelReason) {
         let code: StatusCode =
             switch reason {
             case .byClient: .cancelled
             case .deadlineExceeded: .deadlineExceeded
             case .drained: .unavailable
             }
-        _ = call.machine.streamClosed()
+        _ = calls[call].machine.streamClosed()
         noteEnd(call, code)
         notifyCancelled(call, reason)
     }
 
-    func notifyCancelled(_ call: Call, _ reason: CancelReason) {
+    func notifyCancelled(_ call: Int, _ reason: CancelReason) {
         handlerWasCalled = true
         handler?.callCancelled(id(call), reason)
     }
@@ -271,24 +305,25 @@ final class ServerCore: CallResponder {
     // MARK: Time
 
     /// Moves the end of a call.
-    func setDeadline(_ call: Call, _ deadline: MonotonicTime) {
-        call.deadline = deadline
-        timers.set(call.slot, deadline)
-        call.hasTimer = deadline != .never
+    func setDeadline(_ call: Int, _ deadline: MonotonicTime) {
+        calls[call].deadline = deadline
+        timers.set(call, deadline)
+        calls[call].hasTimer = deadline != .never
     }
 
     /// Ends the calls whose deadlines have passed.
     func expireCalls() {
         timers.advance(to: now, into: &expired)
         guard !expired.isEmpty else { return }
-        let slots = expired
+        let late = expired
         expired.removeAll(keepingCapacity: true)
-        for slot in slots {
-            let call = calls[slot]
-            call.hasTimer = false
-            guard call.machine.isOpen, let connection = call.connection else { continue }
-            if call.deadline != call.clientDeadline {
-                metrics.count(call.machine.isInputEnded ? .unaryTime : .bodyTime)
+        for call in late {
+            calls[call].hasTimer = false
+            guard calls[call].machine.isOpen, let connection = connection(of: call) else {
+                continue
+            }
+            if calls[call].deadline != calls[call].clientDeadline {
+                metrics.count(calls[call].machine.isInputEnded ? .unaryTime : .bodyTime)
             }
             end(call, connection, WireError.deadlineExceeded)
             notifyCancelled(call, .deadlineExceeded)
@@ -298,7 +333,9 @@ final class ServerCore: CallResponder {
     /// Sets the timers of the calls that began in this batch and were not answered in it.
     func startTimers() {
         calls.forEachFresh { call in
-            if call.connection != nil, call.machine.isOpen { setDeadline(call, call.deadline) }
+            if calls[call].connection >= 0, calls[call].machine.isOpen {
+                setDeadline(call, calls[call].deadline)
+            }
         }
     }
 
@@ -316,16 +353,17 @@ final class ServerCore: CallResponder {
     func resetStalledStreams() {
         guard outputBytesHeld > 0 else { return }
         let limit = UInt64(limits.stalledStreamMillisecondsMax) * 1_000_000
-        for call in calls.all {
-            guard let connection = call.connection, !connection.isEnding else { continue }
+        for call in calls.slots {
+            guard let connection = connection(of: call), !connection.isEnding else { continue }
+            let stream = calls[call].stream
             // Not the queue's length: one that is refilled as it drains looks the same each time.
-            let framed = connection.http2.framedBytes(call.stream)
-            if connection.http2.bufferedBytes(call.stream) == 0 || framed != call.framedBytes {
-                call.framedBytes = framed
-                call.movedAt = now
-            } else if now.nanoseconds(since: call.movedAt) > limit {
+            let framed = connection.http2.framedBytes(stream)
+            if connection.http2.bufferedBytes(stream) == 0 || framed != calls[call].framedBytes {
+                calls[call].framedBytes = framed
+                calls[call].movedAt = now
+            } else if now.nanoseconds(since: calls[call].movedAt) > limit {
                 metrics.count(.stalledStream)
-                connection.http2.reset(call.stream, .cancel)
+                connection.http2.reset(stream, .cancel)
                 connection.markDirty()
             }
         }
@@ -334,16 +372,23 @@ final class ServerCore: CallResponder {
     /// Books what ended in this turn.
     func observe(at time: MonotonicTime) {
         metrics.turns += 1
-        ended.take { method, code, startedAt in
-            counters[method].ended(code, nanoseconds: time.nanoseconds(since: startedAt))
+        ended.take { ended in
+            counters[Int(ended.method)].ended(
+                UInt64(ended.count), ended.code,
+                nanoseconds: time.nanoseconds(since: ended.startedAt))
         }
+    }
+
+    /// What each method counted.
+    var methodCounts: [ServerMetrics.PerMethod] {
+        (0..<counters.count).map { counters[$0].copy }
     }
 
     /// A copy of everything that was counted.
     func snapshot() -> ServerMetrics {
         metrics.bytesHeld = UInt64(max(0, inputBytesHeld + outputBytesHeld))
         metrics.callsOpen = UInt64(calls.count)
-        metrics.methods = counters.map(\.copy)
+        metrics.methods = methodCounts
         return metrics
     }
 
@@ -353,26 +398,36 @@ final class ServerCore: CallResponder {
     }
 }
 
-/// The calls that ended in this turn, until their latency can be measured.
+/// The calls that ended in this turn, until their latency can be measured: those that began and
+/// ended alike together.
 private final class EndedCalls {
     // Trivial on purpose: an array of these needs no reference counting.
-    private struct Ended {
+    struct Ended {
         let method: Int32
         let code: StatusCode
+        var count: UInt32
         let startedAt: MonotonicTime
     }
 
     private var ended: [Ended] = []
+    private var last = Ended(
+        method: 0, code: .ok, count: 0, startedAt: MonotonicTime(nanoseconds: 0))
 
     @inline(__always)
-    func add(_ method: Int, _ code: StatusCode, _ startedAt: MonotonicTime) {
-        ended.append(Ended(method: Int32(method), code: code, startedAt: startedAt))
+    func add(_ method: Int32, _ code: StatusCode, _ startedAt: MonotonicTime) {
+        if last.startedAt == startedAt, last.method == method, last.code == code {
+            last.count += 1
+            return
+        }
+        if last.count > 0 { ended.append(last) }
+        last = Ended(method: method, code: code, count: 1, startedAt: startedAt)
     }
 
-    @inline(__always)
-    func take(_ body: (Int, StatusCode, MonotonicTime) -> Void) {
+    func take(_ body: (Ended) -> Void) {
+        if last.count > 0 { body(last) }
+        last.count = 0
         guard !ended.isEmpty else { return }
-        for call in ended { body(Int(call.method), call.code, call.startedAt) }
+        for calls in ended { body(calls) }
         ended.removeAll(keepingCapacity: true)
     }
 }

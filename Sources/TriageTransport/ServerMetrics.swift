@@ -6,9 +6,8 @@ import TriageTLS
 
 /// What one method counts on one reactor.
 ///
-/// An object, so that a call can hold on to its method's counters; the histogram's arrays are
-/// touched once a call, when it has ended.
-final class MethodCounters {
+/// In a slab: the histogram's arrays are touched once for all calls that ended alike in a turn.
+struct MethodCounters: ~Copyable {
     var started: UInt64 = 0
     var received: UInt64 = 0
     var sent: UInt64 = 0
@@ -16,10 +15,11 @@ final class MethodCounters {
     private var handled = [UInt64](repeating: 0, count: ServerMetrics.codeCount)
     private var buckets = [UInt64](repeating: 0, count: ServerMetrics.bucketCount)
 
-    func ended(_ code: StatusCode, nanoseconds: UInt64) {
-        handled[Int(code.rawValue)] += 1
-        latencySum += nanoseconds
-        buckets[ServerMetrics.bucket(nanoseconds)] += 1
+    /// So many calls ended after so long.
+    mutating func ended(_ count: UInt64, _ code: StatusCode, nanoseconds: UInt64) {
+        handled[Int(code.rawValue)] += count
+        latencySum += nanoseconds * count
+        buckets[ServerMetrics.bucket(nanoseconds)] += count
     }
 
     var copy: ServerMetrics.PerMethod {

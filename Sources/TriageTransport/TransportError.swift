@@ -9,8 +9,8 @@ package enum TransportError: Error, Equatable, Sendable, CustomStringConvertible
     case socket(SocketError)
     /// TLS could not be set up, or the handshake failed.
     case tls(TLSError)
-    /// The host name has no address.
-    case unresolvable(host: String)
+    /// The host name has no address, or nobody could be asked, in the resolver's words.
+    case unresolvable(host: String, reason: String)
     /// The address is in use or may not be used; what the system said is in the error.
     case cannotListen(host: String, port: UInt16, SocketError)
     /// The peer closed the connection, or broke HTTP/2, in these words.
@@ -22,7 +22,7 @@ package enum TransportError: Error, Equatable, Sendable, CustomStringConvertible
         switch self {
         case .socket(let error): "\(error)"
         case .tls(let error): "\(error)"
-        case .unresolvable(let host): "\(host) has no address"
+        case .unresolvable(let host, let reason): "\(host) has no address: \(reason)"
         case .cannotListen(let host, let port, let error):
             "cannot listen on \(host):\(port): \(error)"
         case .closed(let reason): "the connection ended: \(reason)"

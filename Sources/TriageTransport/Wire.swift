@@ -91,24 +91,22 @@ final class Wire {
     ///   - staging: Empty; used for the plaintext of one record at a time, empty again afterwards.
     ///   - limit: Bytes of ciphertext.
     /// - Returns: nil, or why the connection cannot go on.
-    func seal(_ staging: inout [UInt8], limit: Int) -> String? {
+    func seal(_ staging: FrameBuffer, limit: Int) -> String? {
         guard !isHandshaking else { return nil }
         while tls.outputCount < limit {
+            defer { staging.removeAll() }
             let more: Bool
             do throws(HTTP2Error) {
-                more = try http2.drain(into: &staging, atMost: Self.recordBytes)
+                more = try http2.drain(into: staging, atMost: Self.recordBytes)
             } catch {
-                staging.removeAll(keepingCapacity: true)
                 return Self.text(error)
             }
             if staging.isEmpty { return nil }
             do throws(TLSError) {
-                try tls.write(staging.span)
+                try staging.withBytes { bytes throws(TLSError) in try tls.write(bytes) }
             } catch {
-                staging.removeAll(keepingCapacity: true)
                 return error.description
             }
-            staging.removeAll(keepingCapacity: true)
             if !more { return nil }
         }
         return nil

@@ -185,7 +185,7 @@ extension LoadRun: ClientCallReceiver {
 
     func callWritable(_ call: ClientCall, _ tag: Int) {}
 
-    func callEnded(_ call: ClientCall, _ tag: Int, _ error: RPCError?) {
+    func callEnded(_ call: ClientCall, _ tag: Int, _ end: ClientCallEnd) {
         guard let context, !isOver else { return }
         let now = context.preciseNow
         inFlight -= 1
@@ -194,7 +194,7 @@ extension LoadRun: ClientCallReceiver {
             lastEnd = now
             result.latency.record(max(1, now.nanoseconds(since: starts[tag])))
         }
-        if let error {
+        if let error = end.error {
             result.errors += 1
             if result.firstError == nil { result.firstError = "\(error.reason): \(error.message)" }
         }

@@ -1,6 +1,7 @@
 // `triagectl board`: the open cases in the order in which they should be taken.
 
 internal import ArgumentParser
+internal import TriageClient
 internal import TriageCodec
 
 /// Shows the board, once or as it changes.
@@ -82,27 +83,32 @@ struct BoardCommand: AsyncParsableCommand {
     }
 
     private func follow() async throws {
-        var request = DynamicMessage()
-        request["resume_revision"] = .long(resume)
-        request["filter"] = .message(filter)
         try await global.withClient { client in
-            try await client.stream("WatchBoard", request) { message in
-                if global.json {
-                    Output.json(message)
-                } else if let value = message.message("case") {
-                    let line =
-                        "\(message.int("revision"))  " + Shown.row(value).joined(separator: "  ")
-                    let colour = Output.colour(ofLevel: Shown.level(value))
-                    Output.line(colour.map { Output.coloured(line, $0) } ?? line)
-                } else if !message.text("removed_case").isEmpty {
-                    Output.line(
-                        "\(message.int("revision"))  \(message.text("removed_case")) left the board"
-                    )
-                } else if let bookmark = message.message("bookmark") {
-                    Output.line("\(message.int("revision"))  \(bookmark.int("open_count")) open")
+            try await client.follow(.board(filter: filter), from: resume) { event in
+                switch event {
+                case .message(let message): show(message)
+                case .gone(let name, let revision):
+                    var message = DynamicMessage()
+                    message["revision"] = .long(revision)
+                    message["removed_case"] = .string(name)
+                    show(message)
+                case .interrupted: break
                 }
-                return true
             }
+        }
+    }
+
+    private func show(_ message: DynamicMessage) {
+        if global.json { return Output.json(message) }
+        let revision = message.int("revision")
+        if let value = message.message("case") {
+            let line = "\(revision)  " + Shown.row(value).joined(separator: "  ")
+            let colour = Output.colour(ofLevel: Shown.level(value))
+            Output.line(colour.map { Output.coloured(line, $0) } ?? line)
+        } else if !message.text("removed_case").isEmpty {
+            Output.line("\(revision)  \(message.text("removed_case")) left the board")
+        } else if let bookmark = message.message("bookmark") {
+            Output.line("\(revision)  \(bookmark.int("open_count")) open")
         }
     }
 }

@@ -17,7 +17,8 @@ struct CallFailure: Error, CustomStringConvertible {
             text += "\n  \(violation.field): \(violation.description)"
         }
         if let delay = error.retryAfterMilliseconds { text += "\n  try again in \(delay) ms" }
-        return "\(text)\n  (\(error.code.name), \(error.reason))"
+        let attempts = error.metadata["attempts"].map { ", tried \($0) times" } ?? ""
+        return "\(text)\n  (\(error.code.name), \(error.reason)\(attempts))"
     }
 
     /// Exit codes as `triagectl --help` lists them.
@@ -38,9 +39,21 @@ struct CallFailure: Error, CustomStringConvertible {
 /// A connected client that speaks dynamic messages.
 struct CommandClient: Sendable {
     private let client: TriageClient
+    private let timeoutMilliseconds: Int64
+    private let waitsForReady: Bool
 
     /// Prepares a client; it connects with the first call.
-    init(_ configuration: ClientConfiguration) throws {
+    ///
+    /// - Parameters:
+    ///   - configuration: Where to and as whom.
+    ///   - timeoutMilliseconds: How long a stream may take that is read to its end.
+    ///   - waitsForReady: Calls wait while no server answers.
+    /// - Throws: ``CallFailure`` when a file cannot be used.
+    init(
+        _ configuration: ClientConfiguration, timeoutMilliseconds: Int64, waitsForReady: Bool
+    ) throws {
+        self.timeoutMilliseconds = timeoutMilliseconds
+        self.waitsForReady = waitsForReady
         do {
             client = try TriageClient(configuration)
         } catch {
@@ -48,7 +61,7 @@ struct CommandClient: Sendable {
         }
     }
 
-    /// Closes the connection.
+    /// Closes the connections.
     func close() {
         client.close()
     }
@@ -62,11 +75,18 @@ struct CommandClient: Sendable {
         do {
             reply = try await client.unary(
                 path: method.path, message: try method.request.encode(request),
-                timeoutMilliseconds: timeoutMilliseconds)
+                options: options(timeoutMilliseconds))
         } catch let error as RPCError {
             throw CallFailure(error: error)
         }
         return try method.reply.decode(reply.span)
+    }
+
+    private func options(_ timeoutMilliseconds: Int64?) -> CallOptions {
+        var options = CallOptions()
+        options.deadline = timeoutMilliseconds.map { .after(milliseconds: $0) } ?? .never
+        if waitsForReady { options.waitsForReady = true }
+        return options
     }
 
     /// Reads a server stream until it ends or `body` returns false.
@@ -76,11 +96,31 @@ struct CommandClient: Sendable {
         let method = MethodSchema.named(name)
         do {
             let messages = client.serverStream(
-                path: method.path, message: try method.request.encode(request))
+                path: method.path, message: try method.request.encode(request),
+                options: options(timeoutMilliseconds))
             for try await message in messages {
                 guard try body(try method.reply.decode(message.span)) else { return }
             }
         } catch let error as RPCError {
+            throw CallFailure(error: error)
+        }
+    }
+
+    /// Follows a watch, over lost connections too, until it ends.
+    func follow(
+        _ watch: Watch, from revision: Int64 = 0, _ body: (WatchEvent) -> Void
+    ) async throws {
+        do throws(RPCError) {
+            try await watch.follow(client, from: revision, options: options(nil)) { event in
+                if case .interrupted(let error) = event {
+                    StandardStream.error.write(
+                        "triagectl: the watch was interrupted and goes on: \(error.message)"
+                            + " (\(error.reason))\n")
+                }
+                body(event)
+                return true
+            }
+        } catch {
             throw CallFailure(error: error)
         }
     }
@@ -90,12 +130,15 @@ struct CommandClient: Sendable {
         _ name: String, _ requests: [DynamicMessage], timeoutMilliseconds: Int64
     ) async throws -> DynamicMessage {
         let method = MethodSchema.named(name)
+        let messages = try requests.map { try method.request.encode($0) }
         let reply: [UInt8]
-        do {
+        do throws(RPCError) {
             reply = try await client.clientStream(
-                path: method.path, messages: try requests.map { try method.request.encode($0) },
-                timeoutMilliseconds: timeoutMilliseconds)
-        } catch let error as RPCError {
+                path: method.path, options: options(timeoutMilliseconds)
+            ) { call throws(RPCError) in
+                for message in messages { try await call.send(message) }
+            }
+        } catch {
             throw CallFailure(error: error)
         }
         return try method.reply.decode(reply.span)

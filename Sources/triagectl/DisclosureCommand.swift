@@ -1,6 +1,7 @@
 // `triagectl disclosure`: law enforcement's requests, from filing to approval or rejection.
 
 internal import ArgumentParser
+internal import TriageClient
 internal import TriageCodec
 
 /// Files and carries disclosure requests.
@@ -247,16 +248,14 @@ struct DisclosureCommand: AsyncParsableCommand {
         mutating func run() async throws {
             let command = self
             try await reportingFailures {
-                var request = DynamicMessage()
-                request["name"] = .string(command.name)
                 try await command.global.withClient { client in
-                    try await client.stream("WatchDisclosureRequest", request) { message in
+                    try await client.follow(.disclosure(command.name)) { event in
+                        guard case .message(let message) = event else { return }
                         if command.global.json {
                             Output.json(message)
                         } else if let value = message.message("disclosure_request") {
                             Output.line(Shown.disclosure(value))
                         }
-                        return true
                     }
                 }
             }

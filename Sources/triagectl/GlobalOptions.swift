@@ -9,7 +9,11 @@ internal import TriageIO
 
 /// Options that every subcommand takes.
 struct GlobalOptions: ParsableArguments {
-    @Option(help: "HOST:PORT of the server. Environment: TRIAGED_SERVER.")
+    @Option(
+        help: """
+            HOST:PORT of the server, or several with commas between: the first that answers is \
+            used, and another when it fails. Environment: TRIAGED_SERVER.
+            """)
     var server: String?
     @Option(
         help: "Act as NAME: NAME.crt, NAME.key and ca.crt of the folder --certs. TRIAGED_IDENTITY.")
@@ -26,15 +30,24 @@ struct GlobalOptions: ParsableArguments {
     var serverName: String = "localhost"
     @Option(help: "Seconds to wait for an answer.")
     var timeout: Double = 30
+    @Flag(
+        name: .customLong("wait-for-ready"),
+        help: "Wait, no longer than --timeout, while no server answers.")
+    var waitForReady = false
+    @Flag(help: "Say on standard error what happens to connections, and what is tried again.")
+    var verbose = false
     @Flag(help: "Print JSON, as the protobuf JSON mapping has it.")
     var json = false
 
     /// Where the server is and how to authenticate to it, from flags, then environment, then
     /// defaults.
     func clientConfiguration() throws -> ClientConfiguration {
-        let address = server ?? Environment.value("TRIAGED_SERVER") ?? "127.0.0.1:8443"
-        guard let endpoint = Endpoint(address) else {
-            throw ValidationError("--server takes HOST:PORT, such as 127.0.0.1:8443")
+        let addresses = server ?? Environment.value("TRIAGED_SERVER") ?? "127.0.0.1:8443"
+        let named = addresses.split(separator: ",", omittingEmptySubsequences: false)
+        let targets = named.compactMap { Endpoint(String($0)) }
+        guard targets.count == named.count else {
+            throw ValidationError(
+                "--server takes HOST:PORT, such as 127.0.0.1:8443, or several with commas between")
         }
         let folder = certs ?? Environment.value("TRIAGED_CERTS") ?? "Certs/dev"
         let name = identity ?? Environment.value("TRIAGED_IDENTITY")
@@ -44,9 +57,22 @@ struct GlobalOptions: ParsableArguments {
             throw ValidationError(
                 "say who you are: --identity NAME (see \(folder)), or --cert and --key")
         }
-        return ClientConfiguration(
-            host: endpoint.host, port: endpoint.port, serverTrust: ca ?? "\(folder)/ca.crt",
+        var configuration = ClientConfiguration(
+            targets: targets, serverTrust: ca ?? "\(folder)/ca.crt",
             certificateChain: certificate, privateKey: privateKey, serverName: serverName)
+        // A command makes a call or two: a connection to every server would be for nothing.
+        configuration.service.balancing = .pickFirst
+        if verbose {
+            configuration.events = { StandardStream.error.write("triagectl: \($0)\n") }
+        }
+        return configuration
+    }
+
+    /// Opens a client.
+    func client() throws -> CommandClient {
+        try CommandClient(
+            try clientConfiguration(), timeoutMilliseconds: timeoutMilliseconds,
+            waitsForReady: waitForReady)
     }
 
     /// Acts as a development identity when neither flag nor environment says who.
@@ -73,7 +99,7 @@ struct GlobalOptions: ParsableArguments {
     func withClient<Value>(
         _ body: (CommandClient) async throws -> Value
     ) async throws -> Value {
-        let client = try CommandClient(try clientConfiguration())
+        let client = try client()
         defer { client.close() }
         return try await body(client)
     }

@@ -1,6 +1,7 @@
 // `triagectl claim` and `triagectl lease`: getting a case, keeping it, giving it back.
 
 internal import ArgumentParser
+internal import TriageClient
 internal import TriageCodec
 
 /// Claims the most urgent case that the caller may take.
@@ -228,22 +229,40 @@ struct LeaseCommand: AsyncParsableCommand {
 
     /// Follows the caller's assignments.
     struct Watch: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Follow your assignments.")
+        static let configuration = CommandConfiguration(
+            abstract: "Follow your assignments.",
+            discussion: """
+                After the server was restarted, an assignment that ended meanwhile is shown by its \
+                name alone.
+                """)
         @OptionGroup var global: GlobalOptions
 
         mutating func run() async throws {
             let command = self
             try await reportingFailures {
                 try await command.global.withClient { client in
-                    try await client.stream("WatchAssignments", DynamicMessage()) { message in
-                        if command.global.json {
-                            Output.json(message)
-                        } else if let assignment = message.message("assignment") {
-                            Output.line(Shown.assignment(assignment))
-                        }
-                        return true
-                    }
+                    try await client.follow(.assignments) { command.show($0) }
                 }
+            }
+        }
+
+        private func show(_ event: WatchEvent) {
+            switch event {
+            case .message(let message):
+                if global.json {
+                    Output.json(message)
+                } else if let assignment = message.message("assignment") {
+                    Output.line(Shown.assignment(assignment))
+                }
+            case .gone(let name, let revision):
+                guard global.json else { return Output.line("\(name) is not yours any more") }
+                var assignment = DynamicMessage()
+                assignment["name"] = .string(name)
+                var message = DynamicMessage()
+                message["revision"] = .long(revision)
+                message["assignment"] = .message(assignment)
+                Output.json(message)
+            case .interrupted: break
             }
         }
     }

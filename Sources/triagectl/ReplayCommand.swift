@@ -146,7 +146,7 @@ struct ReplayCommand: AsyncParsableCommand {
             options.identity = String(name)
             options.cert = nil
             options.key = nil
-            return try CommandClient(try options.clientConfiguration())
+            return try options.client()
         }
     }
 

@@ -81,4 +81,18 @@ enum Shown {
         let kind = self.value(value, "kind", prefix: "DISCLOSURE_KIND_")
         return "\(value.text("name")) \(kind) \(state) etag \(value.text("etag"))"
     }
+
+    /// One line for evidence.
+    static func evidence(_ value: DynamicMessage) -> String {
+        let state = self.value(value, "state", prefix: "EVIDENCE_STATE_")
+        return "\(value.text("name")) \(state) \(value.text("media_type")) "
+            + "\(value.int("size_bytes")) bytes sha256 \(value.text("sha256"))"
+    }
+
+    /// One line for a hold.
+    static func hold(_ value: DynamicMessage) -> String {
+        let state = self.value(value, "state", prefix: "HOLD_STATE_")
+        return "\(value.text("name")) \(state) \(value.text("rule")) until "
+            + time(value.time("expire_time"))
+    }
 }

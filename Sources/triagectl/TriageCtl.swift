@@ -19,7 +19,8 @@ struct TriageCtl: AsyncParsableCommand {
         subcommands: [
             SubmitCommand.self, BoardCommand.self, CaseCommand.self, ClaimCommand.self,
             LeaseCommand.self, AnswerCommand.self, DecideCommand.self, CloseCommand.self,
-            ReopenCommand.self, DisclosureCommand.self, ReplayCommand.self, BenchCommand.self,
+            ReopenCommand.self, DisclosureCommand.self, EvidenceCommand.self, HoldCommand.self,
+            KeysCommand.self, ReplayCommand.self, BenchCommand.self,
             StatusCommand.self, SnapshotCommand.self,
         ])
 }

@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import TriageBase
 internal import TriageIO
+internal import TriageJournal
 internal import TriageServices
 internal import TriageTLS
 
@@ -25,6 +26,7 @@ struct CheckConfigCommand: ParsableCommand {
                 StandardStream.output.write(
                     "\(setting.rawValue): \(text)  (\(value.source.rawValue))\n")
             }
+            StandardStream.output.write(try Self.keys(configuration) + "\n")
             let policy = try PolicyFile.read(path: configuration.policyPath)
             StandardStream.output.write("policy: \(policy.entries.count) principals\n")
             do {
@@ -40,6 +42,28 @@ struct CheckConfigCommand: ParsableCommand {
         } catch let error as ConfigurationError {
             StandardStream.error.write("triaged: \(error)\n")
             throw ExitCode(78)
+        }
+    }
+
+    /// Whether the key opens what is in the data directory.
+    private static func keys(_ configuration: ServeConfiguration) throws -> String {
+        let source = try configuration.keys.load()
+        let data = configuration.dataDirectory
+        let isNew = FileStamp(path: data + "/identity") == nil
+        do throws(JournalError) {
+            let file = isNew ? nil : try KeyFile.read(data)
+            switch (source, file) {
+            case (nil, nil):
+                return "encryption: off; what is on disk is readable by whoever has the disk"
+            case (.some(let source), nil):
+                guard isNew else { throw .keyUnexpected }
+                return "encryption: the first start makes keys, wrapped by \(source.current.id)"
+            case (_, .some(let file)):
+                let ring = try KeyRing.open(RealDisk(), data, source)
+                return "encryption: \(file.entries.count) keys open, wrapped by \(ring.kek)"
+            }
+        } catch {
+            throw ConfigurationError("\(error)")
         }
     }
 }

@@ -3,6 +3,7 @@
 
 internal import Logging
 internal import TriageBase
+internal import TriageCrypto
 internal import TriageEngine
 internal import TriageGRPC
 internal import TriageIO
@@ -64,7 +65,8 @@ final class Daemon {
         self.trust = trust
         let health = HealthState()
         self.health = health
-        engine = try Self.openEngine(configuration, health, log)
+        let keys = try configuration.keys.load()
+        engine = try Self.openEngine(configuration, keys, health, log)
         let services = ServiceFactory(
             engine: engine, policy: policy, health: health, version: Build.version)
         var serving = ServerConfiguration(
@@ -92,7 +94,8 @@ final class Daemon {
     }
 
     private static func openEngine(
-        _ configuration: ServeConfiguration, _ health: HealthState, _ log: Logger
+        _ configuration: ServeConfiguration, _ keys: KeySource?, _ health: HealthState,
+        _ log: Logger
     ) throws -> Engine {
         var settings = EngineConfiguration()
         settings.snapshotRecords = configuration.snapshotRecords
@@ -102,14 +105,20 @@ final class Daemon {
         storage.journalRetention = configuration.journalRetention
         do {
             return try Engine.open(
-                configuration.dataDirectory, storage: storage, configuration: settings,
+                configuration.dataDirectory, storage: storage, keys: keys,
+                configuration: settings,
                 journalFailed: { error in
                     // Final: nothing more is acknowledged until an operator has looked and
                     // restarted.
                     health.set(serving: false)
                     log.critical(
                         "journal failed; writes are refused", metadata: ["error": "\(error)"])
-                }, snapshotEnded: { Self.note($0, log) })
+                }, snapshotEnded: { Self.note($0, log) },
+                vaultFailed: { error in
+                    log.error("the vault failed", metadata: ["error": "\(error)"])
+                })
+        } catch EngineError.storage(let error) where error.isAboutKeys {
+            throw ConfigurationError("\(error)")
         } catch {
             throw StartError(description: "\(error)", exitCode: 74)
         }
@@ -164,6 +173,9 @@ final class Daemon {
         if !recovery.report.isEmpty {
             log.warning("recovery repaired the data", metadata: ["report": "\(recovery.report)"])
         }
+        if engine.keys == nil {
+            log.warning("the data on disk is not encrypted: see --key-file in the runbook")
+        }
         trust.warn(at: SystemClock().wallTime())
         ServiceManager.notify("READY=1")
         // The first line is the internal door's; scripts wait for it.
@@ -208,7 +220,26 @@ final class Daemon {
             log.error("policy not reloaded; the old one stays", metadata: ["error": "\(error)"])
         }
         reloadTrust()
+        reloadKeys()
         ServiceManager.notify("READY=1")
+    }
+
+    /// Wraps the directory's keys with the key that is configured now, if it is another one.
+    private func reloadKeys() {
+        guard let ring = engine.keys else { return }
+        do {
+            guard let source = try configuration.keys.load() else { return }
+            var random = RandomBytes()
+            let before = ring.kek
+            let time = SystemClock().wallTime()
+            guard try ring.rotate(to: source.current, time: time, random: &random) else { return }
+            log.info(
+                "keys wrapped anew", metadata: ["from": "\(before)", "to": "\(ring.kek)"])
+        } catch {
+            log.error(
+                "keys not wrapped anew; the key before stays in force: keep it",
+                metadata: ["error": "\(error)"])
+        }
     }
 
     private func reloadTrust() {

@@ -13,7 +13,8 @@ struct InspectCommand: ParsableCommand {
         commandName: "inspect",
         abstract: "Look into a data directory, offline: what it holds, whether it verifies.",
         discussion:
-            "Exit codes: 0 all is well; 65 something does not verify; 74 it cannot be read.",
+            "Exit codes: 0 all is well; 65 something does not verify; 74 it cannot be read; "
+            + "78 the key is wrong.",
         subcommands: [Stat.self, Verify.self, Dump.self], defaultSubcommand: Stat.self)
 
     /// Where the files are.
@@ -39,9 +40,9 @@ struct InspectCommand: ParsableCommand {
         } catch let error as JournalError {
             StandardStream.error.write("triaged: \(error)\n")
             throw ExitCode(error.isDamage ? 65 : 74)
-        } catch let error as KeyFlagsError {
+        } catch let error as ConfigurationError {
             StandardStream.error.write("triaged: \(error)\n")
-            throw ExitCode(74)
+            throw ExitCode(78)
         }
     }
 

@@ -3,6 +3,7 @@
 
 internal import Synchronization
 internal import TriageBase
+internal import TriageCodec
 internal import TriageDomain
 internal import TriageEngine
 internal import TriageGRPC
@@ -120,6 +121,7 @@ enum Metrics {
             "Times that a board watch was overrun before it had caught up, and went on.",
             status.counters.watchSweeps)
         appendStorage(status, to: &page)
+        appendEncryption(status, to: &page)
         page.describe(
             "triaged_refusals_total", "counter", "Commands that the rules refused, by reason.")
         for kind in DomainError.Kind.allCases {
@@ -133,6 +135,48 @@ enum Metrics {
         histogram(
             "triaged_journal_commit_records", "Records that a commit makes durable.",
             status.counters.commitRecords, scale: 1, &page)
+    }
+
+    private static func appendEncryption(_ status: EngineStatus, to page: inout PrometheusText) {
+        page.single(
+            "triaged_encryption", "gauge", "1 when what is on disk is encrypted.",
+            status.encryption == nil ? 0 : 1)
+        if let encryption = status.encryption {
+            page.single(
+                "triaged_data_key_time_seconds", "gauge",
+                "When the data key in use was made, Unix time.", seconds(encryption.dataKey.made))
+            page.single(
+                "triaged_signing_key_time_seconds", "gauge",
+                "When the signing key in use was made, Unix time.",
+                seconds(encryption.signingKey.made))
+            page.single(
+                "triaged_keys", "gauge", "Keys in the directory, those kept for older files too.",
+                UInt64(encryption.keyCount))
+        }
+        page.single(
+            "triaged_evidence_objects", "gauge", "Objects of evidence that are not erased.",
+            UInt64(status.counts.evidence))
+        page.single(
+            "triaged_evidence_bytes", "gauge", "Their bytes.", UInt64(status.counts.evidenceBytes))
+        page.single(
+            "triaged_holds_active", "gauge", "Holds in force.", UInt64(status.counts.activeHolds))
+        guard let vault = status.vault else { return }
+        page.single(
+            "triaged_vault_open", "gauge", "Objects that are being put or read.",
+            UInt64(vault.open))
+        page.single("triaged_vault_puts_total", "counter", "Objects put.", vault.puts)
+        page.single("triaged_vault_reads_total", "counter", "Objects read.", vault.reads)
+        page.single("triaged_vault_erasures_total", "counter", "Objects erased.", vault.erasures)
+        page.single(
+            "triaged_vault_bytes_put_total", "counter", "Bytes of objects put.", vault.bytesPut)
+        page.single(
+            "triaged_vault_bytes_read_total", "counter", "Bytes of objects read.", vault.bytesRead)
+        page.single(
+            "triaged_vault_damaged_total", "counter",
+            "Objects that were missing or did not verify.", vault.damaged)
+        page.single(
+            "triaged_vault_failures_total", "counter", "Calls of the vault's disk that failed.",
+            vault.failures)
     }
 
     private static func appendStorage(_ status: EngineStatus, to page: inout PrometheusText) {

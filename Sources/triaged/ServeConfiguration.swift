@@ -20,6 +20,7 @@ struct ServeConfiguration {
     var snapshotMilliseconds: Int64
     var snapshotsKept: Int
     var journalRetention: JournalRetention
+    var keys: KeyMaterial
     var logLevel: LogLevel
 
     /// One address to serve on.
@@ -65,6 +66,7 @@ struct ServeConfiguration {
         snapshotMilliseconds = try reader.number(.snapshotMinutes, 1...10_080) * 60_000
         snapshotsKept = Int(try reader.number(.snapshotsKept, 1...64))
         journalRetention = try Self.retention(reader, data: dataDirectory)
+        keys = try reader.keyMaterial(data: dataDirectory)
         guard let level = LogLevel(rawValue: try reader.text(.logLevel)) else {
             throw reader.wrong(.logLevel, "must be debug, info, warning or error")
         }

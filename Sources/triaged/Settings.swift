@@ -33,6 +33,9 @@ enum Setting: String, CaseIterable {
     case snapshotsKept = "snapshots-kept"
     case journalRetention = "journal-retention"
     case journalArchive = "journal-archive"
+    case keyFile = "key-file"
+    case keyCommand = "key-command"
+    case previousKeyFile = "previous-key-file"
     case logLevel = "log-level"
 
     /// The environment variable, such as `TRIAGED_CLIENT_CA`.
@@ -45,7 +48,7 @@ enum Setting: String, CaseIterable {
         switch self {
         case .listen: "127.0.0.1:8443"
         case .admin: "127.0.0.1:8444"
-        case .crl, .journalArchive: ""
+        case .crl, .journalArchive, .keyFile, .keyCommand, .previousKeyFile: ""
         case .partnerListen, .partnerClientCA, .partnerCRL: ""
         case .externalListen, .externalClientCA, .externalCRL: ""
         case .clientCertificates, .partnerCertificates, .externalCertificates: "required"
@@ -156,6 +159,18 @@ struct SettingFlags: ParsableArguments {
         name: .customLong("journal-archive"),
         help: "Folder outside --data that --journal-retention archive moves segments to.")
     var journalArchive: String?
+    @Option(
+        name: .customLong("key-file"),
+        help: "File of the key that wraps the data's keys: mode 0600 or 0400, outside --data.")
+    var keyFile: String?
+    @Option(
+        name: .customLong("key-command"),
+        help: "Instead: a program, with its arguments, that writes the key to standard output.")
+    var keyCommand: String?
+    @Option(
+        name: .customLong("previous-key-file"),
+        help: "File of the key before, while the data's keys may still be wrapped by it.")
+    var previousKeyFile: String?
     @Option(name: .customLong("log-level"), help: "debug, info, warning or error.")
     var logLevel: String?
     @Option(help: "Configuration file: YAML, the flags' names as keys.")
@@ -188,6 +203,9 @@ struct SettingFlags: ParsableArguments {
         case .snapshotsKept: snapshotsKept
         case .journalRetention: journalRetention
         case .journalArchive: journalArchive
+        case .keyFile: keyFile
+        case .keyCommand: keyCommand
+        case .previousKeyFile: previousKeyFile
         case .logLevel: logLevel
         }
     }

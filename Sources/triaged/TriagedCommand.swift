@@ -10,6 +10,7 @@ struct TriagedCommand: ParsableCommand {
         version: Build.version,
         subcommands: [
             ServeCommand.self, CheckConfigCommand.self, InspectCommand.self, UpgradeCommand.self,
+            KeysCommand.self,
         ])
 }
 

@@ -16,7 +16,7 @@ struct UpgradeCommand: ParsableCommand {
             Reads the old directory whole, proves its chain, writes the new one, reads both back and \
             compares. The old directory stays as it is; going back means going on with it. Exit \
             codes: 0 done; 65 the old directory does not verify; 74 something cannot be read or \
-            written.
+            written; 78 the key is wrong.
             """)
 
     @Option(help: "The old data directory.")
@@ -46,9 +46,9 @@ struct UpgradeCommand: ParsableCommand {
         } catch let error as JournalError {
             StandardStream.error.write("triaged: \(error)\n")
             throw ExitCode(error.isDamage ? 65 : 74)
-        } catch let error as KeyFlagsError {
+        } catch let error as ConfigurationError {
             StandardStream.error.write("triaged: \(error)\n")
-            throw ExitCode(74)
+            throw ExitCode(78)
         }
     }
 

@@ -1,6 +1,6 @@
 // A server on the real transport with methods that tests and benchmarks need: the peers' Submit,
 // and echoes of every shape. Never shipped. Usage: triage-echo PORT CERT_DIR [optional]
-// [reactors=N] [cpu=N] [connections=N]   (connections: of one identity)
+// [reactors=N] [cpus=N,N] [connections=N]   (connections: in all, and of one identity)
 
 import Glibc
 import TriageBase
@@ -14,7 +14,7 @@ enum EchoServer {
         let arguments = CommandLine.arguments
         guard arguments.count >= 3, let port = UInt16(arguments[1]) else {
             print(
-                "usage: triage-echo PORT CERT_DIR [optional] [reactors=N] [cpu=N]"
+                "usage: triage-echo PORT CERT_DIR [optional] [reactors=N] [cpus=N,N]"
                     + " [connections=N]")
             exit(2)
         }
@@ -27,9 +27,12 @@ enum EchoServer {
     }
 
     private static func serve(_ port: UInt16, _ certificates: String, _ options: [String]) throws {
-        func number(_ name: String) -> Int? {
-            options.first { $0.hasPrefix(name + "=") }.flatMap { Int($0.dropFirst(name.count + 1)) }
+        func numbers(_ name: String) -> [Int] {
+            options.first { $0.hasPrefix(name + "=") }.map {
+                $0.dropFirst(name.count + 1).split(separator: ",").compactMap { Int($0) }
+            } ?? []
         }
+        Heap.keepFreedMemory()
         let signals = try SignalSource([SignalSource.terminate, SignalSource.interrupt])
         let tls = try TLSContext(
             .server(
@@ -37,10 +40,14 @@ enum EchoServer {
                 privateKey: certificates + "/server.key", clientTrust: certificates + "/ca.crt",
                 crl: nil, clientCertificate: options.contains("optional") ? .optional : .required))
         var configuration = ServerConfiguration(
-            host: "127.0.0.1", port: port, reactorCount: number("reactors") ?? 1, tls: tls,
+            host: "127.0.0.1", port: port, reactorCount: numbers("reactors").first ?? 1, tls: tls,
             methods: EchoMethods.table)
-        if let cpu = number("cpu") { configuration.cpus = [cpu] }
-        if let count = number("connections") {
+        configuration.cpus = numbers("cpus")
+        // One identity makes all calls of a measurement: what is measured is not its share.
+        configuration.limits.callsPerSecondPerIdentity = 100_000_000
+        configuration.limits.callBurstPerIdentity = 100_000_000
+        if let count = numbers("connections").first {
+            configuration.limits.connectionsMax = count
             configuration.limits.connectionsPerIdentityMax = count
         }
         let server = try Server(configuration, factory: EchoFactory())

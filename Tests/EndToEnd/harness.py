@@ -24,9 +24,12 @@ def request_id():
     return str(uuid.uuid4())
 
 
-def free_port():
-    """A loopback port below the ephemeral range, so that no client socket takes it meanwhile."""
-    for port in range(20_000 + os.getpid() % 10_000, 32_768):
+def free_port(above=0):
+    """A loopback port below the ephemeral range, so that no client socket takes it meanwhile.
+
+    `above` keeps it apart from the admin ports, each of which is the first that is free.
+    """
+    for port in range(20_000 + os.getpid() % 10_000 + above, 32_768):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

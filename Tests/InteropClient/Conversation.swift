@@ -176,10 +176,10 @@ final class Conversation: ClientCallReceiver, @unchecked Sendable {
 
     func callWritable(_ call: ClientCall, _ tag: Int) {}
 
-    func callEnded(_ call: ClientCall, _ tag: Int, _ error: RPCError?) {
+    func callEnded(_ call: ClientCall, _ tag: Int, _ end: ClientCallEnd) {
         state.change { state in
             state.isEnded = true
-            state.error = error
+            state.error = end.error
         }
     }
 }

@@ -167,7 +167,7 @@ struct Arbitrary {
 
     // MARK: Events
 
-    static let eventKinds = 20
+    static let eventKinds = 27
     /// Those of the first release, of which fixtures are made.
     static let eventKindsAtFirst = 18
 
@@ -184,12 +184,80 @@ struct Arbitrary {
     private mutating func laterEvent(_ kind: Int) -> Event {
         switch kind {
         case 18: .snapshotTaken(snapshotAnswer())
+        case 20:
+            .evidenceAttached(
+                case: CaseNumber(number()), evidence: EvidenceNumber(number() | 1),
+                attachment: attachment())
+        case 21:
+            .evidenceErased(evidence: EvidenceNumber(number() | 1), erasure: erasure())
+        case 22:
+            .reportTextsErased(
+                case: CaseNumber(number()), erasure: erasure(),
+                replacement: StorageReader.erasedContent)
+        case 23:
+            .holdPlaced(
+                case: CaseNumber(number()), hold: HoldNumber(number() | 1), order: holdOrder())
+        case 24: .holdReleased(hold: HoldNumber(number() | 1), release: holdRelease())
+        case 25: .holdExpired(hold: HoldNumber(number() | 1))
+        case 26: .keyRenewed(keyAnswer())
         default:
             .caseOffered(
                 assignment: AssignmentNumber(number()), case: CaseNumber(number()),
                 specialist: principal(), expiresAt: time(), handedOffFrom: .none, note: "",
                 explanation: explanation())
         }
+    }
+
+    mutating func digest() -> Digest { Digest(bits(), bits(), bits(), bits()) }
+
+    mutating func attachment() -> AttachedObject {
+        AttachedObject(
+            mediaType: text(), caption: text(), object: ObjectName(digest()), sha256: digest(),
+            size: Int(below(UInt64(Limits.objectBytesMax) + 1)))
+    }
+
+    mutating func erasure() -> Erasure {
+        Erasure(
+            ground: pick(ErasureGround.self), legalBasis: text(), reason: text(),
+            principal: principalIndex(), erasedAt: time())
+    }
+
+    mutating func holdOrder() -> HoldOrder {
+        HoldOrder(
+            rule: text(), authority: text(), reference: text(), reason: text(),
+            expiresAt: time())
+    }
+
+    mutating func holdRelease() -> HoldRelease {
+        HoldRelease(
+            authority: text(), reason: text(), principal: principalIndex(), releasedAt: time())
+    }
+
+    mutating func keyAnswer() -> KeyAnswer {
+        KeyAnswer(number: UInt32(below(1 << 32)), objects: below(1 << 62))
+    }
+
+    /// Evidence of case 1, by principals that are there.
+    mutating func evidence(_ number: UInt64) -> Evidence {
+        var value = Evidence(
+            number: EvidenceNumber(number), caseNumber: CaseNumber(1), attachment: attachment(),
+            principal: PrincipalIndex(1), attachedAt: time(), erasure: maybe { $0.erasure() },
+            revision: below(1 << 62))
+        value.erasure?.principal = PrincipalIndex(2)
+        return value
+    }
+
+    /// An ended or running hold of case 1.
+    mutating func hold(_ number: UInt64) -> Hold {
+        var value = Hold(
+            number: HoldNumber(number), caseNumber: CaseNumber(1), state: pick(HoldState.self),
+            order: holdOrder(), principal: PrincipalIndex(1), placedAt: time(),
+            revision: below(1 << 62))
+        if value.state == .released {
+            value.release = holdRelease()
+            value.release?.principal = PrincipalIndex(2)
+        }
+        return value
     }
 
     mutating func snapshotAnswer() -> SnapshotAnswer {
@@ -250,7 +318,11 @@ struct Arbitrary {
         case 16: return .legalClockDue(case: CaseNumber(number()))
         default:
             let target: SensitiveRead.Target =
-                flag() ? .case(CaseNumber(number())) : .disclosure(DisclosureID(bits()))
+                switch below(3) {
+                case 0: .case(CaseNumber(number()))
+                case 1: .disclosure(DisclosureID(bits()))
+                default: .evidence(CaseNumber(number()), EvidenceNumber(number() | 1))
+                }
             return .sensitiveRead(SensitiveRead(target: target, purpose: text()))
         }
     }
@@ -341,7 +413,7 @@ struct Arbitrary {
 
     mutating func ledgerEntry(_ time: WallTime) -> LedgerEntry {
         let answer: LedgerAnswer =
-            switch below(6) {
+            switch below(10) {
             case 0:
                 .receipt(
                     ReportReceipt(
@@ -352,6 +424,10 @@ struct Arbitrary {
             case 2: .offer(AssignmentNumber(number()))
             case 3: .changedAssignment(AssignmentNumber(number()))
             case 4: .changedDisclosure(DisclosureID(bits()))
+            case 5: .evidence(EvidenceNumber(number() | 1))
+            case 6: .hold(HoldNumber(number() | 1))
+            case 7: .erasedTexts(CaseNumber(number()))
+            case 8: .key(keyAnswer())
             default: .recorded
             }
         return LedgerEntry(key: hash(), fingerprint: hash(), time: time, answer: answer)

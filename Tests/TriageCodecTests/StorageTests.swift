@@ -84,6 +84,14 @@ import TriageBase
         scope.goodFaithFinding = word
         var rejection = arbitrary.rejection()
         rejection.explanation = word
+        var attachment = arbitrary.attachment()
+        attachment.caption = word
+        var erasure = arbitrary.erasure()
+        erasure.reason = word
+        var order = arbitrary.holdOrder()
+        order.reason = word
+        var release = arbitrary.holdRelease()
+        release.reason = word
         let (number, id) = (CaseNumber(1), DisclosureID(1))
         let assessment = arbitrary.assessment()
         let events: [Event] = [
@@ -103,6 +111,13 @@ import TriageBase
             .scopeSet(request: id, scope: scope),
             .disclosureRejected(request: id, rejection: rejection),
             .sensitiveRead(SensitiveRead(target: .case(number), purpose: word)),
+            .evidenceAttached(
+                case: number, evidence: EvidenceNumber(1), attachment: attachment),
+            .evidenceErased(evidence: EvidenceNumber(1), erasure: erasure),
+            .reportTextsErased(
+                case: number, erasure: erasure, replacement: StorageReader.erasedContent),
+            .holdPlaced(case: number, hold: HoldNumber(1), order: order),
+            .holdReleased(hold: HoldNumber(1), release: release),
         ]
         // All in one record: each has a field of its own, in order.
         let record = codec.encode(arbitrary.header(), events)
@@ -182,6 +197,32 @@ import TriageBase
         case .sensitiveRead(var sensitive):
             sensitive.purpose = Erased.text
             #expect("\(read)" == "\(Event.sensitiveRead(sensitive))")
+        default: try expectErasedEvidence(event, read)
+        }
+    }
+
+    private func expectErasedEvidence(_ event: Event, _ read: Event) throws {
+        switch event {
+        case .evidenceAttached(let number, let evidence, var attachment):
+            attachment.caption = Erased.text
+            let erased = Event.evidenceAttached(
+                case: number, evidence: evidence, attachment: attachment)
+            #expect("\(read)" == "\(erased)")
+        case .evidenceErased(let evidence, var erasure):
+            erasure.reason = Erased.text
+            #expect("\(read)" == "\(Event.evidenceErased(evidence: evidence, erasure: erasure))")
+        case .reportTextsErased(let number, var erasure, let replacement):
+            erasure.reason = Erased.text
+            let erased = Event.reportTextsErased(
+                case: number, erasure: erasure, replacement: replacement)
+            #expect("\(read)" == "\(erased)")
+        case .holdPlaced(let number, let hold, var order):
+            order.reason = Erased.text
+            let erased = Event.holdPlaced(case: number, hold: hold, order: order)
+            #expect("\(read)" == "\(erased)")
+        case .holdReleased(let hold, var release):
+            release.reason = Erased.text
+            #expect("\(read)" == "\(Event.holdReleased(hold: hold, release: release))")
         default: Issue.record("\(event) has nothing to erase")
         }
     }
@@ -281,6 +322,10 @@ func mutate(_ bytes: inout [UInt8], _ arbitrary: inout Arbitrary) {
         for index in 0..<20 {
             try builder.add(arbitrary.ledgerEntry(WallTime(milliseconds: Int64(index))))
         }
+        for number in 1...6 as ClosedRange<UInt64> {
+            try builder.add(arbitrary.evidence(number))
+            try builder.add(arbitrary.hold(number))
+        }
         return try builder.finish().snapshotState
     }
 
@@ -308,6 +353,8 @@ func mutate(_ bytes: inout [UInt8], _ arbitrary: inout Arbitrary) {
             + state.assignments.indices.map { "\(state.assignments[$0])" }
             + state.disclosures.indices.map { "\(state.disclosures[$0])" }
             + state.ledger.indices.map { "\(state.ledger[$0])" }
+            + state.evidence.indices.map { "\(state.evidence[$0])" }
+            + state.holds.indices.map { "\(state.holds[$0])" }
     }
 
     @Test("a state comes back", arguments: 1...20 as ClosedRange<UInt64>)

@@ -125,6 +125,7 @@ struct Unexpected: Error {}
 func described(_ state: WorldState) -> [String] {
     state.cases.map { "\($0)" } + state.assignments.map { "\($0)" }
         + state.disclosures.map { "\($0)" } + state.ledger.map { "\($0)" }
+        + state.evidence.map { "\($0)" } + state.holds.map { "\($0)" }
         + state.principals.map { $0.text } + ["\(state.counters)"]
 }
 
@@ -159,5 +160,7 @@ func rebuilt(from state: WorldState) throws -> World {
     for value in state.assignments { try builder.add(value) }
     for value in state.disclosures { try builder.add(value) }
     for value in state.ledger { try builder.add(value) }
+    for value in state.evidence { try builder.add(value) }
+    for value in state.holds { try builder.add(value) }
     return try builder.finish()
 }

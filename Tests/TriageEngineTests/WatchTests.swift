@@ -50,12 +50,45 @@ import TriageDomain
         let initial = parts(completions + settle(bench))
         #expect(numbers(initial) == ["1", "2", "3", "4", "5"])
         #expect(initial.map(\.bookmark) == [nil, nil, 5])
-        #expect(initial.map(\.previousRevision) == [0, 0, 0])
         #expect(initial.last?.revision == 5)
         let change = bench.turn(bench.request(.write(bench.report(about: 9), bench.freshKey())))
         let part = try #require(parts(change).first)
-        #expect(numbers([part]) == ["6"] && part.revision == 6 && part.previousRevision == 5)
+        #expect(numbers([part]) == ["6"] && part.revision == 6)
         #expect(part.bookmark == nil)
+    }
+
+    /// What a thousand watches cost rests on this.
+    @Test func watchesThatKnowTheSame_getTheSamePart() throws {
+        let bench = EngineBench()
+        for _ in 0..<3 { bench.turn(watchBoard(bench)) }
+        var level = BoardFilter()
+        level.states = 1 << CaseState.queued.rawValue
+        bench.turn(watchBoard(bench, level))
+        let sent = parts(
+            bench.turn(bench.request(.write(bench.report(about: 1), bench.freshKey()))))
+        #expect(numbers(sent) == ["1", "1", "1", "1"])
+        #expect(Set(sent.map(ObjectIdentifier.init)).count == 2, "one for each filter")
+    }
+
+    @Test func aRemoval_goesToThoseWhoMayHaveTheCase_whereOthersStandBesideThem() throws {
+        let bench = EngineBench()
+        var queued = BoardFilter()
+        queued.states = 1 << CaseState.queued.rawValue
+        _ = try bench.submit(about: 1)
+        _ = try bench.claim()
+        let fresh = watchBoard(bench, queued)
+        let revision = try #require(parts(bench.turn(fresh)).first).revision
+        let resumed = watchBoard(bench, resume: revision, queued)
+        bench.turn(resumed)
+        // A further report of a case that is not queued, and a new case.
+        let completions = bench.turn(
+            bench.request(.write(bench.report(about: 1), bench.freshKey())),
+            bench.request(.write(bench.report(about: 2), bench.freshKey())))
+        func sent(_ watch: EngineRequest) -> [String] {
+            numbers(parts(completions.filter { $0.call == watch.call }))
+        }
+        #expect(sent(fresh) == ["2"])
+        #expect(sent(resumed) == ["-1", "2"])
     }
 
     @Test func changesWhileTheInitialStateIsSent_arriveAfterIt() throws {

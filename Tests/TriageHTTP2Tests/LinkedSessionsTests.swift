@@ -230,6 +230,38 @@ private final class Answers {
         #expect(received.values.reduce(0, +) == 6 << 20)
     }
 
+    @Test func streamsThatAreHeld_leaveTheConnectionToOthers() throws {
+        let link = try LinkedSessions()
+        var received: [Int32: Int] = [:]
+        var streams: [HTTP2Stream] = []
+        link.onServer = { [unowned link] event, _ in
+            guard case .data(let stream, _, let count) = event else { return }
+            if received.updateValue((received[stream.id] ?? 0) + count, forKey: stream.id) == nil {
+                streams.append(stream)
+            }
+            link.server.hold(stream)
+        }
+        for index in 0..<6 {
+            let stream = try link.client.submitRequest(call, userData: index, endStream: false)
+            link.client.submitData(stream, [UInt8](repeating: 5, count: 2 << 20))
+            link.client.endStream(stream)
+        }
+        try link.settle()
+        // Six streams of one window each, on a connection of four.
+        #expect(received.values.sorted() == [Int](repeating: 1 << 20, count: 6))
+        // What was held counts once when it is used, and so does what follows.
+        for stream in streams { link.server.consume(stream, 1 << 20) }
+        try link.settle()
+        #expect(received.values.sorted() == [Int](repeating: 2 << 20, count: 6))
+        for stream in streams { link.server.consume(stream, 1 << 20) }
+        for index in 0..<4 {
+            let stream = try link.client.submitRequest(call, userData: index, endStream: false)
+            link.client.submitData(stream, [UInt8](repeating: 5, count: 1 << 20))
+        }
+        try link.settle()
+        #expect(received.values.reduce(0, +) == 16 << 20, "the connection's window is whole")
+    }
+
     @Test func responsesLargerThanTheClientsWindows_flowAsTheClientReads() throws {
         var narrow = HTTP2Settings()
         narrow.streamWindowBytes = 65_535
@@ -344,6 +376,24 @@ private final class Answers {
         try link.settle()
         #expect(answers.closed == [2: .refusedStream])
         #expect(link.client.openStreamCount == 1)
+    }
+
+    @Test func whatTheServerMayHaveSeen_isKnown() throws {
+        var settings = HTTP2Settings()
+        settings.concurrentStreamsMax = 1
+        let link = try LinkedSessions(server: settings)
+        try link.settle()
+        #expect(link.client.peerStreamsMax == 1)
+        let sent = try link.client.submitRequest(call, userData: 1, endStream: true)
+        let queued = try link.client.submitRequest(call, userData: 2, endStream: true)
+        #expect(!link.client.mayHaveSent(sent) && !link.client.mayHaveSent(queued))
+        try link.settle()
+        #expect(link.client.mayHaveSent(sent) && !link.client.mayHaveSent(queued))
+        try link.server.goAway(.enhanceYourCalm, debug: "too_many_pings")
+        try link.settle()
+        #expect(link.client.goAwayDebug == Array("too_many_pings".utf8))
+        // What is over may have been anything.
+        #expect(link.client.mayHaveSent(queued))
     }
 
     @Test func clientsReset_reachesTheServer() throws {

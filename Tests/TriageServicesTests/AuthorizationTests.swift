@@ -33,6 +33,14 @@ import TriageGRPC
         ),
         ([.operator, .lead, .auditor], [.getStatus]),
         ([.operator, .lead], [.createSnapshot]),
+        ([.operator], [.rotateKeys]),
+        ([.specialist, .lead, .legal], [.attachEvidence]),
+        (
+            [.specialist, .lead, .legal, .auditor],
+            [.listEvidence, .readEvidence, .listHolds, .listHoldRules]
+        ),
+        ([.lead, .legal], [.eraseEvidence, .eraseReportTexts, .placeHold]),
+        ([.legal], [.releaseHold]),
         (Role.allCases, [.healthList, .reflection, .reflectionAlpha]),
         (
             [.operator],
@@ -52,7 +60,7 @@ import TriageGRPC
 
     private func outcome(_ bench: ServiceBench, _ route: Route, by name: String) -> RPCError? {
         switch route {
-        case .submitReports, .reflection, .reflectionAlpha:
+        case .submitReports, .attachEvidence, .reflection, .reflectionAlpha:
             let call = bench.open(route, by: name)
             return bench.answer(call).error
         default:

@@ -31,6 +31,10 @@ final class FakeResponder: CallResponder {
     /// What `send` says next.
     var sendOutcome = SendOutcome.queued
 
+    func respond(_ call: CallID, copying message: Span<UInt8>) {
+        respond(call, [UInt8](copying: message))
+    }
+
     func respond(_ call: CallID, _ message: [UInt8]) {
         guard answers[call.raw]?.isOver != true else { return }
         answers[call.raw, default: Answer()].messages.append(message)
@@ -64,12 +68,15 @@ final class DirectEngine: EngineDoor, @unchecked Sendable {
     let clock = FakeClock()
     let journal = FakeJournal()
     let core: EngineCore
+    let vault: FakeVault?
+    private let renewed = Monitor<[RenewedKey]>([])
     var batches: [RequestBatch] = []
     /// Bytes above which a turn is not taken; nil takes all.
     var journalBytesMax: Int?
     var isStopped = false
 
-    init() {
+    init(vault: FakeVault?) {
+        self.vault = vault
         var configuration = EngineConfiguration()
         configuration.snapshotRecords = 0
         configuration.snapshotMilliseconds = 0
@@ -78,10 +85,12 @@ final class DirectEngine: EngineDoor, @unchecked Sendable {
             startTime: clock.wallTime(), counts: world.counts,
             recovery: RecoverySummary(milliseconds: 5, recordsReplayed: 0, report: ""))
         let snapshots = ImmediateSnapshots()
+        let renewed = renewed
         core = EngineCore(
             world: world,
             parts: EngineParts(
-                journal: journal, clock: clock, snapshots: snapshots,
+                journal: journal, clock: clock, snapshots: snapshots, vault: vault,
+                renewed: { result in renewed.change { $0.append(result) } },
                 wake: { snapshots.results.append($0) }),
             configuration: configuration, status: status, now: clock.wallTime())
         self.snapshots = snapshots
@@ -101,8 +110,14 @@ final class DirectEngine: EngineDoor, @unchecked Sendable {
         repeat {
             let taken = batches
             batches = []
-            core.turn(taken, snapshots: snapshots.results.popLast().map { [$0] } ?? [])
+            let keys = renewed.change { results in
+                defer { results = [] }
+                return results
+            }
+            core.turn(
+                taken, snapshots: snapshots.results.popLast().map { [$0] } ?? [], renewed: keys)
         } while core.hasWork || !batches.isEmpty || !snapshots.results.isEmpty
+            || !renewed.change(\.isEmpty)
     }
 }
 
@@ -139,7 +154,7 @@ final class FakeMailbox: ReactorMailbox {
 
 /// Services, engine and responder put together.
 final class ServiceBench {
-    let engine = DirectEngine()
+    let engine: DirectEngine
     let policy: PolicyStore
     let health = HealthState()
     let responder = FakeResponder()
@@ -150,11 +165,13 @@ final class ServiceBench {
     private var nextSlot = 1
     private var nextID: UInt64 = 1
 
-    init() {
+    /// - Parameter vault: nil: a server without encryption.
+    init(vault: FakeVault? = nil) {
         policy = PolicyStore(Self.policy())
-        let engine = engine
+        let engine = DirectEngine(vault: vault)
+        self.engine = engine
         factory = ServiceFactory(
-            engine: engine, policy: policy, health: health, version: "1.2.3",
+            engine: engine, vault: vault, policy: policy, health: health, version: "1.2.3",
             connect: { reactor, sink in engine.core.connect(reactor: reactor, sink: sink) })
         handler = factory.makeHandler(reactor: 0, responder: responder, mailbox: mailbox)
         health.set(serving: true)
@@ -241,9 +258,10 @@ final class ServiceBench {
         handler.turnEnded()
         while true {
             engine.run()
+            engine.vault?.run()
             mailbox.run(handler)
             handler.turnEnded()
-            if engine.batches.isEmpty { return }
+            if engine.batches.isEmpty, engine.vault?.hasWork != true { return }
         }
     }
 

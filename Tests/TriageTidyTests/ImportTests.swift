@@ -22,7 +22,10 @@ struct ImportTests {
         "TriageGRPC": ["TriageBase"],
         "TriageTLS": ["TriageBase", "COpenSSL", "CTriageShims"],
         "TriageHTTP2": ["TriageBase", "CNghttp2", "CTriageShims"],
-        "TriageEngine": ["TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal"],
+        "TriageEngine": [
+            "TriageBase", "TriageIO", "TriageCrypto", "TriageDomain", "TriageCodec",
+            "TriageJournal",
+        ],
         "TriageGzip": ["TriageBase", "CZlib"],
         "TriageTransport": [
             "TriageBase", "TriageIO", "TriageTLS", "TriageHTTP2", "TriageGRPC", "TriageGzip",
@@ -32,11 +35,13 @@ struct ImportTests {
         ],
         "TriageClient": [
             "TriageBase", "TriageTransport", "TriageGRPC", "TriageCodec", "TriageDomain",
+            // JSON only, of service configurations.
+            "FoundationEssentials",
         ],
         // The daemon wires everything below it, but never speaks HTTP/2 or touches C itself.
         "triaged": [
-            "TriageBase", "TriageIO", "TriageJournal", "TriageEngine", "TriageCodec",
-            "TriageDomain",
+            "TriageBase", "TriageIO", "TriageCrypto", "TriageJournal", "TriageEngine",
+            "TriageCodec", "TriageDomain",
             "TriageGRPC", "TriageTLS", "TriageTransport", "TriageServices",
             "ArgumentParser", "Logging", "Yams",
         ],

@@ -116,6 +116,7 @@ final class Machine {
         }
         var settings = HTTP2Settings()
         settings.concurrentStreamsMax = limits.concurrentStreamsMax
+        settings.knowsBlocks = true
         let wire = Wire(
             try TLSSession(Credentials.server(optional: !identified)),
             try HTTP2Session(role: .server, settings: settings))
@@ -326,7 +327,7 @@ final class RecordingHandler: CallHandler {
             traits: .compressesReplies),
         Method(
             path: "/t.T/Meta", clientStreaming: false, serverStreaming: false,
-            traits: .readsMetadata),
+            traits: [.readsMetadata, .readsTrace]),
         Method(
             path: "/t.T/Chat", clientStreaming: true, serverStreaming: true,
             traits: .compressesReplies),
@@ -356,7 +357,10 @@ final class RecordingHandler: CallHandler {
 
     func requestReceived(_ call: CallID, _ head: borrowing CallHead, _ message: Span<UInt8>) {
         heads.append(
-            (head.method, head.deadline, head.peer.principal?.text, head.traceparent.count))
+            (
+                head.method, head.deadline, head.peer.principal?.text,
+                head.extras?.traceparent.count ?? 0
+            ))
         previousAttempts.append(head.previousAttempts)
         switch head.method {
         case 9:
@@ -379,7 +383,10 @@ final class RecordingHandler: CallHandler {
 
     func streamOpened(_ call: CallID, _ head: borrowing CallHead) {
         heads.append(
-            (head.method, head.deadline, head.peer.principal?.text, head.traceparent.count))
+            (
+                head.method, head.deadline, head.peer.principal?.text,
+                head.extras?.traceparent.count ?? 0
+            ))
         held.append(call)
     }
 

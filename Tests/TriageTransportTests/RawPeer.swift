@@ -125,6 +125,7 @@ final class RawPeer {
         if let refused = admission.accept() { throw Machine.Refused(kind: refused) }
         var settings = HTTP2Settings()
         settings.concurrentStreamsMax = limits.concurrentStreamsMax
+        settings.knowsBlocks = true
         connection = Connection(
             core,
             Wire(

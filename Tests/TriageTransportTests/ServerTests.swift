@@ -121,11 +121,11 @@ private final class Caller: ClientCallReceiver, ClientConnectionReceiver {
 
     func callWritable(_ call: ClientCall, _ tag: Int) {}
 
-    func callEnded(_ call: ClientCall, _ tag: Int, _ error: RPCError?) {
+    func callEnded(_ call: ClientCall, _ tag: Int, _ end: ClientCallEnd) {
         let messages = received.removeValue(forKey: tag) ?? []
         let text = messages.count == 1 ? String(decoding: messages[0], as: UTF8.self) : ""
         events.add(
-            "\(tag): \(error.map { "\($0.code)" } ?? "ok \(messages.count) \(text)")")
+            "\(tag): \(end.error.map { "\($0.code)" } ?? "ok \(messages.count) \(text)")")
         events.add("ended")
     }
 

@@ -25,8 +25,11 @@ int CTriageShims_local_port(int fd);
 int CTriageShims_set_int(int fd, int level, int option, int value);
 /// SO_ERROR of a socket, or -1.
 int CTriageShims_socket_error(int fd);
-/// Resolves a host name to the text of its first address of any family; 0, or getaddrinfo's error.
-int CTriageShims_resolve(const char *host, char *address, size_t capacity);
+/// Resolves a host name to the texts of all its addresses, each with a line end, as many as fit; 0,
+/// or getaddrinfo's error.
+int CTriageShims_resolve(const char *host, char *addresses, size_t capacity);
+/// getaddrinfo's error in words.
+const char *CTriageShims_resolve_text(int code);
 /// Blocks the signals in the calling thread and returns a signalfd for them, or -1.
 int CTriageShims_signalfd(const int *signals, size_t count);
 /// A close-on-exec, non-blocking duplicate of a listening stream socket; -1 and EINVAL for anything

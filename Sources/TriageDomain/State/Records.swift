@@ -26,6 +26,14 @@ package enum LedgerAnswer: Hashable, Sendable {
     case changedAssignment(AssignmentNumber)
     /// The disclosure request as it is now.
     case changedDisclosure(DisclosureID)
+    /// The evidence as it is now.
+    case evidence(EvidenceNumber)
+    /// The hold as it is now.
+    case hold(HoldNumber)
+    /// The case whose texts were erased, as it is now.
+    case erasedTexts(CaseNumber)
+    /// A key that was made: answered exactly as the first time.
+    case key(KeyAnswer)
     /// A snapshot that was taken: answered exactly as the first time.
     case snapshot(SnapshotAnswer)
     /// Only that it was done.
@@ -72,6 +80,11 @@ package struct LedgerEntry: Hashable, Sendable {
             subject = taken.sequence
             packed = 6 << 60 | taken.recordCount << 24 | taken.milliseconds
             revision = taken.bytes
+        case .evidence(let number): (subject, packed, revision) = (number.value, 7 << 60, 0)
+        case .hold(let number): (subject, packed, revision) = (number.value, 8 << 60, 0)
+        case .erasedTexts(let number): (subject, packed, revision) = (number.value, 9 << 60, 0)
+        case .key(let made):
+            (subject, packed, revision) = (UInt64(made.number), 10 << 60, made.objects)
         }
     }
 
@@ -95,6 +108,10 @@ package struct LedgerEntry: Hashable, Sendable {
                 SnapshotAnswer(
                     sequence: subject, recordCount: packed >> 24 & (1 << 36 - 1), bytes: revision,
                     milliseconds: packed & (1 << 24 - 1)))
+        case 7: .evidence(EvidenceNumber(subject))
+        case 8: .hold(HoldNumber(subject))
+        case 9: .erasedTexts(CaseNumber(subject))
+        case 10: .key(KeyAnswer(number: UInt32(truncatingIfNeeded: subject), objects: revision))
         default: .recorded
         }
     }

@@ -13,6 +13,8 @@ struct Timer: Comparable, Hashable, Sendable {
         case preservation(UInt64)
         /// The slack of a legal clock, by the case's number.
         case legalClock(UInt64)
+        /// A hold, by its number.
+        case hold(UInt64)
     }
 
     let milliseconds: Int64
@@ -26,6 +28,7 @@ struct Timer: Comparable, Hashable, Sendable {
             case .assignment(let number): number << 2
             case .preservation(let place): place << 2 | 1
             case .legalClock(let number): number << 2 | 2
+            case .hold(let number): number << 2 | 3
             }
     }
 
@@ -45,7 +48,8 @@ struct Timer: Comparable, Hashable, Sendable {
         switch packed & 3 {
         case 0: .assignment(packed >> 2)
         case 1: .preservation(packed >> 2)
-        default: .legalClock(packed >> 2)
+        case 2: .legalClock(packed >> 2)
+        default: .hold(packed >> 2)
         }
     }
 
@@ -68,6 +72,9 @@ extension WorldState {
         case .legalClock(let number):
             let place = Int(number)
             return cases[place].awaitsLegalClock && cases[place].legalDeadline == timer.time
+        case .hold(let number):
+            let hold = holds[Int(number)]
+            return hold.state == .active && hold.order.expiresAt == timer.time
         }
     }
 

@@ -108,6 +108,7 @@ extension World {
             throw .invalidField(
                 field: "decision.policy_version", description: "a decision names its policy")
         }
+        placeHold(following: decision, of: place, context, &events)
         events.append(.caseDecided(case: number, decision: decision))
         return .caseChanged(number)
     }

@@ -158,6 +158,7 @@ extension World {
                 state: .active, placedAt: header.time, expiresAt: expiresAt, rule: rule)
         }
         guard let place = disclosurePlace(id) else { return }
+        indexes.activePreservations.insert(place)
         indexes.arm(Timer(.preservation(UInt64(place)), at: expiresAt), state)
     }
 
@@ -243,5 +244,6 @@ extension WorldIndexes {
             disclosuresOfCase[request.filing.caseNumber, default: []].append(place)
         }
         if request.state.isOpen { openDisclosures += 1 }
+        if request.preservation?.state == .active { activePreservations.insert(place) }
     }
 }

@@ -13,6 +13,7 @@ extension World {
         try checkCases()
         try checkAssignments()
         try checkDisclosures()
+        try checkEvidence()
         try checkLedger()
         try checkTimers()
     }
@@ -131,6 +132,42 @@ extension World {
             "request \(place) is beyond its bounds")
     }
 
+    private func checkEvidence() throws(BrokenInvariant) {
+        var stored = 0
+        var bytes = 0
+        for place in state.evidence.indices {
+            let evidence = state.evidence[place]
+            try require(
+                evidence.number.value == UInt64(place), "evidence \(place) has another number")
+            try require(
+                indexes.evidenceOfCase[evidence.caseNumber]?.contains(place) == true,
+                "evidence \(place) is not among its case's")
+            guard evidence.erasure == nil else { continue }
+            stored += 1
+            bytes += evidence.attachment.size
+        }
+        try require(indexes.storedEvidence == stored, "count of evidence is off")
+        try require(indexes.storedEvidenceBytes == bytes, "bytes of evidence are off")
+        try require(bytes <= Limits.vaultBytesMax, "evidence is beyond its bound")
+        var active = 0
+        for place in state.holds.indices {
+            let hold = state.holds[place]
+            try require(hold.number.value == UInt64(place), "hold \(place) has another number")
+            try require(
+                indexes.holdsOfCase[hold.caseNumber]?.contains(place) == true,
+                "hold \(place) is not among its case's")
+            try require(
+                (hold.state == .released) == (hold.release != nil),
+                "hold \(place): release and state differ")
+            if hold.state == .active { active += 1 }
+        }
+        try require(indexes.activeHolds == active, "count of holds is off")
+        let preserved = state.disclosures.indices.filter {
+            state.disclosures[$0].preservation?.state == .active
+        }
+        try require(indexes.activePreservations == Set(preserved), "preservations are off")
+    }
+
     private func checkLedger() throws(BrokenInvariant) {
         var last = WallTime.epoch
         for place in state.ledger.indices {
@@ -154,6 +191,9 @@ extension World {
                 continue
             }
             try isSet(Timer(.preservation(UInt64(place)), at: hold.expiresAt))
+        }
+        for place in state.holds.indices where state.holds[place].state == .active {
+            try isSet(Timer(.hold(UInt64(place)), at: state.holds[place].order.expiresAt))
         }
         for place in state.cases.indices where state.cases[place].awaitsLegalClock {
             try isSet(Timer(.legalClock(UInt64(place)), at: state.cases[place].legalDeadline))

@@ -155,7 +155,7 @@ extension World {
         return view
     }
 
-    private func name(_ index: PrincipalIndex, _ names: inout [PrincipalIndex: Principal]) {
+    func name(_ index: PrincipalIndex, _ names: inout [PrincipalIndex: Principal]) {
         if index != .none && names[index] == nil {
             names[index] = state.principals[Int(index.value)]
         }
@@ -277,7 +277,10 @@ extension World {
         case .preservationPlaced(let id, _, _), .preservationExpired(let id),
             .verificationAdded(let id, _, _), .scopeSet(let id, _):
             touch(id, &touched)
-        case .sensitiveRead, .snapshotTaken: break
+        case .reportTextsErased(let number, _, _): touch(number, &touched)
+        case .evidenceAttached, .evidenceErased, .holdPlaced, .holdReleased, .holdExpired,
+            .keyRenewed, .sensitiveRead, .snapshotTaken:
+            break
         }
     }
 
@@ -310,6 +313,9 @@ extension World {
         counts.heldAssignments = indexes.heldAssignments
         counts.disclosures = state.disclosures.count
         counts.openDisclosures = indexes.openDisclosures
+        counts.evidence = indexes.storedEvidence
+        counts.evidenceBytes = indexes.storedEvidenceBytes
+        counts.activeHolds = indexes.activeHolds
         counts.lanes = indexes.priority.laneCount
         counts.principals = state.principals.count
         counts.ledgerEntries = indexes.ledger.count

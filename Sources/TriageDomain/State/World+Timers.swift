@@ -31,6 +31,8 @@ extension World {
                 events.append(.preservationExpired(request: state.disclosures[Int(place)].id))
             case .legalClock(let number):
                 events.append(.legalClockDue(case: CaseNumber(number)))
+            case .hold(let number):
+                events.append(.holdExpired(hold: HoldNumber(number)))
             }
         }
     }

@@ -16,6 +16,10 @@ package enum Decision: Sendable {
     case nothingToClaim
     case assignmentChanged(AssignmentNumber)
     case disclosureChanged(DisclosureID)
+    case evidenceChanged(EvidenceNumber)
+    case holdChanged(HoldNumber)
+    case textsErased(CaseNumber)
+    case keyRecorded(KeyAnswer)
     case snapshotRecorded(SnapshotAnswer)
     /// Something was written down that changes no resource that can be named (a read, timers). No
     /// event means that there was nothing to do.
@@ -102,6 +106,20 @@ package struct World: ~Copyable, Sendable {
             return try approveDisclosure(id, etag: etag, context, &events)
         case .rejectDisclosure(let id, let rejection, let etag):
             return try rejectDisclosure(id, rejection, etag: etag, &events)
+        case .attachEvidence(let matter, let attachment):
+            return try attachEvidence(matter, attachment, &events)
+        case .eraseEvidence(let matter, let number, let erasure, let identities):
+            return try eraseEvidence(matter, number, erasure, identities, context, &events)
+        case .eraseReportTexts(let matter, let erasure, let replacement, let identities):
+            return try eraseReportTexts(
+                matter, erasure, replacement, identities, context, &events)
+        case .placeHold(let matter, let order):
+            return try placeHold(matter, order, context, &events)
+        case .releaseHold(let matter, let number, let release):
+            return try releaseHold(matter, number, release, &events)
+        case .recordKey(let made):
+            events.append(.keyRenewed(made))
+            return .keyRecorded(made)
         case .recordSnapshot(let taken):
             events.append(.snapshotTaken(taken))
             return .snapshotRecorded(taken)
@@ -132,6 +150,7 @@ package struct World: ~Copyable, Sendable {
         switch read.target {
         case .case(let number): _ = try place(of: number)
         case .disclosure(let id): _ = try place(of: id)
+        case .evidence(let matter, let number): _ = try evidence(number, of: matter)
         }
         events.append(.sensitiveRead(read))
         return .recorded
@@ -186,12 +205,22 @@ package struct World: ~Copyable, Sendable {
             applyPreservation(id, expiresAt, rule, header)
         case .preservationExpired(let id):
             changeDisclosure(id, header) { $0.preservation?.state = .expired }
+            if let place = disclosurePlace(id) { indexes.activePreservations.remove(place) }
         case .verificationAdded(let id, let verification, let resulting):
             applyVerification(id, verification, resulting, header)
         case .scopeSet(let id, let scope): applyScope(id, scope, header)
         case .disclosureApproved(let id, let revision): applyApproval(id, revision, header)
         case .disclosureRejected(let id, let rejection): applyRejection(id, rejection, header)
-        case .sensitiveRead, .snapshotTaken: break
+        case .evidenceAttached(let matter, let number, let attachment):
+            applyAttachment(matter, number, attachment, header)
+        case .evidenceErased(let number, let erasure): applyErasure(number, erasure, header)
+        case .reportTextsErased(let matter, _, let replacement):
+            applyTextErasure(matter, replacement, header)
+        case .holdPlaced(let matter, let number, let order):
+            applyHold(matter, number, order, header)
+        case .holdReleased(let number, let release): applyRelease(number, release, header)
+        case .holdExpired(let number): changeHold(number, header) { $0.state = .expired }
+        case .sensitiveRead, .snapshotTaken, .keyRenewed: break
         }
     }
 
@@ -215,6 +244,13 @@ package struct World: ~Copyable, Sendable {
             .preservationExpired(let id), .verificationAdded(let id, _, _), .scopeSet(let id, _),
             .disclosureApproved(let id, _), .disclosureRejected(let id, _):
             .changedDisclosure(id)
+        case .evidenceAttached(_, let number, _), .evidenceErased(let number, _):
+            .evidence(number)
+        case .reportTextsErased(let matter, _, _): .erasedTexts(matter)
+        case .holdPlaced(_, let number, _), .holdReleased(let number, _),
+            .holdExpired(let number):
+            .hold(number)
+        case .keyRenewed(let made): .key(made)
         case .snapshotTaken(let taken): .snapshot(taken)
         case .sensitiveRead: nil
         }
@@ -256,6 +292,15 @@ package struct World: ~Copyable, Sendable {
                 preconditionFailure("a decision names a request that is not there")
             }
             return .changedDisclosure(disclosureView(place))
+        case .evidenceChanged(let number), .repeated(.evidence(let number)):
+            return .evidence(evidenceView(Int(number.value)))
+        case .holdChanged(let number), .repeated(.hold(let number)):
+            return .hold(holdView(Int(number.value)))
+        case .textsErased(let matter), .repeated(.erasedTexts(let matter)):
+            let value = state.cases[Int(matter.value)]
+            return .erasedTexts(
+                matter, reportCount: value.reportCount, revision: value.revision)
+        case .keyRecorded(let made), .repeated(.key(let made)): return .key(made)
         case .snapshotRecorded(let taken), .repeated(.snapshot(let taken)):
             return .snapshot(taken)
         case .recorded, .repeated(.recorded): return .recorded

@@ -64,6 +64,22 @@ package struct WorldBuilder: ~Copyable, Sendable {
         state.disclosures.append(request)
     }
 
+    /// Adds the next object of evidence.
+    package mutating func add(_ evidence: Evidence) throws(WorldImportError) {
+        guard Int(evidence.number.value) == state.evidence.endIndex else {
+            throw WorldImportError("evidence \(evidence.number.value) is out of order")
+        }
+        state.evidence.append(evidence)
+    }
+
+    /// Adds the next hold.
+    package mutating func add(_ hold: Hold) throws(WorldImportError) {
+        guard Int(hold.number.value) == state.holds.endIndex else {
+            throw WorldImportError("hold \(hold.number.value) is out of order")
+        }
+        state.holds.append(hold)
+    }
+
     /// Adds the next entry of the request ledger.
     package mutating func add(_ entry: LedgerEntry) throws(WorldImportError) {
         if let last = state.ledger.last, last.time > entry.time {
@@ -83,6 +99,7 @@ package struct WorldBuilder: ~Copyable, Sendable {
                 startIndex: Int(state.counters.lastAssignment.value) + 1)
         }
         try Self.checkReferences(state)
+        try Self.checkEvidence(state)
         var indexes = WorldIndexes()
         indexes.principals.load(state.principals)
         indexes.ledger.load(state.ledger)
@@ -94,9 +111,28 @@ package struct WorldBuilder: ~Copyable, Sendable {
             }
             indexes.enter(request, at: place)
         }
+        for place in state.evidence.indices { indexes.enter(state.evidence[place], at: place) }
+        for place in state.holds.indices { indexes.enter(state.holds[place], at: place) }
         indexes.load(assignments: state.assignments)
         indexes.loadTimers(state)
         return World(state: state, indexes: indexes)
+    }
+
+    private static func checkEvidence(_ state: WorldState) throws(WorldImportError) {
+        let principals = state.principals.endIndex
+        let isKnown = { (index: PrincipalIndex) in
+            index != .none && Int(index.value) < principals
+        }
+        for evidence in state.evidence {
+            guard state.cases.indices.contains(Int(clamping: evidence.caseNumber.value)),
+                isKnown(evidence.principal), evidence.erasure.map({ isKnown($0.principal) }) ?? true
+            else { throw WorldImportError("evidence refers to nothing") }
+        }
+        for hold in state.holds {
+            guard state.cases.indices.contains(Int(clamping: hold.caseNumber.value)),
+                isKnown(hold.principal), hold.release.map({ isKnown($0.principal) }) ?? true
+            else { throw WorldImportError("a hold refers to nothing") }
+        }
     }
 
     private static func checkReferences(_ state: WorldState) throws(WorldImportError) {
@@ -183,6 +219,9 @@ extension WorldIndexes {
                 continue
             }
             all.append(Timer(.preservation(UInt64(place)), at: hold.expiresAt))
+        }
+        for hold in state.holds where hold.state == .active {
+            all.append(Timer(.hold(hold.number.value), at: hold.order.expiresAt))
         }
         state.cases.forEach { value in
             guard value.awaitsLegalClock else { return }

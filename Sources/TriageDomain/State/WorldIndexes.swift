@@ -42,6 +42,15 @@ struct WorldIndexes: ~Copyable, Sendable {
     /// Places of the requests that belong to a case.
     var disclosuresOfCase: [CaseNumber: [Int]] = [:]
     var openDisclosures = 0
+    /// Places of the requests whose preservation is active.
+    var activePreservations: Set<Int> = []
+    /// Places of the evidence of a case, oldest first; also their numbers.
+    var evidenceOfCase: [CaseNumber: [Int]] = [:]
+    /// Places of the holds of a case, oldest first; also their numbers.
+    var holdsOfCase: [CaseNumber: [Int]] = [:]
+    var storedEvidence = 0
+    var storedEvidenceBytes = 0
+    var activeHolds = 0
     /// Offers and leases of a principal, by its index, oldest first.
     var heldBy: [[AssignmentNumber]] = []
     var heldAssignments = 0

@@ -14,6 +14,10 @@ package struct WorldState: Sendable {
     package internal(set) var assignments = ChunkedArray<Assignment>(startIndex: 1)
     /// Every disclosure request, oldest first.
     package internal(set) var disclosures = ChunkedArray<DisclosureRequest>()
+    /// All evidence, erased or not, at the index that is its number.
+    package internal(set) var evidence = ChunkedArray<Evidence>(startIndex: 1)
+    /// Every hold, ended or not, at the index that is its number.
+    package internal(set) var holds = ChunkedArray<Hold>(startIndex: 1)
     /// Every principal that was seen, at the index that is its ``PrincipalIndex``.
     package internal(set) var principals = ChunkedArray<Principal>(startIndex: 1)
     /// Answers to recent request ids, oldest first.
@@ -46,6 +50,10 @@ package struct WorldCounts: Equatable, Sendable {
     package var disclosures = 0
     /// Neither approved nor rejected.
     package var openDisclosures = 0
+    /// Objects of evidence that are not erased, and their bytes.
+    package var evidence = 0
+    package var evidenceBytes = 0
+    package var activeHolds = 0
     /// Lanes of the priority index.
     package var lanes = 0
     package var principals = 0

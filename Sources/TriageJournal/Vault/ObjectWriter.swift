@@ -40,6 +40,8 @@ package struct ObjectWriter: ~Copyable {
     /// Bytes of the plaintext taken so far.
     package private(set) var count = 0
     private var plainHash = SHA256()
+    /// SHA-256 of what was taken so far.
+    package var sha256: Digest { plainHash.finalize() }
     private var storedHash: SHA256
 
     init(

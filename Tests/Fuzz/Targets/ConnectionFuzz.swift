@@ -66,8 +66,13 @@ enum ConnectionFuzz {
             core.start(handler)
             let admission = Admission(limits: ServerLimits())
             check(admission.accept() == nil, "the first connection is admitted")
+            var settings = HTTP2Settings()
+            settings.knowsBlocks = true
             connection = Connection(
-                core, Wire(try TLSSession(contexts.server), try HTTP2Session(role: .server)),
+                core,
+                Wire(
+                    try TLSSession(contexts.server),
+                    try HTTP2Session(role: .server, settings: settings)),
                 admission)
             tls = try TLSSession(contexts.client)
             for _ in 0..<4 {

@@ -1,6 +1,7 @@
 // A session of either role, without TLS: any bytes in any pieces, and an owner that answers, resets
 // and ends in between.
 
+import TestSupport
 import TriageBase
 import TriageHTTP2
 
@@ -14,24 +15,23 @@ enum HTTP2Fuzz {
     static func run(_ bytes: [UInt8]) {
         var input = FuzzInput(bytes)
         let role: HTTP2Role = input.byte() & 1 == 0 ? .server : .client
-        guard let session = try? HTTP2Session(role: role) else { return }
+        var settings = HTTP2Settings()
+        settings.knowsBlocks = true
+        guard let session = try? HTTP2Session(role: role, settings: settings) else { return }
+        // What recognises header blocks, and what does not, must tell the same.
+        let twin = role == .server ? try? HTTP2Session(role: .server) : nil
         do throws(HTTP2Error) {
-            if role == .server {
-                try session.receive(Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8).span)
-            } else {
-                for _ in 0..<3 {
-                    let stream = try session.submitRequest(question, userData: 7, endStream: false)
-                    session.submitData(stream, [1, 2, 3])
-                }
-            }
+            for session in [session, twin].compactMap({ $0 }) { try greet(session, role) }
             while !input.isEmpty {
                 let choice = input.byte()
                 let piece = input.piece(Int(choice & 63) + 1)
-                try session.receive(piece.span)
-                try answer(session, choice, piece.count)
-                var output: [UInt8] = []
-                _ = try session.drain(into: &output, atMost: 32 << 10)
-                session.clearEvents()
+                try receive(session, twin, piece)
+                for session in [session, twin].compactMap({ $0 }) {
+                    try answer(session, choice, piece.count)
+                    var output: [UInt8] = []
+                    _ = try session.drain(into: &output, atMost: 32 << 10)
+                    session.clearEvents()
+                }
                 check(session.bufferedBytes >= 0, "a negative count of bytes")
                 check(
                     session.openStreamCount <= Limits.concurrentStreamsMax + 3,
@@ -40,6 +40,33 @@ enum HTTP2Fuzz {
         } catch {
             // The session is dead, as it says.
         }
+    }
+
+    private static func greet(_ session: HTTP2Session, _ role: HTTP2Role) throws(HTTP2Error) {
+        switch role {
+        case .server:
+            try session.receive(Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8).span)
+        case .client:
+            for _ in 0..<3 {
+                let stream = try session.submitRequest(question, userData: 7, endStream: false)
+                session.submitData(stream, [1, 2, 3])
+            }
+        }
+    }
+
+    private static func receive(
+        _ session: HTTP2Session, _ twin: HTTP2Session?, _ piece: [UInt8]
+    ) throws(HTTP2Error) {
+        guard let twin else { return try session.receive(piece.span) }
+        var failure: HTTP2Error?
+        do throws(HTTP2Error) { try twin.receive(piece.span) } catch { failure = error }
+        do throws(HTTP2Error) { try session.receive(piece.span) } catch {
+            check(failure == error, "\(error) of one that knows blocks only")
+            throw error
+        }
+        check(failure == nil, "a failure of one that knows no blocks only")
+        let told = (Told.all(session), Told.all(twin))
+        check(told.0 == told.1, "\(told.0) is not \(told.1)")
     }
 
     private static func answer(
@@ -75,5 +102,33 @@ enum HTTP2Fuzz {
         }
         check(block.range.count <= Limits.headerFieldsMax, "\(block.range.count) fields kept")
         check(size <= Limits.headerListBytesMax, "\(size) bytes of fields kept")
+    }
+}
+
+/// An event, with what a header block says instead of where it says it.
+private struct Told: Equatable {
+    var event: HTTP2Event?
+    var stream: HTTP2Stream?
+    var isOversize = false
+    var fields: [[UInt8]] = []
+
+    static func all(_ session: HTTP2Session) -> [Told] {
+        session.events.map { event in
+            switch event {
+            case .headers(let stream, let block), .trailers(let stream, let block):
+                let whole = block.known == 0 ? block : session.expand(block)
+                let headers = session.headers
+                return Told(
+                    stream: stream, isOversize: whole.isOversize,
+                    fields: whole.range.flatMap { index in
+                        let field = headers.fields[index]
+                        return [
+                            [field.token.rawValue], [UInt8](copying: headers.name(field)),
+                            [UInt8](copying: headers.value(field)),
+                        ]
+                    })
+            default: return Told(event: event)
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 // One header block of any bytes: what is kept stays within the limits, gRPC judges it without a
 // trap, and the compression state survives, so that a good request after it is understood.
 
+import TestSupport
 import TriageBase
 import TriageGRPC
 import TriageHTTP2

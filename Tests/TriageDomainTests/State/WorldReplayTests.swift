@@ -53,7 +53,8 @@ private struct Chance {
                     lowerReason: below(4) == 0 ? "" : "looked", token: .none, etag: nil), specialist
             )
         case 9: return (.reopenCase(case: number, reason: "again", etag: nil), specialist)
-        case 10...15: return holderCommand(state)
+        case 10...14: return holderCommand(state)
+        case 15: return (evidenceCommand(number, state), pick(legal))
         default: return disclosureCommand(state)
         }
     }
@@ -88,6 +89,38 @@ private struct Chance {
                 .closeCase(case: matter, token: token, liveRiskEnded: below(2) == 0, etag: nil)
             }
         return (command, caller)
+    }
+
+    /// Evidence and holds of a case; some of them of another one.
+    private mutating func evidenceCommand(_ number: CaseNumber, _ state: WorldState) -> Command {
+        let evidence = EvidenceNumber(UInt64(below(state.evidence.count + 2)))
+        let hold = HoldNumber(UInt64(below(state.holds.count + 2)))
+        let owner =
+            state.evidence.indices.contains(Int(evidence.value))
+            ? state.evidence[Int(evidence.value)].caseNumber : number
+        switch below(10) {
+        case 0...3:
+            return .attachEvidence(
+                case: number, attachment: .example(random.next(), size: below(1 << 20)))
+        case 4, 5:
+            return .eraseEvidence(
+                case: owner, evidence: evidence, erasure: .example, identities: [])
+        case 6:
+            return .eraseReportTexts(
+                case: number, erasure: .example, replacement: [], identities: [])
+        case 7, 8:
+            var order = HoldOrder.example
+            if below(2) == 0 { order.rule = "INTERNAL_REVIEW" }
+            order.expiresAt = WallTime(
+                milliseconds: 1_800_000_000_000 + Int64(below(1 << 30)) * 40)
+            return .placeHold(case: number, order: order)
+        default:
+            let matter =
+                state.holds.indices.contains(Int(hold.value))
+                ? state.holds[Int(hold.value)].caseNumber : number
+            return .releaseHold(
+                case: matter, hold: hold, release: HoldRelease(authority: "a", reason: "r"))
+        }
     }
 
     private mutating func disclosureCommand(_ state: WorldState) -> (Command, Principal) {

@@ -1,5 +1,6 @@
 // A session at one end, a test that writes and reads raw frames at the other.
 
+import TestSupport
 import Testing
 import TriageHTTP2
 
@@ -20,11 +21,13 @@ enum Happened: Equatable {
 }
 
 extension HTTP2Session {
-    /// Copies the events of this turn, with streams by handle beside them.
-    func happened(_ input: [UInt8]) -> [Happened] {
-        let store = headers
-        func fields(_ block: HeaderBlock) -> [String] {
-            block.range.map { index in
+    /// Copies the events of this turn, which refer to `input`; known header blocks get all their
+    /// fields if that is wanted.
+    func happened(_ input: [UInt8], expanding: Bool = false) -> [Happened] {
+        func fields(_ told: HeaderBlock) -> [String] {
+            let block = expanding && told.known != 0 ? expand(told) : told
+            let store = headers
+            return block.range.map { index in
                 let field = store.fields[index]
                 let name =
                     field.token == .other

@@ -97,6 +97,51 @@ void   triaged__v1__server_status__free_unpacked
   assert(message->base.descriptor == &triaged__v1__server_status__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   triaged__v1__encryption_status__init
+                     (Triaged__V1__EncryptionStatus         *message)
+{
+  static const Triaged__V1__EncryptionStatus init_value = TRIAGED__V1__ENCRYPTION_STATUS__INIT;
+  *message = init_value;
+}
+size_t triaged__v1__encryption_status__get_packed_size
+                     (const Triaged__V1__EncryptionStatus *message)
+{
+  assert(message->base.descriptor == &triaged__v1__encryption_status__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__v1__encryption_status__pack
+                     (const Triaged__V1__EncryptionStatus *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__v1__encryption_status__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__v1__encryption_status__pack_to_buffer
+                     (const Triaged__V1__EncryptionStatus *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__v1__encryption_status__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__V1__EncryptionStatus *
+       triaged__v1__encryption_status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__V1__EncryptionStatus *)
+     protobuf_c_message_unpack (&triaged__v1__encryption_status__descriptor,
+                                allocator, len, data);
+}
+void   triaged__v1__encryption_status__free_unpacked
+                     (Triaged__V1__EncryptionStatus *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__v1__encryption_status__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   triaged__v1__level_status__init
                      (Triaged__V1__LevelStatus         *message)
 {
@@ -232,6 +277,96 @@ void   triaged__v1__create_snapshot_response__free_unpacked
   assert(message->base.descriptor == &triaged__v1__create_snapshot_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   triaged__v1__rotate_keys_request__init
+                     (Triaged__V1__RotateKeysRequest         *message)
+{
+  static const Triaged__V1__RotateKeysRequest init_value = TRIAGED__V1__ROTATE_KEYS_REQUEST__INIT;
+  *message = init_value;
+}
+size_t triaged__v1__rotate_keys_request__get_packed_size
+                     (const Triaged__V1__RotateKeysRequest *message)
+{
+  assert(message->base.descriptor == &triaged__v1__rotate_keys_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__v1__rotate_keys_request__pack
+                     (const Triaged__V1__RotateKeysRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__v1__rotate_keys_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__v1__rotate_keys_request__pack_to_buffer
+                     (const Triaged__V1__RotateKeysRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__v1__rotate_keys_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__V1__RotateKeysRequest *
+       triaged__v1__rotate_keys_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__V1__RotateKeysRequest *)
+     protobuf_c_message_unpack (&triaged__v1__rotate_keys_request__descriptor,
+                                allocator, len, data);
+}
+void   triaged__v1__rotate_keys_request__free_unpacked
+                     (Triaged__V1__RotateKeysRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__v1__rotate_keys_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   triaged__v1__rotate_keys_response__init
+                     (Triaged__V1__RotateKeysResponse         *message)
+{
+  static const Triaged__V1__RotateKeysResponse init_value = TRIAGED__V1__ROTATE_KEYS_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t triaged__v1__rotate_keys_response__get_packed_size
+                     (const Triaged__V1__RotateKeysResponse *message)
+{
+  assert(message->base.descriptor == &triaged__v1__rotate_keys_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__v1__rotate_keys_response__pack
+                     (const Triaged__V1__RotateKeysResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__v1__rotate_keys_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__v1__rotate_keys_response__pack_to_buffer
+                     (const Triaged__V1__RotateKeysResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__v1__rotate_keys_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__V1__RotateKeysResponse *
+       triaged__v1__rotate_keys_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__V1__RotateKeysResponse *)
+     protobuf_c_message_unpack (&triaged__v1__rotate_keys_response__descriptor,
+                                allocator, len, data);
+}
+void   triaged__v1__rotate_keys_response__free_unpacked
+                     (Triaged__V1__RotateKeysResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__v1__rotate_keys_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 #define triaged__v1__get_status_request__field_descriptors NULL
 #define triaged__v1__get_status_request__field_indices_by_name NULL
 #define triaged__v1__get_status_request__number_ranges NULL
@@ -250,7 +385,7 @@ const ProtobufCMessageDescriptor triaged__v1__get_status_request__descriptor =
   (ProtobufCMessageInit) triaged__v1__get_status_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor triaged__v1__server_status__field_descriptors[16] =
+static const ProtobufCFieldDescriptor triaged__v1__server_status__field_descriptors[17] =
 {
   {
     "version",
@@ -444,11 +579,24 @@ static const ProtobufCFieldDescriptor triaged__v1__server_status__field_descript
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "encryption",
+    17,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__ServerStatus, encryption),
+    &triaged__v1__encryption_status__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__v1__server_status__field_indices_by_name[] = {
   8,   /* field[8] = assignment_count */
   6,   /* field[6] = case_count */
   3,   /* field[3] = durable_sequence */
+  16,   /* field[16] = encryption */
   14,   /* field[14] = lane_count */
   5,   /* field[5] = levels */
   4,   /* field[4] = open_case_count */
@@ -466,7 +614,7 @@ static const unsigned triaged__v1__server_status__field_indices_by_name[] = {
 static const ProtobufCIntRange triaged__v1__server_status__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 16 }
+  { 0, 17 }
 };
 const ProtobufCMessageDescriptor triaged__v1__server_status__descriptor =
 {
@@ -476,11 +624,114 @@ const ProtobufCMessageDescriptor triaged__v1__server_status__descriptor =
   "Triaged__V1__ServerStatus",
   "triaged.v1",
   sizeof(Triaged__V1__ServerStatus),
-  16,
+  17,
   triaged__v1__server_status__field_descriptors,
   triaged__v1__server_status__field_indices_by_name,
   1,  triaged__v1__server_status__number_ranges,
   (ProtobufCMessageInit) triaged__v1__server_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__v1__encryption_status__field_descriptors[6] =
+{
+  {
+    "kek",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__EncryptionStatus, kek),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "data_key_number",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__EncryptionStatus, data_key_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "data_key_time",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__EncryptionStatus, data_key_time),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "signing_key_number",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__EncryptionStatus, signing_key_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "signing_key_time",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__EncryptionStatus, signing_key_time),
+    &google__protobuf__timestamp__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "key_count",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__EncryptionStatus, key_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__v1__encryption_status__field_indices_by_name[] = {
+  1,   /* field[1] = data_key_number */
+  2,   /* field[2] = data_key_time */
+  0,   /* field[0] = kek */
+  5,   /* field[5] = key_count */
+  3,   /* field[3] = signing_key_number */
+  4,   /* field[4] = signing_key_time */
+};
+static const ProtobufCIntRange triaged__v1__encryption_status__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor triaged__v1__encryption_status__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.v1.EncryptionStatus",
+  "EncryptionStatus",
+  "Triaged__V1__EncryptionStatus",
+  "triaged.v1",
+  sizeof(Triaged__V1__EncryptionStatus),
+  6,
+  triaged__v1__encryption_status__field_descriptors,
+  triaged__v1__encryption_status__field_indices_by_name,
+  1,  triaged__v1__encryption_status__number_ranges,
+  (ProtobufCMessageInit) triaged__v1__encryption_status__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor triaged__v1__level_status__field_descriptors[4] =
@@ -675,6 +926,138 @@ const ProtobufCMessageDescriptor triaged__v1__create_snapshot_response__descript
   (ProtobufCMessageInit) triaged__v1__create_snapshot_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor triaged__v1__rotate_keys_request__field_descriptors[2] =
+{
+  {
+    "request_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__RotateKeysRequest, request_id),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__RotateKeysRequest, kind),
+    &triaged__v1__key_kind__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__v1__rotate_keys_request__field_indices_by_name[] = {
+  1,   /* field[1] = kind */
+  0,   /* field[0] = request_id */
+};
+static const ProtobufCIntRange triaged__v1__rotate_keys_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor triaged__v1__rotate_keys_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.v1.RotateKeysRequest",
+  "RotateKeysRequest",
+  "Triaged__V1__RotateKeysRequest",
+  "triaged.v1",
+  sizeof(Triaged__V1__RotateKeysRequest),
+  2,
+  triaged__v1__rotate_keys_request__field_descriptors,
+  triaged__v1__rotate_keys_request__field_indices_by_name,
+  1,  triaged__v1__rotate_keys_request__number_ranges,
+  (ProtobufCMessageInit) triaged__v1__rotate_keys_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__v1__rotate_keys_response__field_descriptors[2] =
+{
+  {
+    "key_number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__RotateKeysResponse, key_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "object_count",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__RotateKeysResponse, object_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__v1__rotate_keys_response__field_indices_by_name[] = {
+  0,   /* field[0] = key_number */
+  1,   /* field[1] = object_count */
+};
+static const ProtobufCIntRange triaged__v1__rotate_keys_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor triaged__v1__rotate_keys_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.v1.RotateKeysResponse",
+  "RotateKeysResponse",
+  "Triaged__V1__RotateKeysResponse",
+  "triaged.v1",
+  sizeof(Triaged__V1__RotateKeysResponse),
+  2,
+  triaged__v1__rotate_keys_response__field_descriptors,
+  triaged__v1__rotate_keys_response__field_indices_by_name,
+  1,  triaged__v1__rotate_keys_response__number_ranges,
+  (ProtobufCMessageInit) triaged__v1__rotate_keys_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCEnumValue triaged__v1__key_kind__enum_values_by_number[3] =
+{
+  { "KEY_KIND_UNSPECIFIED", "TRIAGED__V1__KEY_KIND__KEY_KIND_UNSPECIFIED", 0 },
+  { "KEY_KIND_DATA", "TRIAGED__V1__KEY_KIND__KEY_KIND_DATA", 1 },
+  { "KEY_KIND_SIGNING", "TRIAGED__V1__KEY_KIND__KEY_KIND_SIGNING", 2 },
+};
+static const ProtobufCIntRange triaged__v1__key_kind__value_ranges[] = {
+{0, 0},{0, 3}
+};
+static const ProtobufCEnumValueIndex triaged__v1__key_kind__enum_values_by_name[3] =
+{
+  { "KEY_KIND_DATA", 1 },
+  { "KEY_KIND_SIGNING", 2 },
+  { "KEY_KIND_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor triaged__v1__key_kind__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "triaged.v1.KeyKind",
+  "KeyKind",
+  "Triaged__V1__KeyKind",
+  "triaged.v1",
+  3,
+  triaged__v1__key_kind__enum_values_by_number,
+  3,
+  triaged__v1__key_kind__enum_values_by_name,
+  1,
+  triaged__v1__key_kind__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
 static const ProtobufCEnumValue triaged__v1__serving_state__enum_values_by_number[4] =
 {
   { "SERVING_STATE_UNSPECIFIED", "TRIAGED__V1__SERVING_STATE__SERVING_STATE_UNSPECIFIED", 0 },
@@ -707,14 +1090,16 @@ const ProtobufCEnumDescriptor triaged__v1__serving_state__descriptor =
   triaged__v1__serving_state__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCMethodDescriptor triaged__v1__operations_service__method_descriptors[2] =
+static const ProtobufCMethodDescriptor triaged__v1__operations_service__method_descriptors[3] =
 {
   { "GetStatus", &triaged__v1__get_status_request__descriptor, &triaged__v1__server_status__descriptor },
   { "CreateSnapshot", &triaged__v1__create_snapshot_request__descriptor, &triaged__v1__create_snapshot_response__descriptor },
+  { "RotateKeys", &triaged__v1__rotate_keys_request__descriptor, &triaged__v1__rotate_keys_response__descriptor },
 };
 const unsigned triaged__v1__operations_service__method_indices_by_name[] = {
   1,        /* CreateSnapshot */
-  0         /* GetStatus */
+  0,        /* GetStatus */
+  2         /* RotateKeys */
 };
 const ProtobufCServiceDescriptor triaged__v1__operations_service__descriptor =
 {
@@ -723,7 +1108,7 @@ const ProtobufCServiceDescriptor triaged__v1__operations_service__descriptor =
   "OperationsService",
   "Triaged__V1__OperationsService",
   "triaged.v1",
-  2,
+  3,
   triaged__v1__operations_service__method_descriptors,
   triaged__v1__operations_service__method_indices_by_name
 };
@@ -742,6 +1127,14 @@ void triaged__v1__operations_service__create_snapshot(ProtobufCService *service,
 {
   assert(service->descriptor == &triaged__v1__operations_service__descriptor);
   service->invoke(service, 1, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void triaged__v1__operations_service__rotate_keys(ProtobufCService *service,
+                                                  const Triaged__V1__RotateKeysRequest *input,
+                                                  Triaged__V1__RotateKeysResponse_Closure closure,
+                                                  void *closure_data)
+{
+  assert(service->descriptor == &triaged__v1__operations_service__descriptor);
+  service->invoke(service, 2, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void triaged__v1__operations_service__init (Triaged__V1__OperationsService_Service *service,
                                             Triaged__V1__OperationsService_ServiceDestroy destroy)

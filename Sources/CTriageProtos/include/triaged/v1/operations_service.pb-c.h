@@ -20,13 +20,34 @@ PROTOBUF_C__BEGIN_DECLS
 
 typedef struct Triaged__V1__GetStatusRequest Triaged__V1__GetStatusRequest;
 typedef struct Triaged__V1__ServerStatus Triaged__V1__ServerStatus;
+typedef struct Triaged__V1__EncryptionStatus Triaged__V1__EncryptionStatus;
 typedef struct Triaged__V1__LevelStatus Triaged__V1__LevelStatus;
 typedef struct Triaged__V1__CreateSnapshotRequest Triaged__V1__CreateSnapshotRequest;
 typedef struct Triaged__V1__CreateSnapshotResponse Triaged__V1__CreateSnapshotResponse;
+typedef struct Triaged__V1__RotateKeysRequest Triaged__V1__RotateKeysRequest;
+typedef struct Triaged__V1__RotateKeysResponse Triaged__V1__RotateKeysResponse;
 
 
 /* --- enums --- */
 
+/*
+ * What a key is for. Closed.
+ */
+typedef enum _Triaged__V1__KeyKind {
+  /*
+   * Not given; refused.
+   */
+  TRIAGED__V1__KEY_KIND__KEY_KIND_UNSPECIFIED = 0,
+  /*
+   * Files and the keys of evidence are encrypted with it.
+   */
+  TRIAGED__V1__KEY_KIND__KEY_KIND_DATA = 1,
+  /*
+   * Heads of the journal are signed with it.
+   */
+  TRIAGED__V1__KEY_KIND__KEY_KIND_SIGNING = 2
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRIAGED__V1__KEY_KIND)
+} Triaged__V1__KeyKind;
 /*
  * What the service does. Closed.
  */
@@ -135,10 +156,50 @@ struct  Triaged__V1__ServerStatus
    * Watches that are open.
    */
   int64_t watch_count;
+  /*
+   * Encryption of what is on disk; absent without it.
+   */
+  Triaged__V1__EncryptionStatus *encryption;
 };
 #define TRIAGED__V1__SERVER_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__server_status__descriptor) \
-    , (char *)protobuf_c_empty_string, NULL, TRIAGED__V1__SERVING_STATE__SERVING_STATE_UNSPECIFIED, 0, 0, 0,NULL, 0, 0, 0, 0, 0, NULL, NULL, (char *)protobuf_c_empty_string, 0, 0 }
+    , (char *)protobuf_c_empty_string, NULL, TRIAGED__V1__SERVING_STATE__SERVING_STATE_UNSPECIFIED, 0, 0, 0,NULL, 0, 0, 0, 0, 0, NULL, NULL, (char *)protobuf_c_empty_string, 0, 0, NULL }
+
+
+/*
+ * How what is on disk is encrypted. Never key material.
+ */
+struct  Triaged__V1__EncryptionStatus
+{
+  ProtobufCMessage base;
+  /*
+   * Which key-encryption key wraps the others: 16 hexadecimal digits of its fingerprint.
+   */
+  char *kek;
+  /*
+   * Number of the data key in use.
+   */
+  int64_t data_key_number;
+  /*
+   * When that was made.
+   */
+  Google__Protobuf__Timestamp *data_key_time;
+  /*
+   * Number of the signing key in use.
+   */
+  int64_t signing_key_number;
+  /*
+   * When that was made.
+   */
+  Google__Protobuf__Timestamp *signing_key_time;
+  /*
+   * Keys in all, those kept for what is older included.
+   */
+  int32_t key_count;
+};
+#define TRIAGED__V1__ENCRYPTION_STATUS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__encryption_status__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, NULL, 0, NULL, 0 }
 
 
 /*
@@ -213,6 +274,46 @@ struct  Triaged__V1__CreateSnapshotResponse
     , 0, 0, 0, NULL }
 
 
+/*
+ * Request of RotateKeys.
+ */
+struct  Triaged__V1__RotateKeysRequest
+{
+  ProtobufCMessage base;
+  /*
+   * Required. A UUID that names this write.
+   */
+  char *request_id;
+  /*
+   * Required. Which kind of key.
+   */
+  Triaged__V1__KeyKind kind;
+};
+#define TRIAGED__V1__ROTATE_KEYS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__rotate_keys_request__descriptor) \
+    , (char *)protobuf_c_empty_string, TRIAGED__V1__KEY_KIND__KEY_KIND_UNSPECIFIED }
+
+
+/*
+ * Response of RotateKeys.
+ */
+struct  Triaged__V1__RotateKeysResponse
+{
+  ProtobufCMessage base;
+  /*
+   * Number of the new key.
+   */
+  int64_t key_number;
+  /*
+   * Keys of evidence that were wrapped anew.
+   */
+  int64_t object_count;
+};
+#define TRIAGED__V1__ROTATE_KEYS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__rotate_keys_response__descriptor) \
+    , 0, 0 }
+
+
 /* Triaged__V1__GetStatusRequest methods */
 void   triaged__v1__get_status_request__init
                      (Triaged__V1__GetStatusRequest         *message);
@@ -250,6 +351,25 @@ Triaged__V1__ServerStatus *
                       const uint8_t       *data);
 void   triaged__v1__server_status__free_unpacked
                      (Triaged__V1__ServerStatus *message,
+                      ProtobufCAllocator *allocator);
+/* Triaged__V1__EncryptionStatus methods */
+void   triaged__v1__encryption_status__init
+                     (Triaged__V1__EncryptionStatus         *message);
+size_t triaged__v1__encryption_status__get_packed_size
+                     (const Triaged__V1__EncryptionStatus   *message);
+size_t triaged__v1__encryption_status__pack
+                     (const Triaged__V1__EncryptionStatus   *message,
+                      uint8_t             *out);
+size_t triaged__v1__encryption_status__pack_to_buffer
+                     (const Triaged__V1__EncryptionStatus   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__V1__EncryptionStatus *
+       triaged__v1__encryption_status__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__v1__encryption_status__free_unpacked
+                     (Triaged__V1__EncryptionStatus *message,
                       ProtobufCAllocator *allocator);
 /* Triaged__V1__LevelStatus methods */
 void   triaged__v1__level_status__init
@@ -308,6 +428,44 @@ Triaged__V1__CreateSnapshotResponse *
 void   triaged__v1__create_snapshot_response__free_unpacked
                      (Triaged__V1__CreateSnapshotResponse *message,
                       ProtobufCAllocator *allocator);
+/* Triaged__V1__RotateKeysRequest methods */
+void   triaged__v1__rotate_keys_request__init
+                     (Triaged__V1__RotateKeysRequest         *message);
+size_t triaged__v1__rotate_keys_request__get_packed_size
+                     (const Triaged__V1__RotateKeysRequest   *message);
+size_t triaged__v1__rotate_keys_request__pack
+                     (const Triaged__V1__RotateKeysRequest   *message,
+                      uint8_t             *out);
+size_t triaged__v1__rotate_keys_request__pack_to_buffer
+                     (const Triaged__V1__RotateKeysRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__V1__RotateKeysRequest *
+       triaged__v1__rotate_keys_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__v1__rotate_keys_request__free_unpacked
+                     (Triaged__V1__RotateKeysRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Triaged__V1__RotateKeysResponse methods */
+void   triaged__v1__rotate_keys_response__init
+                     (Triaged__V1__RotateKeysResponse         *message);
+size_t triaged__v1__rotate_keys_response__get_packed_size
+                     (const Triaged__V1__RotateKeysResponse   *message);
+size_t triaged__v1__rotate_keys_response__pack
+                     (const Triaged__V1__RotateKeysResponse   *message,
+                      uint8_t             *out);
+size_t triaged__v1__rotate_keys_response__pack_to_buffer
+                     (const Triaged__V1__RotateKeysResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__V1__RotateKeysResponse *
+       triaged__v1__rotate_keys_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__v1__rotate_keys_response__free_unpacked
+                     (Triaged__V1__RotateKeysResponse *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Triaged__V1__GetStatusRequest_Closure)
@@ -315,6 +473,9 @@ typedef void (*Triaged__V1__GetStatusRequest_Closure)
                   void *closure_data);
 typedef void (*Triaged__V1__ServerStatus_Closure)
                  (const Triaged__V1__ServerStatus *message,
+                  void *closure_data);
+typedef void (*Triaged__V1__EncryptionStatus_Closure)
+                 (const Triaged__V1__EncryptionStatus *message,
                   void *closure_data);
 typedef void (*Triaged__V1__LevelStatus_Closure)
                  (const Triaged__V1__LevelStatus *message,
@@ -324,6 +485,12 @@ typedef void (*Triaged__V1__CreateSnapshotRequest_Closure)
                   void *closure_data);
 typedef void (*Triaged__V1__CreateSnapshotResponse_Closure)
                  (const Triaged__V1__CreateSnapshotResponse *message,
+                  void *closure_data);
+typedef void (*Triaged__V1__RotateKeysRequest_Closure)
+                 (const Triaged__V1__RotateKeysRequest *message,
+                  void *closure_data);
+typedef void (*Triaged__V1__RotateKeysResponse_Closure)
+                 (const Triaged__V1__RotateKeysResponse *message,
                   void *closure_data);
 
 /* --- services --- */
@@ -340,6 +507,10 @@ struct Triaged__V1__OperationsService_Service
                           const Triaged__V1__CreateSnapshotRequest *input,
                           Triaged__V1__CreateSnapshotResponse_Closure closure,
                           void *closure_data);
+  void (*rotate_keys)(Triaged__V1__OperationsService_Service *service,
+                      const Triaged__V1__RotateKeysRequest *input,
+                      Triaged__V1__RotateKeysResponse_Closure closure,
+                      void *closure_data);
 };
 typedef void (*Triaged__V1__OperationsService_ServiceDestroy)(Triaged__V1__OperationsService_Service *);
 void triaged__v1__operations_service__init (Triaged__V1__OperationsService_Service *service,
@@ -349,7 +520,8 @@ void triaged__v1__operations_service__init (Triaged__V1__OperationsService_Servi
 #define TRIAGED__V1__OPERATIONS_SERVICE__INIT(function_prefix__) \
     { TRIAGED__V1__OPERATIONS_SERVICE__BASE_INIT,\
       function_prefix__ ## get_status,\
-      function_prefix__ ## create_snapshot  }
+      function_prefix__ ## create_snapshot,\
+      function_prefix__ ## rotate_keys  }
 void triaged__v1__operations_service__get_status(ProtobufCService *service,
                                                  const Triaged__V1__GetStatusRequest *input,
                                                  Triaged__V1__ServerStatus_Closure closure,
@@ -358,15 +530,23 @@ void triaged__v1__operations_service__create_snapshot(ProtobufCService *service,
                                                       const Triaged__V1__CreateSnapshotRequest *input,
                                                       Triaged__V1__CreateSnapshotResponse_Closure closure,
                                                       void *closure_data);
+void triaged__v1__operations_service__rotate_keys(ProtobufCService *service,
+                                                  const Triaged__V1__RotateKeysRequest *input,
+                                                  Triaged__V1__RotateKeysResponse_Closure closure,
+                                                  void *closure_data);
 
 /* --- descriptors --- */
 
+extern const ProtobufCEnumDescriptor    triaged__v1__key_kind__descriptor;
 extern const ProtobufCEnumDescriptor    triaged__v1__serving_state__descriptor;
 extern const ProtobufCMessageDescriptor triaged__v1__get_status_request__descriptor;
 extern const ProtobufCMessageDescriptor triaged__v1__server_status__descriptor;
+extern const ProtobufCMessageDescriptor triaged__v1__encryption_status__descriptor;
 extern const ProtobufCMessageDescriptor triaged__v1__level_status__descriptor;
 extern const ProtobufCMessageDescriptor triaged__v1__create_snapshot_request__descriptor;
 extern const ProtobufCMessageDescriptor triaged__v1__create_snapshot_response__descriptor;
+extern const ProtobufCMessageDescriptor triaged__v1__rotate_keys_request__descriptor;
+extern const ProtobufCMessageDescriptor triaged__v1__rotate_keys_response__descriptor;
 extern const ProtobufCServiceDescriptor triaged__v1__operations_service__descriptor;
 
 PROTOBUF_C__END_DECLS

@@ -862,6 +862,321 @@ void   triaged__storage__v1__snapshot_taken__free_unpacked
   assert(message->base.descriptor == &triaged__storage__v1__snapshot_taken__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   triaged__storage__v1__evidence_attached__init
+                     (Triaged__Storage__V1__EvidenceAttached         *message)
+{
+  static const Triaged__Storage__V1__EvidenceAttached init_value = TRIAGED__STORAGE__V1__EVIDENCE_ATTACHED__INIT;
+  *message = init_value;
+}
+size_t triaged__storage__v1__evidence_attached__get_packed_size
+                     (const Triaged__Storage__V1__EvidenceAttached *message)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__evidence_attached__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__storage__v1__evidence_attached__pack
+                     (const Triaged__Storage__V1__EvidenceAttached *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__evidence_attached__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__storage__v1__evidence_attached__pack_to_buffer
+                     (const Triaged__Storage__V1__EvidenceAttached *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__evidence_attached__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__Storage__V1__EvidenceAttached *
+       triaged__storage__v1__evidence_attached__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__Storage__V1__EvidenceAttached *)
+     protobuf_c_message_unpack (&triaged__storage__v1__evidence_attached__descriptor,
+                                allocator, len, data);
+}
+void   triaged__storage__v1__evidence_attached__free_unpacked
+                     (Triaged__Storage__V1__EvidenceAttached *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__storage__v1__evidence_attached__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   triaged__storage__v1__evidence_erased__init
+                     (Triaged__Storage__V1__EvidenceErased         *message)
+{
+  static const Triaged__Storage__V1__EvidenceErased init_value = TRIAGED__STORAGE__V1__EVIDENCE_ERASED__INIT;
+  *message = init_value;
+}
+size_t triaged__storage__v1__evidence_erased__get_packed_size
+                     (const Triaged__Storage__V1__EvidenceErased *message)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__evidence_erased__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__storage__v1__evidence_erased__pack
+                     (const Triaged__Storage__V1__EvidenceErased *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__evidence_erased__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__storage__v1__evidence_erased__pack_to_buffer
+                     (const Triaged__Storage__V1__EvidenceErased *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__evidence_erased__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__Storage__V1__EvidenceErased *
+       triaged__storage__v1__evidence_erased__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__Storage__V1__EvidenceErased *)
+     protobuf_c_message_unpack (&triaged__storage__v1__evidence_erased__descriptor,
+                                allocator, len, data);
+}
+void   triaged__storage__v1__evidence_erased__free_unpacked
+                     (Triaged__Storage__V1__EvidenceErased *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__storage__v1__evidence_erased__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   triaged__storage__v1__report_texts_erased__init
+                     (Triaged__Storage__V1__ReportTextsErased         *message)
+{
+  static const Triaged__Storage__V1__ReportTextsErased init_value = TRIAGED__STORAGE__V1__REPORT_TEXTS_ERASED__INIT;
+  *message = init_value;
+}
+size_t triaged__storage__v1__report_texts_erased__get_packed_size
+                     (const Triaged__Storage__V1__ReportTextsErased *message)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__report_texts_erased__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__storage__v1__report_texts_erased__pack
+                     (const Triaged__Storage__V1__ReportTextsErased *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__report_texts_erased__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__storage__v1__report_texts_erased__pack_to_buffer
+                     (const Triaged__Storage__V1__ReportTextsErased *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__report_texts_erased__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__Storage__V1__ReportTextsErased *
+       triaged__storage__v1__report_texts_erased__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__Storage__V1__ReportTextsErased *)
+     protobuf_c_message_unpack (&triaged__storage__v1__report_texts_erased__descriptor,
+                                allocator, len, data);
+}
+void   triaged__storage__v1__report_texts_erased__free_unpacked
+                     (Triaged__Storage__V1__ReportTextsErased *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__storage__v1__report_texts_erased__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   triaged__storage__v1__hold_placed__init
+                     (Triaged__Storage__V1__HoldPlaced         *message)
+{
+  static const Triaged__Storage__V1__HoldPlaced init_value = TRIAGED__STORAGE__V1__HOLD_PLACED__INIT;
+  *message = init_value;
+}
+size_t triaged__storage__v1__hold_placed__get_packed_size
+                     (const Triaged__Storage__V1__HoldPlaced *message)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__hold_placed__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__storage__v1__hold_placed__pack
+                     (const Triaged__Storage__V1__HoldPlaced *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__hold_placed__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__storage__v1__hold_placed__pack_to_buffer
+                     (const Triaged__Storage__V1__HoldPlaced *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__hold_placed__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__Storage__V1__HoldPlaced *
+       triaged__storage__v1__hold_placed__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__Storage__V1__HoldPlaced *)
+     protobuf_c_message_unpack (&triaged__storage__v1__hold_placed__descriptor,
+                                allocator, len, data);
+}
+void   triaged__storage__v1__hold_placed__free_unpacked
+                     (Triaged__Storage__V1__HoldPlaced *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__storage__v1__hold_placed__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   triaged__storage__v1__hold_released__init
+                     (Triaged__Storage__V1__HoldReleased         *message)
+{
+  static const Triaged__Storage__V1__HoldReleased init_value = TRIAGED__STORAGE__V1__HOLD_RELEASED__INIT;
+  *message = init_value;
+}
+size_t triaged__storage__v1__hold_released__get_packed_size
+                     (const Triaged__Storage__V1__HoldReleased *message)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__hold_released__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__storage__v1__hold_released__pack
+                     (const Triaged__Storage__V1__HoldReleased *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__hold_released__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__storage__v1__hold_released__pack_to_buffer
+                     (const Triaged__Storage__V1__HoldReleased *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__hold_released__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__Storage__V1__HoldReleased *
+       triaged__storage__v1__hold_released__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__Storage__V1__HoldReleased *)
+     protobuf_c_message_unpack (&triaged__storage__v1__hold_released__descriptor,
+                                allocator, len, data);
+}
+void   triaged__storage__v1__hold_released__free_unpacked
+                     (Triaged__Storage__V1__HoldReleased *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__storage__v1__hold_released__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   triaged__storage__v1__hold_expired__init
+                     (Triaged__Storage__V1__HoldExpired         *message)
+{
+  static const Triaged__Storage__V1__HoldExpired init_value = TRIAGED__STORAGE__V1__HOLD_EXPIRED__INIT;
+  *message = init_value;
+}
+size_t triaged__storage__v1__hold_expired__get_packed_size
+                     (const Triaged__Storage__V1__HoldExpired *message)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__hold_expired__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__storage__v1__hold_expired__pack
+                     (const Triaged__Storage__V1__HoldExpired *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__hold_expired__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__storage__v1__hold_expired__pack_to_buffer
+                     (const Triaged__Storage__V1__HoldExpired *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__hold_expired__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__Storage__V1__HoldExpired *
+       triaged__storage__v1__hold_expired__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__Storage__V1__HoldExpired *)
+     protobuf_c_message_unpack (&triaged__storage__v1__hold_expired__descriptor,
+                                allocator, len, data);
+}
+void   triaged__storage__v1__hold_expired__free_unpacked
+                     (Triaged__Storage__V1__HoldExpired *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__storage__v1__hold_expired__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   triaged__storage__v1__key_renewed__init
+                     (Triaged__Storage__V1__KeyRenewed         *message)
+{
+  static const Triaged__Storage__V1__KeyRenewed init_value = TRIAGED__STORAGE__V1__KEY_RENEWED__INIT;
+  *message = init_value;
+}
+size_t triaged__storage__v1__key_renewed__get_packed_size
+                     (const Triaged__Storage__V1__KeyRenewed *message)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__key_renewed__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__storage__v1__key_renewed__pack
+                     (const Triaged__Storage__V1__KeyRenewed *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__key_renewed__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__storage__v1__key_renewed__pack_to_buffer
+                     (const Triaged__Storage__V1__KeyRenewed *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__key_renewed__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__Storage__V1__KeyRenewed *
+       triaged__storage__v1__key_renewed__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__Storage__V1__KeyRenewed *)
+     protobuf_c_message_unpack (&triaged__storage__v1__key_renewed__descriptor,
+                                allocator, len, data);
+}
+void   triaged__storage__v1__key_renewed__free_unpacked
+                     (Triaged__Storage__V1__KeyRenewed *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__storage__v1__key_renewed__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   triaged__storage__v1__legal_clock_due__init
                      (Triaged__Storage__V1__LegalClockDue         *message)
 {
@@ -1010,7 +1325,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__journal_record__descripto
   (ProtobufCMessageInit) triaged__storage__v1__journal_record__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor triaged__storage__v1__event__field_descriptors[19] =
+static const ProtobufCFieldDescriptor triaged__storage__v1__event__field_descriptors[26] =
 {
   {
     "report_received",
@@ -1240,6 +1555,90 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__event__field_descrip
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "evidence_attached",
+    20,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__Storage__V1__Event, kind_case),
+    offsetof(Triaged__Storage__V1__Event, evidence_attached),
+    &triaged__storage__v1__evidence_attached__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "evidence_erased",
+    21,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__Storage__V1__Event, kind_case),
+    offsetof(Triaged__Storage__V1__Event, evidence_erased),
+    &triaged__storage__v1__evidence_erased__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "report_texts_erased",
+    22,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__Storage__V1__Event, kind_case),
+    offsetof(Triaged__Storage__V1__Event, report_texts_erased),
+    &triaged__storage__v1__report_texts_erased__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "hold_placed",
+    23,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__Storage__V1__Event, kind_case),
+    offsetof(Triaged__Storage__V1__Event, hold_placed),
+    &triaged__storage__v1__hold_placed__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "hold_released",
+    24,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__Storage__V1__Event, kind_case),
+    offsetof(Triaged__Storage__V1__Event, hold_released),
+    &triaged__storage__v1__hold_released__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "hold_expired",
+    25,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__Storage__V1__Event, kind_case),
+    offsetof(Triaged__Storage__V1__Event, hold_expired),
+    &triaged__storage__v1__hold_expired__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "key_renewed",
+    26,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__Storage__V1__Event, kind_case),
+    offsetof(Triaged__Storage__V1__Event, key_renewed),
+    &triaged__storage__v1__key_renewed__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__event__field_indices_by_name[] = {
   8,   /* field[8] = assignment_ended */
@@ -1251,12 +1650,19 @@ static const unsigned triaged__storage__v1__event__field_indices_by_name[] = {
   14,   /* field[14] = disclosure_approved */
   15,   /* field[15] = disclosure_rejected */
   9,   /* field[9] = disclosure_submitted */
+  19,   /* field[19] = evidence_attached */
+  20,   /* field[20] = evidence_erased */
+  24,   /* field[24] = hold_expired */
+  22,   /* field[22] = hold_placed */
+  23,   /* field[23] = hold_released */
+  25,   /* field[25] = key_renewed */
   7,   /* field[7] = lease_renewed */
   17,   /* field[17] = legal_clock_due */
   11,   /* field[11] = preservation_expired */
   10,   /* field[10] = preservation_placed */
   1,   /* field[1] = protocol_answered */
   0,   /* field[0] = report_received */
+  21,   /* field[21] = report_texts_erased */
   13,   /* field[13] = scope_set */
   16,   /* field[16] = sensitive_read */
   18,   /* field[18] = snapshot_taken */
@@ -1265,7 +1671,7 @@ static const unsigned triaged__storage__v1__event__field_indices_by_name[] = {
 static const ProtobufCIntRange triaged__storage__v1__event__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 19 }
+  { 0, 26 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__event__descriptor =
 {
@@ -1275,7 +1681,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__event__descriptor =
   "Triaged__Storage__V1__Event",
   "triaged.storage.v1",
   sizeof(Triaged__Storage__V1__Event),
-  19,
+  26,
   triaged__storage__v1__event__field_descriptors,
   triaged__storage__v1__event__field_indices_by_name,
   1,  triaged__storage__v1__event__number_ranges,
@@ -2276,7 +2682,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_rejected__desc
   (ProtobufCMessageInit) triaged__storage__v1__disclosure_rejected__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor triaged__storage__v1__sensitive_read__field_descriptors[3] =
+static const ProtobufCFieldDescriptor triaged__storage__v1__sensitive_read__field_descriptors[5] =
 {
   {
     "case_number",
@@ -2314,17 +2720,43 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__sensitive_read__fiel
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "evidence_number",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    offsetof(Triaged__Storage__V1__SensitiveRead, target_case),
+    offsetof(Triaged__Storage__V1__SensitiveRead, evidence_number),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "evidence_case",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__SensitiveRead, evidence_case),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__sensitive_read__field_indices_by_name[] = {
   0,   /* field[0] = case_number */
   1,   /* field[1] = disclosure_id */
+  4,   /* field[4] = evidence_case */
+  3,   /* field[3] = evidence_number */
   2,   /* field[2] = purpose_sealed */
 };
 static const ProtobufCIntRange triaged__storage__v1__sensitive_read__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 4, 2 },
-  { 0, 3 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__sensitive_read__descriptor =
 {
@@ -2334,7 +2766,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__sensitive_read__descripto
   "Triaged__Storage__V1__SensitiveRead",
   "triaged.storage.v1",
   sizeof(Triaged__Storage__V1__SensitiveRead),
-  3,
+  5,
   triaged__storage__v1__sensitive_read__field_descriptors,
   triaged__storage__v1__sensitive_read__field_indices_by_name,
   2,  triaged__storage__v1__sensitive_read__number_ranges,
@@ -2416,6 +2848,441 @@ const ProtobufCMessageDescriptor triaged__storage__v1__snapshot_taken__descripto
   triaged__storage__v1__snapshot_taken__field_indices_by_name,
   1,  triaged__storage__v1__snapshot_taken__number_ranges,
   (ProtobufCMessageInit) triaged__storage__v1__snapshot_taken__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__storage__v1__evidence_attached__field_descriptors[4] =
+{
+  {
+    "case_number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__EvidenceAttached, case_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "evidence_number",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__EvidenceAttached, evidence_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "attachment",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__EvidenceAttached, attachment),
+    &triaged__storage__v1__attachment__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "caption_sealed",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__EvidenceAttached, caption_sealed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__storage__v1__evidence_attached__field_indices_by_name[] = {
+  2,   /* field[2] = attachment */
+  3,   /* field[3] = caption_sealed */
+  0,   /* field[0] = case_number */
+  1,   /* field[1] = evidence_number */
+};
+static const ProtobufCIntRange triaged__storage__v1__evidence_attached__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor triaged__storage__v1__evidence_attached__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.storage.v1.EvidenceAttached",
+  "EvidenceAttached",
+  "Triaged__Storage__V1__EvidenceAttached",
+  "triaged.storage.v1",
+  sizeof(Triaged__Storage__V1__EvidenceAttached),
+  4,
+  triaged__storage__v1__evidence_attached__field_descriptors,
+  triaged__storage__v1__evidence_attached__field_indices_by_name,
+  1,  triaged__storage__v1__evidence_attached__number_ranges,
+  (ProtobufCMessageInit) triaged__storage__v1__evidence_attached__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__storage__v1__evidence_erased__field_descriptors[3] =
+{
+  {
+    "evidence_number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__EvidenceErased, evidence_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "erasure",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__EvidenceErased, erasure),
+    &triaged__storage__v1__erasure__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason_sealed",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__EvidenceErased, reason_sealed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__storage__v1__evidence_erased__field_indices_by_name[] = {
+  1,   /* field[1] = erasure */
+  0,   /* field[0] = evidence_number */
+  2,   /* field[2] = reason_sealed */
+};
+static const ProtobufCIntRange triaged__storage__v1__evidence_erased__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor triaged__storage__v1__evidence_erased__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.storage.v1.EvidenceErased",
+  "EvidenceErased",
+  "Triaged__Storage__V1__EvidenceErased",
+  "triaged.storage.v1",
+  sizeof(Triaged__Storage__V1__EvidenceErased),
+  3,
+  triaged__storage__v1__evidence_erased__field_descriptors,
+  triaged__storage__v1__evidence_erased__field_indices_by_name,
+  1,  triaged__storage__v1__evidence_erased__number_ranges,
+  (ProtobufCMessageInit) triaged__storage__v1__evidence_erased__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__storage__v1__report_texts_erased__field_descriptors[3] =
+{
+  {
+    "case_number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__ReportTextsErased, case_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "erasure",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__ReportTextsErased, erasure),
+    &triaged__storage__v1__erasure__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason_sealed",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__ReportTextsErased, reason_sealed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__storage__v1__report_texts_erased__field_indices_by_name[] = {
+  0,   /* field[0] = case_number */
+  1,   /* field[1] = erasure */
+  2,   /* field[2] = reason_sealed */
+};
+static const ProtobufCIntRange triaged__storage__v1__report_texts_erased__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor triaged__storage__v1__report_texts_erased__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.storage.v1.ReportTextsErased",
+  "ReportTextsErased",
+  "Triaged__Storage__V1__ReportTextsErased",
+  "triaged.storage.v1",
+  sizeof(Triaged__Storage__V1__ReportTextsErased),
+  3,
+  triaged__storage__v1__report_texts_erased__field_descriptors,
+  triaged__storage__v1__report_texts_erased__field_indices_by_name,
+  1,  triaged__storage__v1__report_texts_erased__number_ranges,
+  (ProtobufCMessageInit) triaged__storage__v1__report_texts_erased__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__storage__v1__hold_placed__field_descriptors[4] =
+{
+  {
+    "case_number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldPlaced, case_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "hold_number",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldPlaced, hold_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "order",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldPlaced, order),
+    &triaged__storage__v1__hold_order__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason_sealed",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldPlaced, reason_sealed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__storage__v1__hold_placed__field_indices_by_name[] = {
+  0,   /* field[0] = case_number */
+  1,   /* field[1] = hold_number */
+  2,   /* field[2] = order */
+  3,   /* field[3] = reason_sealed */
+};
+static const ProtobufCIntRange triaged__storage__v1__hold_placed__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor triaged__storage__v1__hold_placed__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.storage.v1.HoldPlaced",
+  "HoldPlaced",
+  "Triaged__Storage__V1__HoldPlaced",
+  "triaged.storage.v1",
+  sizeof(Triaged__Storage__V1__HoldPlaced),
+  4,
+  triaged__storage__v1__hold_placed__field_descriptors,
+  triaged__storage__v1__hold_placed__field_indices_by_name,
+  1,  triaged__storage__v1__hold_placed__number_ranges,
+  (ProtobufCMessageInit) triaged__storage__v1__hold_placed__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__storage__v1__hold_released__field_descriptors[3] =
+{
+  {
+    "hold_number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldReleased, hold_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "release",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldReleased, release),
+    &triaged__storage__v1__hold_release__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason_sealed",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldReleased, reason_sealed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__storage__v1__hold_released__field_indices_by_name[] = {
+  0,   /* field[0] = hold_number */
+  2,   /* field[2] = reason_sealed */
+  1,   /* field[1] = release */
+};
+static const ProtobufCIntRange triaged__storage__v1__hold_released__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor triaged__storage__v1__hold_released__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.storage.v1.HoldReleased",
+  "HoldReleased",
+  "Triaged__Storage__V1__HoldReleased",
+  "triaged.storage.v1",
+  sizeof(Triaged__Storage__V1__HoldReleased),
+  3,
+  triaged__storage__v1__hold_released__field_descriptors,
+  triaged__storage__v1__hold_released__field_indices_by_name,
+  1,  triaged__storage__v1__hold_released__number_ranges,
+  (ProtobufCMessageInit) triaged__storage__v1__hold_released__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__storage__v1__hold_expired__field_descriptors[1] =
+{
+  {
+    "hold_number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldExpired, hold_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__storage__v1__hold_expired__field_indices_by_name[] = {
+  0,   /* field[0] = hold_number */
+};
+static const ProtobufCIntRange triaged__storage__v1__hold_expired__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor triaged__storage__v1__hold_expired__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.storage.v1.HoldExpired",
+  "HoldExpired",
+  "Triaged__Storage__V1__HoldExpired",
+  "triaged.storage.v1",
+  sizeof(Triaged__Storage__V1__HoldExpired),
+  1,
+  triaged__storage__v1__hold_expired__field_descriptors,
+  triaged__storage__v1__hold_expired__field_indices_by_name,
+  1,  triaged__storage__v1__hold_expired__number_ranges,
+  (ProtobufCMessageInit) triaged__storage__v1__hold_expired__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__storage__v1__key_renewed__field_descriptors[2] =
+{
+  {
+    "key_number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__KeyRenewed, key_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "object_count",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__KeyRenewed, object_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__storage__v1__key_renewed__field_indices_by_name[] = {
+  0,   /* field[0] = key_number */
+  1,   /* field[1] = object_count */
+};
+static const ProtobufCIntRange triaged__storage__v1__key_renewed__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor triaged__storage__v1__key_renewed__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.storage.v1.KeyRenewed",
+  "KeyRenewed",
+  "Triaged__Storage__V1__KeyRenewed",
+  "triaged.storage.v1",
+  sizeof(Triaged__Storage__V1__KeyRenewed),
+  2,
+  triaged__storage__v1__key_renewed__field_descriptors,
+  triaged__storage__v1__key_renewed__field_indices_by_name,
+  1,  triaged__storage__v1__key_renewed__number_ranges,
+  (ProtobufCMessageInit) triaged__storage__v1__key_renewed__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor triaged__storage__v1__legal_clock_due__field_descriptors[1] =

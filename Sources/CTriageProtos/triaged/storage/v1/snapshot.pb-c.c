@@ -457,6 +457,96 @@ void   triaged__storage__v1__disclosure_record__free_unpacked
   assert(message->base.descriptor == &triaged__storage__v1__disclosure_record__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   triaged__storage__v1__evidence_record__init
+                     (Triaged__Storage__V1__EvidenceRecord         *message)
+{
+  static const Triaged__Storage__V1__EvidenceRecord init_value = TRIAGED__STORAGE__V1__EVIDENCE_RECORD__INIT;
+  *message = init_value;
+}
+size_t triaged__storage__v1__evidence_record__get_packed_size
+                     (const Triaged__Storage__V1__EvidenceRecord *message)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__evidence_record__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__storage__v1__evidence_record__pack
+                     (const Triaged__Storage__V1__EvidenceRecord *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__evidence_record__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__storage__v1__evidence_record__pack_to_buffer
+                     (const Triaged__Storage__V1__EvidenceRecord *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__evidence_record__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__Storage__V1__EvidenceRecord *
+       triaged__storage__v1__evidence_record__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__Storage__V1__EvidenceRecord *)
+     protobuf_c_message_unpack (&triaged__storage__v1__evidence_record__descriptor,
+                                allocator, len, data);
+}
+void   triaged__storage__v1__evidence_record__free_unpacked
+                     (Triaged__Storage__V1__EvidenceRecord *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__storage__v1__evidence_record__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   triaged__storage__v1__hold_record__init
+                     (Triaged__Storage__V1__HoldRecord         *message)
+{
+  static const Triaged__Storage__V1__HoldRecord init_value = TRIAGED__STORAGE__V1__HOLD_RECORD__INIT;
+  *message = init_value;
+}
+size_t triaged__storage__v1__hold_record__get_packed_size
+                     (const Triaged__Storage__V1__HoldRecord *message)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__hold_record__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__storage__v1__hold_record__pack
+                     (const Triaged__Storage__V1__HoldRecord *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__hold_record__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__storage__v1__hold_record__pack_to_buffer
+                     (const Triaged__Storage__V1__HoldRecord *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__storage__v1__hold_record__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__Storage__V1__HoldRecord *
+       triaged__storage__v1__hold_record__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__Storage__V1__HoldRecord *)
+     protobuf_c_message_unpack (&triaged__storage__v1__hold_record__descriptor,
+                                allocator, len, data);
+}
+void   triaged__storage__v1__hold_record__free_unpacked
+                     (Triaged__Storage__V1__HoldRecord *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__storage__v1__hold_record__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   triaged__storage__v1__ledger_record__init
                      (Triaged__Storage__V1__LedgerRecord         *message)
 {
@@ -547,7 +637,7 @@ void   triaged__storage__v1__receipt_record__free_unpacked
   assert(message->base.descriptor == &triaged__storage__v1__receipt_record__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor triaged__storage__v1__snapshot_record__field_descriptors[10] =
+static const ProtobufCFieldDescriptor triaged__storage__v1__snapshot_record__field_descriptors[12] =
 {
   {
     "counters",
@@ -669,6 +759,30 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__snapshot_record__fie
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "evidence",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__Storage__V1__SnapshotRecord, kind_case),
+    offsetof(Triaged__Storage__V1__SnapshotRecord, evidence),
+    &triaged__storage__v1__evidence_record__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "hold",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__Storage__V1__SnapshotRecord, kind_case),
+    offsetof(Triaged__Storage__V1__SnapshotRecord, hold),
+    &triaged__storage__v1__hold_record__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__snapshot_record__field_indices_by_name[] = {
   6,   /* field[6] = assignment */
@@ -676,6 +790,8 @@ static const unsigned triaged__storage__v1__snapshot_record__field_indices_by_na
   0,   /* field[0] = counters */
   5,   /* field[5] = decision */
   7,   /* field[7] = disclosure */
+  10,   /* field[10] = evidence */
+  11,   /* field[11] = hold */
   8,   /* field[8] = ledger */
   1,   /* field[1] = principal */
   9,   /* field[9] = reopening */
@@ -685,7 +801,7 @@ static const unsigned triaged__storage__v1__snapshot_record__field_indices_by_na
 static const ProtobufCIntRange triaged__storage__v1__snapshot_record__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__snapshot_record__descriptor =
 {
@@ -695,7 +811,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__snapshot_record__descript
   "Triaged__Storage__V1__SnapshotRecord",
   "triaged.storage.v1",
   sizeof(Triaged__Storage__V1__SnapshotRecord),
-  10,
+  12,
   triaged__storage__v1__snapshot_record__field_descriptors,
   triaged__storage__v1__snapshot_record__field_indices_by_name,
   1,  triaged__storage__v1__snapshot_record__number_ranges,
@@ -1928,7 +2044,252 @@ const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_record__descri
   (ProtobufCMessageInit) triaged__storage__v1__disclosure_record__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor triaged__storage__v1__ledger_record__field_descriptors[11] =
+static const ProtobufCFieldDescriptor triaged__storage__v1__evidence_record__field_descriptors[7] =
+{
+  {
+    "evidence_number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__EvidenceRecord, evidence_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "case_number",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__EvidenceRecord, case_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "attachment",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__EvidenceRecord, attachment),
+    &triaged__storage__v1__attachment__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "principal_index",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__EvidenceRecord, principal_index),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "attach_milliseconds",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__EvidenceRecord, attach_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "erasure",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__EvidenceRecord, erasure),
+    &triaged__storage__v1__erasure__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "revision",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__EvidenceRecord, revision),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__storage__v1__evidence_record__field_indices_by_name[] = {
+  4,   /* field[4] = attach_milliseconds */
+  2,   /* field[2] = attachment */
+  1,   /* field[1] = case_number */
+  5,   /* field[5] = erasure */
+  0,   /* field[0] = evidence_number */
+  3,   /* field[3] = principal_index */
+  6,   /* field[6] = revision */
+};
+static const ProtobufCIntRange triaged__storage__v1__evidence_record__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 7 }
+};
+const ProtobufCMessageDescriptor triaged__storage__v1__evidence_record__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.storage.v1.EvidenceRecord",
+  "EvidenceRecord",
+  "Triaged__Storage__V1__EvidenceRecord",
+  "triaged.storage.v1",
+  sizeof(Triaged__Storage__V1__EvidenceRecord),
+  7,
+  triaged__storage__v1__evidence_record__field_descriptors,
+  triaged__storage__v1__evidence_record__field_indices_by_name,
+  1,  triaged__storage__v1__evidence_record__number_ranges,
+  (ProtobufCMessageInit) triaged__storage__v1__evidence_record__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__storage__v1__hold_record__field_descriptors[8] =
+{
+  {
+    "hold_number",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldRecord, hold_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "case_number",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldRecord, case_number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "state",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldRecord, state),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "order",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldRecord, order),
+    &triaged__storage__v1__hold_order__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "principal_index",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldRecord, principal_index),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "place_milliseconds",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldRecord, place_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "release",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldRecord, release),
+    &triaged__storage__v1__hold_release__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "revision",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__Storage__V1__HoldRecord, revision),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__storage__v1__hold_record__field_indices_by_name[] = {
+  1,   /* field[1] = case_number */
+  0,   /* field[0] = hold_number */
+  3,   /* field[3] = order */
+  5,   /* field[5] = place_milliseconds */
+  4,   /* field[4] = principal_index */
+  6,   /* field[6] = release */
+  7,   /* field[7] = revision */
+  2,   /* field[2] = state */
+};
+static const ProtobufCIntRange triaged__storage__v1__hold_record__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor triaged__storage__v1__hold_record__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.storage.v1.HoldRecord",
+  "HoldRecord",
+  "Triaged__Storage__V1__HoldRecord",
+  "triaged.storage.v1",
+  sizeof(Triaged__Storage__V1__HoldRecord),
+  8,
+  triaged__storage__v1__hold_record__field_descriptors,
+  triaged__storage__v1__hold_record__field_indices_by_name,
+  1,  triaged__storage__v1__hold_record__number_ranges,
+  (ProtobufCMessageInit) triaged__storage__v1__hold_record__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__storage__v1__ledger_record__field_descriptors[15] =
 {
   {
     "key_high",
@@ -2062,13 +2423,65 @@ static const ProtobufCFieldDescriptor triaged__storage__v1__ledger_record__field
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "evidence_number",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    offsetof(Triaged__Storage__V1__LedgerRecord, answer_case),
+    offsetof(Triaged__Storage__V1__LedgerRecord, evidence_number),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "hold_number",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    offsetof(Triaged__Storage__V1__LedgerRecord, answer_case),
+    offsetof(Triaged__Storage__V1__LedgerRecord, hold_number),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "erased_texts_case",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    offsetof(Triaged__Storage__V1__LedgerRecord, answer_case),
+    offsetof(Triaged__Storage__V1__LedgerRecord, erased_texts_case),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "key",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__Storage__V1__LedgerRecord, answer_case),
+    offsetof(Triaged__Storage__V1__LedgerRecord, key),
+    &triaged__storage__v1__key_renewed__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__storage__v1__ledger_record__field_indices_by_name[] = {
   8,   /* field[8] = assignment_number */
   6,   /* field[6] = case_number */
   9,   /* field[9] = disclosure_id */
+  13,   /* field[13] = erased_texts_case */
+  11,   /* field[11] = evidence_number */
   2,   /* field[2] = fingerprint_high */
   3,   /* field[3] = fingerprint_low */
+  12,   /* field[12] = hold_number */
+  14,   /* field[14] = key */
   0,   /* field[0] = key_high */
   1,   /* field[1] = key_low */
   7,   /* field[7] = offered_assignment */
@@ -2079,7 +2492,7 @@ static const unsigned triaged__storage__v1__ledger_record__field_indices_by_name
 static const ProtobufCIntRange triaged__storage__v1__ledger_record__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor triaged__storage__v1__ledger_record__descriptor =
 {
@@ -2089,7 +2502,7 @@ const ProtobufCMessageDescriptor triaged__storage__v1__ledger_record__descriptor
   "Triaged__Storage__V1__LedgerRecord",
   "triaged.storage.v1",
   sizeof(Triaged__Storage__V1__LedgerRecord),
-  11,
+  15,
   triaged__storage__v1__ledger_record__field_descriptors,
   triaged__storage__v1__ledger_record__field_indices_by_name,
   1,  triaged__storage__v1__ledger_record__number_ranges,

@@ -16,6 +16,7 @@ PROTOBUF_C__BEGIN_DECLS
 
 #include "triaged/storage/v1/case.pb-c.h"
 #include "triaged/storage/v1/disclosure.pb-c.h"
+#include "triaged/storage/v1/evidence.pb-c.h"
 
 typedef struct Triaged__Storage__V1__JournalRecord Triaged__Storage__V1__JournalRecord;
 typedef struct Triaged__Storage__V1__Event Triaged__Storage__V1__Event;
@@ -36,6 +37,13 @@ typedef struct Triaged__Storage__V1__DisclosureApproved Triaged__Storage__V1__Di
 typedef struct Triaged__Storage__V1__DisclosureRejected Triaged__Storage__V1__DisclosureRejected;
 typedef struct Triaged__Storage__V1__SensitiveRead Triaged__Storage__V1__SensitiveRead;
 typedef struct Triaged__Storage__V1__SnapshotTaken Triaged__Storage__V1__SnapshotTaken;
+typedef struct Triaged__Storage__V1__EvidenceAttached Triaged__Storage__V1__EvidenceAttached;
+typedef struct Triaged__Storage__V1__EvidenceErased Triaged__Storage__V1__EvidenceErased;
+typedef struct Triaged__Storage__V1__ReportTextsErased Triaged__Storage__V1__ReportTextsErased;
+typedef struct Triaged__Storage__V1__HoldPlaced Triaged__Storage__V1__HoldPlaced;
+typedef struct Triaged__Storage__V1__HoldReleased Triaged__Storage__V1__HoldReleased;
+typedef struct Triaged__Storage__V1__HoldExpired Triaged__Storage__V1__HoldExpired;
+typedef struct Triaged__Storage__V1__KeyRenewed Triaged__Storage__V1__KeyRenewed;
 typedef struct Triaged__Storage__V1__LegalClockDue Triaged__Storage__V1__LegalClockDue;
 
 
@@ -102,7 +110,14 @@ typedef enum {
   TRIAGED__STORAGE__V1__EVENT__KIND_DISCLOSURE_REJECTED = 16,
   TRIAGED__STORAGE__V1__EVENT__KIND_SENSITIVE_READ = 17,
   TRIAGED__STORAGE__V1__EVENT__KIND_LEGAL_CLOCK_DUE = 18,
-  TRIAGED__STORAGE__V1__EVENT__KIND_SNAPSHOT_TAKEN = 19
+  TRIAGED__STORAGE__V1__EVENT__KIND_SNAPSHOT_TAKEN = 19,
+  TRIAGED__STORAGE__V1__EVENT__KIND_EVIDENCE_ATTACHED = 20,
+  TRIAGED__STORAGE__V1__EVENT__KIND_EVIDENCE_ERASED = 21,
+  TRIAGED__STORAGE__V1__EVENT__KIND_REPORT_TEXTS_ERASED = 22,
+  TRIAGED__STORAGE__V1__EVENT__KIND_HOLD_PLACED = 23,
+  TRIAGED__STORAGE__V1__EVENT__KIND_HOLD_RELEASED = 24,
+  TRIAGED__STORAGE__V1__EVENT__KIND_HOLD_EXPIRED = 25,
+  TRIAGED__STORAGE__V1__EVENT__KIND_KEY_RENEWED = 26
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRIAGED__STORAGE__V1__EVENT__KIND__CASE)
 } Triaged__Storage__V1__Event__KindCase;
 
@@ -190,6 +205,34 @@ struct  Triaged__Storage__V1__Event
      * A snapshot that somebody asked for is durable.
      */
     Triaged__Storage__V1__SnapshotTaken *snapshot_taken;
+    /*
+     * Evidence was attached to a case.
+     */
+    Triaged__Storage__V1__EvidenceAttached *evidence_attached;
+    /*
+     * Evidence was erased.
+     */
+    Triaged__Storage__V1__EvidenceErased *evidence_erased;
+    /*
+     * The words of a case's reports were erased.
+     */
+    Triaged__Storage__V1__ReportTextsErased *report_texts_erased;
+    /*
+     * A hold was placed on a case.
+     */
+    Triaged__Storage__V1__HoldPlaced *hold_placed;
+    /*
+     * A hold was released.
+     */
+    Triaged__Storage__V1__HoldReleased *hold_released;
+    /*
+     * A hold ended by time.
+     */
+    Triaged__Storage__V1__HoldExpired *hold_expired;
+    /*
+     * A key that somebody asked for is in use.
+     */
+    Triaged__Storage__V1__KeyRenewed *key_renewed;
   };
 };
 #define TRIAGED__STORAGE__V1__EVENT__INIT \
@@ -569,7 +612,8 @@ struct  Triaged__Storage__V1__DisclosureRejected
 typedef enum {
   TRIAGED__STORAGE__V1__SENSITIVE_READ__TARGET__NOT_SET = 0,
   TRIAGED__STORAGE__V1__SENSITIVE_READ__TARGET_CASE_NUMBER = 1,
-  TRIAGED__STORAGE__V1__SENSITIVE_READ__TARGET_DISCLOSURE_ID = 2
+  TRIAGED__STORAGE__V1__SENSITIVE_READ__TARGET_DISCLOSURE_ID = 2,
+  TRIAGED__STORAGE__V1__SENSITIVE_READ__TARGET_EVIDENCE_NUMBER = 5
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRIAGED__STORAGE__V1__SENSITIVE_READ__TARGET__CASE)
 } Triaged__Storage__V1__SensitiveRead__TargetCase;
 
@@ -579,6 +623,10 @@ typedef enum {
 struct  Triaged__Storage__V1__SensitiveRead
 {
   ProtobufCMessage base;
+  /*
+   * The case of the evidence that was read; 0 otherwise.
+   */
+  int64_t evidence_case;
   /*
    * Sealed, sensitive. Text: why.
    */
@@ -593,11 +641,15 @@ struct  Triaged__Storage__V1__SensitiveRead
      * A disclosure request.
      */
     uint64_t disclosure_id;
+    /*
+     * Evidence; `evidence_case` is its case.
+     */
+    int64_t evidence_number;
   };
 };
 #define TRIAGED__STORAGE__V1__SENSITIVE_READ__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__sensitive_read__descriptor) \
-    , 0, TRIAGED__STORAGE__V1__SENSITIVE_READ__TARGET__NOT_SET, {0} }
+    , 0, 0, TRIAGED__STORAGE__V1__SENSITIVE_READ__TARGET__NOT_SET, {0} }
 
 
 /*
@@ -626,6 +678,170 @@ struct  Triaged__Storage__V1__SnapshotTaken
 #define TRIAGED__STORAGE__V1__SNAPSHOT_TAKEN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__snapshot_taken__descriptor) \
     , 0, 0, 0, 0 }
+
+
+/*
+ * Evidence was attached to a case. Its object is in the vault.
+ */
+struct  Triaged__Storage__V1__EvidenceAttached
+{
+  ProtobufCMessage base;
+  /*
+   * The case.
+   */
+  int64_t case_number;
+  /*
+   * The evidence.
+   */
+  int64_t evidence_number;
+  /*
+   * What was attached, without its caption.
+   */
+  Triaged__Storage__V1__Attachment *attachment;
+  /*
+   * Sealed, sensitive. Text: the caption.
+   */
+  int32_t caption_sealed;
+};
+#define TRIAGED__STORAGE__V1__EVIDENCE_ATTACHED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__evidence_attached__descriptor) \
+    , 0, 0, NULL, 0 }
+
+
+/*
+ * Evidence was erased. Its object is no longer in the vault, or about to go.
+ */
+struct  Triaged__Storage__V1__EvidenceErased
+{
+  ProtobufCMessage base;
+  /*
+   * The evidence.
+   */
+  int64_t evidence_number;
+  /*
+   * Why, without the reason.
+   */
+  Triaged__Storage__V1__Erasure *erasure;
+  /*
+   * Sealed, sensitive. Text: the reason.
+   */
+  int32_t reason_sealed;
+};
+#define TRIAGED__STORAGE__V1__EVIDENCE_ERASED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__evidence_erased__descriptor) \
+    , 0, NULL, 0 }
+
+
+/*
+ * The words of all reports that a case had were erased.
+ */
+struct  Triaged__Storage__V1__ReportTextsErased
+{
+  ProtobufCMessage base;
+  /*
+   * The case.
+   */
+  int64_t case_number;
+  /*
+   * Why, without the reason.
+   */
+  Triaged__Storage__V1__Erasure *erasure;
+  /*
+   * Sealed, sensitive. Text: the reason.
+   */
+  int32_t reason_sealed;
+};
+#define TRIAGED__STORAGE__V1__REPORT_TEXTS_ERASED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__report_texts_erased__descriptor) \
+    , 0, NULL, 0 }
+
+
+/*
+ * A hold was placed on a case.
+ */
+struct  Triaged__Storage__V1__HoldPlaced
+{
+  ProtobufCMessage base;
+  /*
+   * The case.
+   */
+  int64_t case_number;
+  /*
+   * The hold.
+   */
+  int64_t hold_number;
+  /*
+   * What it was placed with, without the reason.
+   */
+  Triaged__Storage__V1__HoldOrder *order;
+  /*
+   * Sealed, sensitive. Text: the reason.
+   */
+  int32_t reason_sealed;
+};
+#define TRIAGED__STORAGE__V1__HOLD_PLACED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__hold_placed__descriptor) \
+    , 0, 0, NULL, 0 }
+
+
+/*
+ * A hold was released.
+ */
+struct  Triaged__Storage__V1__HoldReleased
+{
+  ProtobufCMessage base;
+  /*
+   * The hold.
+   */
+  int64_t hold_number;
+  /*
+   * How, without the reason.
+   */
+  Triaged__Storage__V1__HoldRelease *release;
+  /*
+   * Sealed, sensitive. Text: the reason.
+   */
+  int32_t reason_sealed;
+};
+#define TRIAGED__STORAGE__V1__HOLD_RELEASED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__hold_released__descriptor) \
+    , 0, NULL, 0 }
+
+
+/*
+ * A hold ended by time.
+ */
+struct  Triaged__Storage__V1__HoldExpired
+{
+  ProtobufCMessage base;
+  /*
+   * The hold.
+   */
+  int64_t hold_number;
+};
+#define TRIAGED__STORAGE__V1__HOLD_EXPIRED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__hold_expired__descriptor) \
+    , 0 }
+
+
+/*
+ * A key that somebody asked for is in use.
+ */
+struct  Triaged__Storage__V1__KeyRenewed
+{
+  ProtobufCMessage base;
+  /*
+   * Its number.
+   */
+  int64_t key_number;
+  /*
+   * Keys of evidence that were wrapped anew.
+   */
+  int64_t object_count;
+};
+#define TRIAGED__STORAGE__V1__KEY_RENEWED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__key_renewed__descriptor) \
+    , 0, 0 }
 
 
 /*
@@ -1005,6 +1221,139 @@ Triaged__Storage__V1__SnapshotTaken *
 void   triaged__storage__v1__snapshot_taken__free_unpacked
                      (Triaged__Storage__V1__SnapshotTaken *message,
                       ProtobufCAllocator *allocator);
+/* Triaged__Storage__V1__EvidenceAttached methods */
+void   triaged__storage__v1__evidence_attached__init
+                     (Triaged__Storage__V1__EvidenceAttached         *message);
+size_t triaged__storage__v1__evidence_attached__get_packed_size
+                     (const Triaged__Storage__V1__EvidenceAttached   *message);
+size_t triaged__storage__v1__evidence_attached__pack
+                     (const Triaged__Storage__V1__EvidenceAttached   *message,
+                      uint8_t             *out);
+size_t triaged__storage__v1__evidence_attached__pack_to_buffer
+                     (const Triaged__Storage__V1__EvidenceAttached   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__Storage__V1__EvidenceAttached *
+       triaged__storage__v1__evidence_attached__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__storage__v1__evidence_attached__free_unpacked
+                     (Triaged__Storage__V1__EvidenceAttached *message,
+                      ProtobufCAllocator *allocator);
+/* Triaged__Storage__V1__EvidenceErased methods */
+void   triaged__storage__v1__evidence_erased__init
+                     (Triaged__Storage__V1__EvidenceErased         *message);
+size_t triaged__storage__v1__evidence_erased__get_packed_size
+                     (const Triaged__Storage__V1__EvidenceErased   *message);
+size_t triaged__storage__v1__evidence_erased__pack
+                     (const Triaged__Storage__V1__EvidenceErased   *message,
+                      uint8_t             *out);
+size_t triaged__storage__v1__evidence_erased__pack_to_buffer
+                     (const Triaged__Storage__V1__EvidenceErased   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__Storage__V1__EvidenceErased *
+       triaged__storage__v1__evidence_erased__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__storage__v1__evidence_erased__free_unpacked
+                     (Triaged__Storage__V1__EvidenceErased *message,
+                      ProtobufCAllocator *allocator);
+/* Triaged__Storage__V1__ReportTextsErased methods */
+void   triaged__storage__v1__report_texts_erased__init
+                     (Triaged__Storage__V1__ReportTextsErased         *message);
+size_t triaged__storage__v1__report_texts_erased__get_packed_size
+                     (const Triaged__Storage__V1__ReportTextsErased   *message);
+size_t triaged__storage__v1__report_texts_erased__pack
+                     (const Triaged__Storage__V1__ReportTextsErased   *message,
+                      uint8_t             *out);
+size_t triaged__storage__v1__report_texts_erased__pack_to_buffer
+                     (const Triaged__Storage__V1__ReportTextsErased   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__Storage__V1__ReportTextsErased *
+       triaged__storage__v1__report_texts_erased__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__storage__v1__report_texts_erased__free_unpacked
+                     (Triaged__Storage__V1__ReportTextsErased *message,
+                      ProtobufCAllocator *allocator);
+/* Triaged__Storage__V1__HoldPlaced methods */
+void   triaged__storage__v1__hold_placed__init
+                     (Triaged__Storage__V1__HoldPlaced         *message);
+size_t triaged__storage__v1__hold_placed__get_packed_size
+                     (const Triaged__Storage__V1__HoldPlaced   *message);
+size_t triaged__storage__v1__hold_placed__pack
+                     (const Triaged__Storage__V1__HoldPlaced   *message,
+                      uint8_t             *out);
+size_t triaged__storage__v1__hold_placed__pack_to_buffer
+                     (const Triaged__Storage__V1__HoldPlaced   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__Storage__V1__HoldPlaced *
+       triaged__storage__v1__hold_placed__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__storage__v1__hold_placed__free_unpacked
+                     (Triaged__Storage__V1__HoldPlaced *message,
+                      ProtobufCAllocator *allocator);
+/* Triaged__Storage__V1__HoldReleased methods */
+void   triaged__storage__v1__hold_released__init
+                     (Triaged__Storage__V1__HoldReleased         *message);
+size_t triaged__storage__v1__hold_released__get_packed_size
+                     (const Triaged__Storage__V1__HoldReleased   *message);
+size_t triaged__storage__v1__hold_released__pack
+                     (const Triaged__Storage__V1__HoldReleased   *message,
+                      uint8_t             *out);
+size_t triaged__storage__v1__hold_released__pack_to_buffer
+                     (const Triaged__Storage__V1__HoldReleased   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__Storage__V1__HoldReleased *
+       triaged__storage__v1__hold_released__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__storage__v1__hold_released__free_unpacked
+                     (Triaged__Storage__V1__HoldReleased *message,
+                      ProtobufCAllocator *allocator);
+/* Triaged__Storage__V1__HoldExpired methods */
+void   triaged__storage__v1__hold_expired__init
+                     (Triaged__Storage__V1__HoldExpired         *message);
+size_t triaged__storage__v1__hold_expired__get_packed_size
+                     (const Triaged__Storage__V1__HoldExpired   *message);
+size_t triaged__storage__v1__hold_expired__pack
+                     (const Triaged__Storage__V1__HoldExpired   *message,
+                      uint8_t             *out);
+size_t triaged__storage__v1__hold_expired__pack_to_buffer
+                     (const Triaged__Storage__V1__HoldExpired   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__Storage__V1__HoldExpired *
+       triaged__storage__v1__hold_expired__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__storage__v1__hold_expired__free_unpacked
+                     (Triaged__Storage__V1__HoldExpired *message,
+                      ProtobufCAllocator *allocator);
+/* Triaged__Storage__V1__KeyRenewed methods */
+void   triaged__storage__v1__key_renewed__init
+                     (Triaged__Storage__V1__KeyRenewed         *message);
+size_t triaged__storage__v1__key_renewed__get_packed_size
+                     (const Triaged__Storage__V1__KeyRenewed   *message);
+size_t triaged__storage__v1__key_renewed__pack
+                     (const Triaged__Storage__V1__KeyRenewed   *message,
+                      uint8_t             *out);
+size_t triaged__storage__v1__key_renewed__pack_to_buffer
+                     (const Triaged__Storage__V1__KeyRenewed   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__Storage__V1__KeyRenewed *
+       triaged__storage__v1__key_renewed__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__storage__v1__key_renewed__free_unpacked
+                     (Triaged__Storage__V1__KeyRenewed *message,
+                      ProtobufCAllocator *allocator);
 /* Triaged__Storage__V1__LegalClockDue methods */
 void   triaged__storage__v1__legal_clock_due__init
                      (Triaged__Storage__V1__LegalClockDue         *message);
@@ -1083,6 +1432,27 @@ typedef void (*Triaged__Storage__V1__SensitiveRead_Closure)
 typedef void (*Triaged__Storage__V1__SnapshotTaken_Closure)
                  (const Triaged__Storage__V1__SnapshotTaken *message,
                   void *closure_data);
+typedef void (*Triaged__Storage__V1__EvidenceAttached_Closure)
+                 (const Triaged__Storage__V1__EvidenceAttached *message,
+                  void *closure_data);
+typedef void (*Triaged__Storage__V1__EvidenceErased_Closure)
+                 (const Triaged__Storage__V1__EvidenceErased *message,
+                  void *closure_data);
+typedef void (*Triaged__Storage__V1__ReportTextsErased_Closure)
+                 (const Triaged__Storage__V1__ReportTextsErased *message,
+                  void *closure_data);
+typedef void (*Triaged__Storage__V1__HoldPlaced_Closure)
+                 (const Triaged__Storage__V1__HoldPlaced *message,
+                  void *closure_data);
+typedef void (*Triaged__Storage__V1__HoldReleased_Closure)
+                 (const Triaged__Storage__V1__HoldReleased *message,
+                  void *closure_data);
+typedef void (*Triaged__Storage__V1__HoldExpired_Closure)
+                 (const Triaged__Storage__V1__HoldExpired *message,
+                  void *closure_data);
+typedef void (*Triaged__Storage__V1__KeyRenewed_Closure)
+                 (const Triaged__Storage__V1__KeyRenewed *message,
+                  void *closure_data);
 typedef void (*Triaged__Storage__V1__LegalClockDue_Closure)
                  (const Triaged__Storage__V1__LegalClockDue *message,
                   void *closure_data);
@@ -1111,6 +1481,13 @@ extern const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_approve
 extern const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_rejected__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__sensitive_read__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__snapshot_taken__descriptor;
+extern const ProtobufCMessageDescriptor triaged__storage__v1__evidence_attached__descriptor;
+extern const ProtobufCMessageDescriptor triaged__storage__v1__evidence_erased__descriptor;
+extern const ProtobufCMessageDescriptor triaged__storage__v1__report_texts_erased__descriptor;
+extern const ProtobufCMessageDescriptor triaged__storage__v1__hold_placed__descriptor;
+extern const ProtobufCMessageDescriptor triaged__storage__v1__hold_released__descriptor;
+extern const ProtobufCMessageDescriptor triaged__storage__v1__hold_expired__descriptor;
+extern const ProtobufCMessageDescriptor triaged__storage__v1__key_renewed__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__legal_clock_due__descriptor;
 
 PROTOBUF_C__END_DECLS

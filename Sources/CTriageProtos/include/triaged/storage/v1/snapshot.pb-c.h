@@ -16,6 +16,7 @@ PROTOBUF_C__BEGIN_DECLS
 
 #include "triaged/storage/v1/case.pb-c.h"
 #include "triaged/storage/v1/disclosure.pb-c.h"
+#include "triaged/storage/v1/evidence.pb-c.h"
 #include "triaged/storage/v1/journal_event.pb-c.h"
 
 typedef struct Triaged__Storage__V1__SnapshotRecord Triaged__Storage__V1__SnapshotRecord;
@@ -28,6 +29,8 @@ typedef struct Triaged__Storage__V1__PendingLowering Triaged__Storage__V1__Pendi
 typedef struct Triaged__Storage__V1__CaseRecord Triaged__Storage__V1__CaseRecord;
 typedef struct Triaged__Storage__V1__AssignmentRecord Triaged__Storage__V1__AssignmentRecord;
 typedef struct Triaged__Storage__V1__DisclosureRecord Triaged__Storage__V1__DisclosureRecord;
+typedef struct Triaged__Storage__V1__EvidenceRecord Triaged__Storage__V1__EvidenceRecord;
+typedef struct Triaged__Storage__V1__HoldRecord Triaged__Storage__V1__HoldRecord;
 typedef struct Triaged__Storage__V1__LedgerRecord Triaged__Storage__V1__LedgerRecord;
 typedef struct Triaged__Storage__V1__ReceiptRecord Triaged__Storage__V1__ReceiptRecord;
 
@@ -48,7 +51,9 @@ typedef enum {
   TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__KIND_ASSIGNMENT = 7,
   TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__KIND_DISCLOSURE = 8,
   TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__KIND_LEDGER = 9,
-  TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__KIND_REOPENING = 10
+  TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__KIND_REOPENING = 10,
+  TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__KIND_EVIDENCE = 11,
+  TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__KIND_HOLD = 12
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__KIND__CASE)
 } Triaged__Storage__V1__SnapshotRecord__KindCase;
 
@@ -100,6 +105,14 @@ struct  Triaged__Storage__V1__SnapshotRecord
      * A reopening of the case before.
      */
     Triaged__Storage__V1__Reopening *reopening;
+    /*
+     * An object of evidence.
+     */
+    Triaged__Storage__V1__EvidenceRecord *evidence;
+    /*
+     * A hold.
+     */
+    Triaged__Storage__V1__HoldRecord *hold;
   };
 };
 #define TRIAGED__STORAGE__V1__SNAPSHOT_RECORD__INIT \
@@ -527,6 +540,90 @@ struct  Triaged__Storage__V1__DisclosureRecord
     , 0, 0, NULL, 0, 0, 0, (char *)protobuf_c_empty_string, 0,NULL, NULL, 0,NULL, NULL, NULL, NULL, 0, 0,NULL }
 
 
+/*
+ * An object of evidence.
+ */
+struct  Triaged__Storage__V1__EvidenceRecord
+{
+  ProtobufCMessage base;
+  /*
+   * Its number.
+   */
+  int64_t evidence_number;
+  /*
+   * The case.
+   */
+  int64_t case_number;
+  /*
+   * What it is.
+   */
+  Triaged__Storage__V1__Attachment *attachment;
+  /*
+   * Who attached it, by the World's table.
+   */
+  int32_t principal_index;
+  /*
+   * When.
+   */
+  int64_t attach_milliseconds;
+  /*
+   * How it was erased; absent while it is stored.
+   */
+  Triaged__Storage__V1__Erasure *erasure;
+  /*
+   * Journal sequence of its last change.
+   */
+  int64_t revision;
+};
+#define TRIAGED__STORAGE__V1__EVIDENCE_RECORD__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__evidence_record__descriptor) \
+    , 0, 0, NULL, 0, 0, NULL, 0 }
+
+
+/*
+ * A hold.
+ */
+struct  Triaged__Storage__V1__HoldRecord
+{
+  ProtobufCMessage base;
+  /*
+   * Its number.
+   */
+  int64_t hold_number;
+  /*
+   * The case.
+   */
+  int64_t case_number;
+  /*
+   * Where it is in its life.
+   */
+  int32_t state;
+  /*
+   * What it was placed with.
+   */
+  Triaged__Storage__V1__HoldOrder *order;
+  /*
+   * Who placed it, by the World's table.
+   */
+  int32_t principal_index;
+  /*
+   * When.
+   */
+  int64_t place_milliseconds;
+  /*
+   * How it was released; absent when nobody did.
+   */
+  Triaged__Storage__V1__HoldRelease *release;
+  /*
+   * Journal sequence of its last change.
+   */
+  int64_t revision;
+};
+#define TRIAGED__STORAGE__V1__HOLD_RECORD__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__storage__v1__hold_record__descriptor) \
+    , 0, 0, 0, NULL, 0, 0, NULL, 0 }
+
+
 typedef enum {
   TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER__NOT_SET = 0,
   TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_RECEIPT = 6,
@@ -534,7 +631,11 @@ typedef enum {
   TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_OFFERED_ASSIGNMENT = 8,
   TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_ASSIGNMENT_NUMBER = 9,
   TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_DISCLOSURE_ID = 10,
-  TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_SNAPSHOT = 11
+  TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_SNAPSHOT = 11,
+  TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_EVIDENCE_NUMBER = 12,
+  TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_HOLD_NUMBER = 13,
+  TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_ERASED_TEXTS_CASE = 14,
+  TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER_KEY = 15
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRIAGED__STORAGE__V1__LEDGER_RECORD__ANSWER__CASE)
 } Triaged__Storage__V1__LedgerRecord__AnswerCase;
 
@@ -590,6 +691,22 @@ struct  Triaged__Storage__V1__LedgerRecord
      * The snapshot that was taken.
      */
     Triaged__Storage__V1__SnapshotTaken *snapshot;
+    /*
+     * The evidence that was attached or erased.
+     */
+    int64_t evidence_number;
+    /*
+     * The hold that was placed or released.
+     */
+    int64_t hold_number;
+    /*
+     * The case whose texts were erased.
+     */
+    int64_t erased_texts_case;
+    /*
+     * The key that was made.
+     */
+    Triaged__Storage__V1__KeyRenewed *key;
   };
 };
 #define TRIAGED__STORAGE__V1__LEDGER_RECORD__INIT \
@@ -823,6 +940,44 @@ Triaged__Storage__V1__DisclosureRecord *
 void   triaged__storage__v1__disclosure_record__free_unpacked
                      (Triaged__Storage__V1__DisclosureRecord *message,
                       ProtobufCAllocator *allocator);
+/* Triaged__Storage__V1__EvidenceRecord methods */
+void   triaged__storage__v1__evidence_record__init
+                     (Triaged__Storage__V1__EvidenceRecord         *message);
+size_t triaged__storage__v1__evidence_record__get_packed_size
+                     (const Triaged__Storage__V1__EvidenceRecord   *message);
+size_t triaged__storage__v1__evidence_record__pack
+                     (const Triaged__Storage__V1__EvidenceRecord   *message,
+                      uint8_t             *out);
+size_t triaged__storage__v1__evidence_record__pack_to_buffer
+                     (const Triaged__Storage__V1__EvidenceRecord   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__Storage__V1__EvidenceRecord *
+       triaged__storage__v1__evidence_record__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__storage__v1__evidence_record__free_unpacked
+                     (Triaged__Storage__V1__EvidenceRecord *message,
+                      ProtobufCAllocator *allocator);
+/* Triaged__Storage__V1__HoldRecord methods */
+void   triaged__storage__v1__hold_record__init
+                     (Triaged__Storage__V1__HoldRecord         *message);
+size_t triaged__storage__v1__hold_record__get_packed_size
+                     (const Triaged__Storage__V1__HoldRecord   *message);
+size_t triaged__storage__v1__hold_record__pack
+                     (const Triaged__Storage__V1__HoldRecord   *message,
+                      uint8_t             *out);
+size_t triaged__storage__v1__hold_record__pack_to_buffer
+                     (const Triaged__Storage__V1__HoldRecord   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__Storage__V1__HoldRecord *
+       triaged__storage__v1__hold_record__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__storage__v1__hold_record__free_unpacked
+                     (Triaged__Storage__V1__HoldRecord *message,
+                      ProtobufCAllocator *allocator);
 /* Triaged__Storage__V1__LedgerRecord methods */
 void   triaged__storage__v1__ledger_record__init
                      (Triaged__Storage__V1__LedgerRecord         *message);
@@ -893,6 +1048,12 @@ typedef void (*Triaged__Storage__V1__AssignmentRecord_Closure)
 typedef void (*Triaged__Storage__V1__DisclosureRecord_Closure)
                  (const Triaged__Storage__V1__DisclosureRecord *message,
                   void *closure_data);
+typedef void (*Triaged__Storage__V1__EvidenceRecord_Closure)
+                 (const Triaged__Storage__V1__EvidenceRecord *message,
+                  void *closure_data);
+typedef void (*Triaged__Storage__V1__HoldRecord_Closure)
+                 (const Triaged__Storage__V1__HoldRecord *message,
+                  void *closure_data);
 typedef void (*Triaged__Storage__V1__LedgerRecord_Closure)
                  (const Triaged__Storage__V1__LedgerRecord *message,
                   void *closure_data);
@@ -915,6 +1076,8 @@ extern const ProtobufCMessageDescriptor triaged__storage__v1__pending_lowering__
 extern const ProtobufCMessageDescriptor triaged__storage__v1__case_record__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__assignment_record__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__disclosure_record__descriptor;
+extern const ProtobufCMessageDescriptor triaged__storage__v1__evidence_record__descriptor;
+extern const ProtobufCMessageDescriptor triaged__storage__v1__hold_record__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__ledger_record__descriptor;
 extern const ProtobufCMessageDescriptor triaged__storage__v1__receipt_record__descriptor;
 

@@ -1,0 +1,98 @@
+// Measures how one event reaches many watches. The watches are opened first and have had what they
+// get at the beginning; then calls are made one by one, each when all watches have heard of the one
+// before. An event's time counts from the first sign that it is committed, its reply or the first
+// watch that hears of it, to each watch and to the last.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "load.h"
+
+static struct {
+    struct plan *plan;
+    struct connection *caller;
+    int ready, watches, heard;
+    bool is_answered;
+    uint64_t committed, last;
+    struct histogram each;
+} run;
+
+static void watch_ready(struct connection *c) {
+    if (c == run.caller) {
+        run.ready++;
+        return;
+    }
+    for (int i = 0; i < run.plan->streams; i++) {
+        if (!connection_has_room(c)) check("the server takes fewer streams");
+        connection_call(c, 0, 0);
+    }
+    run.ready++;
+}
+
+static void watch_message(struct connection *c, struct stream *stream) {
+    (void)stream;
+    if (c == run.caller) return;
+    run.last = now_ns();
+    if (run.committed == 0) run.committed = run.last;
+    record(&run.each, run.last - run.committed);
+    run.heard++;
+}
+
+static void watch_ended(struct connection *c, struct stream *stream, const char *error) {
+    (void)stream;
+    if (c != run.caller) check("the server ended a watch");
+    check(error);
+    run.is_answered = true;
+    if (run.committed == 0) run.committed = now_ns();
+}
+
+static void await(bool answered, const char *what) {
+    uint64_t until = now_ns() + 30000000000u;
+    while (run.heard < run.watches || run.is_answered != answered) {
+        client_turn(100000000);
+        if (now_ns() > until) check(what);
+    }
+    if (run.heard > run.watches) check("a watch got more than one message of an event");
+}
+
+static void publish(uint64_t number) {
+    run.heard = 0, run.is_answered = false, run.committed = 0;
+    if (!connection_has_room(run.caller)) check("the caller's connection has no room");
+    connection_call(run.caller, number, now_ns());
+    connection_flush(run.caller);
+    await(true, "not every watch heard of an event");
+}
+
+void measure_fanout(struct plan *p) {
+    static const struct client_events events = {
+        .ready = watch_ready, .message = watch_message, .ended = watch_ended};
+    run.plan = p;
+    run.caller = &p->all[p->connections];
+    run.watches = p->connections * p->streams;
+    client_prepare(&events);
+    for (int i = 0; i < p->connections; i++) p->all[i].request = &p->watch;
+    open_all(p, 0, p->connections, &run.ready);
+    await(false, "not every watch had its beginning");
+    run.ready = 0;
+    connection_open(run.caller, p->other_tls, p->port, 1);
+    for (uint64_t until = now_ns() + 10000000000u; run.ready == 0;) {
+        client_turn(100000000);
+        if (now_ns() > until) check("the caller does not connect");
+    }
+    uint64_t number = p->first;
+    for (uint64_t i = 0; i < p->calls / 10 + 1; i++) publish(number++);  // warms up
+    struct histogram whole = {0}, last = {0};
+    run.each = (struct histogram){0};
+    double server = process_cpu_us(p->pid);
+    for (uint64_t i = 0; i < p->calls; i++) {
+        uint64_t sent = now_ns();
+        publish(number++);
+        record(&whole, run.last - sent);
+        record(&last, run.last - run.committed);
+    }
+    printf("{\"events\":%llu,\"watches\":%d,\"server_cpu_us\":%.0f,\"each_p99_us\":%.1f,"
+           "\"last_p50_us\":%.1f,\"last_p99_us\":%.1f,\"sent_to_last_p50_us\":%.1f,"
+           "\"sent_to_last_p99_us\":%.1f}\n",
+           (unsigned long long)p->calls, run.watches, process_cpu_us(p->pid) - server,
+           quantile_us(&run.each, 0.99), quantile_us(&last, 0.5), quantile_us(&last, 0.99),
+           quantile_us(&whole, 0.5), quantile_us(&whole, 0.99));
+}

@@ -1,0 +1,1 @@
+"""What Deploy/bench measures with: programs, servers, load, figures and their judge."""

@@ -1,0 +1,189 @@
+// A server that ends requests as a test wants it to: refused, reset, cut off, above the last stream
+// of a GOAWAY. Its frames are those of HTTP2Session; only what it does with them is not a server's.
+
+import TestSupport
+import TriageBase
+import TriageGRPC
+import TriageHTTP2
+import TriageIO
+import TriageTLS
+
+@testable import TriageTransport
+
+/// Serves on a thread of its own, until it is stopped.
+final class ScriptedServer: Sendable {
+    /// What becomes of a request.
+    enum Act: Sendable {
+        /// An empty message and OK.
+        case reply
+        /// RST_STREAM.
+        case reset(HTTP2ErrorCode)
+        /// GOAWAY that says that nothing was begun, then the end of the connection.
+        case goAway
+        /// Response headers, then RST_STREAM.
+        case beginThenReset(HTTP2ErrorCode)
+        /// The connection is cut off.
+        case cut
+        /// UNAVAILABLE, in a whole answer.
+        case unavailable
+    }
+
+    private let act: @Sendable (Int) -> Act
+    private let counts = Lock((requests: 0, connections: 0))
+    private let wakeUp: WakeUp
+    private let isOver = Lock(false)
+    private let thread = Lock<Thread?>(nil)
+    let endpoint: Endpoint
+
+    /// Requests and connections so far.
+    var seen: (requests: Int, connections: Int) { counts.withLock { $0 } }
+
+    /// Starts to serve; `act` says what becomes of request number N, counted from 0 over all
+    /// connections.
+    init(_ act: @escaping @Sendable (Int) -> Act) throws {
+        self.act = act
+        let issued = try Certificates.issued()
+        let tls = try TLSContext(
+            .server(
+                certificateChain: issued.server.certificate,
+                privateKey: issued.server.privateKey,
+                clientTrust: issued.fixture.root.certificate, crl: nil,
+                clientCertificate: .required))
+        let listener = try Socket.listen(host: "127.0.0.1", port: 0, backlog: 16)
+        endpoint = Endpoint(host: "127.0.0.1", port: try listener.localPort())
+        wakeUp = try WakeUp()
+        let box = ListenerBox(listener)
+        let made = try Thread(name: "scripted") { [self] in
+            do { try serve(box.socket, tls) } catch { preconditionFailure("\(error)") }
+        }
+        thread.withLock { $0 = made }
+    }
+
+    func stop() {
+        isOver.withLock { $0 = true }
+        wakeUp.wake()
+        thread.withLock { $0.take() }?.join()
+    }
+
+    private final class ListenerBox: Sendable {
+        let socket: Socket
+        init(_ socket: consuming Socket) { self.socket = socket }
+    }
+
+    private final class Peer {
+        let socket: Socket
+        let wire: Wire
+        var isOver = false
+        init(_ socket: consuming Socket, _ wire: Wire) {
+            self.socket = socket
+            self.wire = wire
+        }
+    }
+
+    private func serve(_ listener: borrowing Socket, _ tls: TLSContext) throws {
+        let loop = try EventLoop(wakeUp)
+        try loop.add(listener.descriptor, token: 0, .whileReadable)
+        var peers: [Peer?] = [nil]
+        while !isOver.withLock({ $0 }) {
+            let count = loop.wait(nanoseconds: nil) { !isOver.withLock { $0 } }
+            for index in 0..<count {
+                let token = Int(loop.event(index).token)
+                if token == 0 {
+                    while let socket = try listener.accept() {
+                        let wire = Wire(try TLSSession(tls), try HTTP2Session(role: .server))
+                        try loop.add(socket.descriptor, token: UInt64(peers.count), .onChange)
+                        peers.append(Peer(socket, wire))
+                        counts.withLock { $0.connections += 1 }
+                    }
+                } else if let peer = peers[token] {
+                    move(peer)
+                    if peer.isOver { peers[token] = nil }
+                }
+            }
+        }
+    }
+
+    private func move(_ peer: Peer) {
+        var input = [UInt8](repeating: 0, count: 32 << 10)
+        reading: while true {
+            switch peer.socket.read(into: &input) {
+            case .bytes(let count): peer.wire.tls.receive(input.span.extracting(first: count))
+            case .wouldBlock: break reading
+            case .ended, .failed:
+                peer.isOver = true
+                return
+            }
+        }
+        if peer.wire.isHandshaking, case .failed = peer.wire.handshake() { peer.isOver = true }
+        var plaintext = [UInt8](repeating: 0, count: 16 << 10)
+        while !peer.wire.isHandshaking, !peer.isOver,
+            case .events = peer.wire.read(into: &plaintext)
+        {
+            handle(peer)
+        }
+        if !peer.isOver { flush(peer) }
+    }
+
+    private func flush(_ peer: Peer) {
+        var staging: [UInt8] = []
+        _ = peer.wire.seal(&staging, limit: 1 << 20)
+        while peer.wire.tls.outputCount > 0 {
+            var isBlocked = false
+            peer.wire.tls.withOutput { bytes in
+                guard case .bytes(let count) = peer.socket.write(bytes) else {
+                    isBlocked = true
+                    return 0
+                }
+                return count
+            }
+            if isBlocked { return }
+        }
+    }
+
+    private func handle(_ peer: Peer) {
+        let http2 = peer.wire.http2
+        for event in http2.events {
+            guard case .headers(let stream, _) = event, !peer.isOver else { continue }
+            let number = counts.withLock { counts in
+                counts.requests += 1
+                return counts.requests - 1
+            }
+            // Its submissions fail only for want of memory.
+            try? perform(act(number), stream, peer)
+        }
+        http2.clearEvents()
+    }
+
+    private static let headers = HeaderFields([
+        .init(":status", "200"), .init("content-type", "application/grpc"),
+    ])
+
+    private func perform(
+        _ act: Act, _ stream: HTTP2Stream, _ peer: Peer
+    ) throws(HTTP2Error) {
+        let http2 = peer.wire.http2
+        switch act {
+        case .reply:
+            try http2.submitHeaders(stream, Self.headers, endStream: false)
+            http2.submitData(stream, [], prefix: DataPrefix(flag: 0, length: 0))
+            http2.submitTrailers(stream, HeaderFields([.init("grpc-status", "0")]))
+        case .reset(let code): http2.reset(stream, code)
+        case .goAway:
+            try http2.goAway(lastStream: 0, .noError)
+            flush(peer)
+            peer.isOver = true
+        case .beginThenReset(let code):
+            try http2.submitHeaders(stream, Self.headers, endStream: false)
+            flush(peer)
+            http2.reset(stream, code)
+        case .cut: peer.isOver = true
+        case .unavailable:
+            try http2.submitHeaders(
+                stream,
+                HeaderFields([
+                    .init(":status", "200"), .init("content-type", "application/grpc"),
+                    .init("grpc-status", "14"),
+                ]), endStream: true)
+        }
+    }
+}

@@ -182,13 +182,15 @@ struct SnapshotReader: ~Copyable {
     }
 
     private mutating func decrypt(_ head: BlockHead, _ offset: Int) throws(JournalError) {
+        let isPlain = layout.cipher == nil
+        if isPlain { return }
         let start = layout.headerBytes
         let nonce = block.span(0..<start).loadNonce(at: 24)
         let tag = block.span(0..<start).loadTag(at: 36)
         let isOpen = layout.cipher?.open(
             &block, start..<start + head.body, header: Format.snapshotAdditional, nonce: nonce,
             tag: tag)
-        guard isOpen ?? true else {
+        guard isOpen == true else {
             throw .dataLoss(
                 file: name, offset: offset,
                 what: "a block was not encrypted so by this directory's key")

@@ -191,6 +191,7 @@ class Client:
         self.triage = stubs.triage_grpc.TriageServiceStub(channel)
         self.assignments = stubs.assignment_grpc.AssignmentServiceStub(channel)
         self.disclosures = stubs.disclosures_grpc.DisclosureServiceStub(channel)
+        self.evidence = stubs.evidences_grpc.EvidenceServiceStub(channel)
         self.operations = stubs.operations_grpc.OperationsServiceStub(channel)
         self.health = stubs.health_grpc.HealthStub(channel)
 

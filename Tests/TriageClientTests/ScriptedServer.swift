@@ -125,8 +125,7 @@ final class ScriptedServer: Sendable {
     }
 
     private func flush(_ peer: Peer) {
-        var staging: [UInt8] = []
-        _ = peer.wire.seal(&staging, limit: 1 << 20)
+        _ = peer.wire.seal(FrameBuffer(), limit: 1 << 20)
         while peer.wire.tls.outputCount > 0 {
             var isBlocked = false
             peer.wire.tls.withOutput { bytes in

@@ -88,8 +88,7 @@ import TriageJournal
         return KeySource(current: try #require(KeyEncryptionKey(wiping: &text)))
     }
 
-    /// A directory with three segments, leaves, a torn tail, an erased field and a snapshot, on the
-    /// real disk.
+    /// A directory with three segments, leaves and a snapshot, on the real disk.
     private func makeDirectory(_ path: String, keys: KeySource?) throws {
         var options = StorageOptions()
         options.segmentBytes = 16384
@@ -230,6 +229,13 @@ import TriageJournal
             let source = try keys(golden)
             try makeDirectory(golden.path, keys: source)
             try FileManager.default.removeItem(atPath: golden.path + "/lock")
+            if source == nil {
+                let url = URL(fileURLWithPath: golden.path + "/" + segment1)
+                var bytes = [UInt8](try Data(contentsOf: url))
+                let cluster = try Inspection(path: golden.path).cluster
+                eraseField(&bytes, record: 0, field: 0, cluster: cluster)
+                try Data(bytes).write(to: url)
+            }
             try listing(golden.path, keys: source).write(
                 toFile: golden.path + ".txt", atomically: true, encoding: .utf8)
         }

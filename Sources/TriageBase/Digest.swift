@@ -54,28 +54,6 @@ package struct Digest: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Takes 32 bytes.
-    ///
-    /// - Precondition: `bytes` has 32.
-    package init(copying bytes: Span<UInt8>) {
-        precondition(bytes.count == 32)
-        self = .zero
-        for index in 0..<8 {
-            let shift = UInt64(8 * index)
-            words.0 |= UInt64(bytes[index]) << shift
-            words.1 |= UInt64(bytes[8 + index]) << shift
-            words.2 |= UInt64(bytes[16 + index]) << shift
-            words.3 |= UInt64(bytes[24 + index]) << shift
-        }
-    }
-
-    /// The 32 bytes.
-    package var bytes: [UInt8] {
-        [words.0, words.1, words.2, words.3].flatMap { word in
-            (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64(8 * $0)) }
-        }
-    }
-
     package static func == (a: Digest, b: Digest) -> Bool {
         a.words.0 == b.words.0 && a.words.1 == b.words.1 && a.words.2 == b.words.2
             && a.words.3 == b.words.3

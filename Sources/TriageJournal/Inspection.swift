@@ -56,6 +56,8 @@ package struct Verification: Sendable {
     package var statistics: DirectoryStatistics
     /// Snapshots that were read whole and verify.
     package var snapshots: [SnapshotInfo] = []
+    /// Signed heads whose signatures verify.
+    package var signedHeads = 0
     /// Everything that does not verify; empty means that all is well.
     package var problems: [JournalError] = []
 }
@@ -95,8 +97,8 @@ package struct Inspection: Sendable {
     package let cluster: ClusterID
     /// Version of its format.
     package let version: UInt32
-    private let disk: any Disk
-    private let keys: KeyRing?
+    let disk: any Disk
+    let keys: KeyRing?
     /// Where segments from before the directory's are; nil for nowhere.
     private let archive: String?
 
@@ -195,7 +197,7 @@ package struct Inspection: Sendable {
     }
 
     /// The parts of the journal, in order.
-    private func parts(withLeaves: Bool) throws(JournalError) -> [JournalPart] {
+    func parts(withLeaves: Bool) throws(JournalError) -> [JournalPart] {
         let inventory = try Inventory(disk, path)
         guard let oldest = inventory.segments.first, let newest = inventory.segments.last else {
             throw .dataLoss(
@@ -283,7 +285,7 @@ package struct Inspection: Sendable {
         return isWhole
     }
 
-    /// The heads that snapshots and the mark remember; what of these does not verify is a problem.
+    /// The heads that snapshots and the mark remember and that were signed; what of these does not verify is a problem.
     private func readCheckpoints(
         _ inventory: Inventory, _ result: inout Verification
     ) -> [Checkpoint] {
@@ -294,6 +296,14 @@ package struct Inspection: Sendable {
                 let info = try readSnapshot(after: sequence, into: &none).info
                 result.snapshots.append(info)
                 checkpoints.append(Checkpoint(head: info.head, file: info.file))
+            } catch { result.problems.append(error) }
+        }
+        if inventory.hasHeads {
+            do throws(JournalError) {
+                guard let keys else { throw HeadsFile.withoutKeys }
+                let heads = SignedHeads(try HeadsFile.read(disk, path, cluster), keys)
+                checkpoints += heads.checkpoints(&result.problems)
+                result.signedHeads = heads.file.heads.count
             } catch { result.problems.append(error) }
         }
         if inventory.hasMark {

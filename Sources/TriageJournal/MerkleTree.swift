@@ -97,6 +97,11 @@ package struct MerkleTree: Sendable {
 
     // MARK: Frontier
 
+    /// The root of the perfect subtree of 2^level leaves; nil when the tree has none such.
+    package func subtree(level: Int) -> Digest? {
+        size >> UInt64(level) & 1 == 1 ? subtrees[level] : nil
+    }
+
     /// Digests in the frontier.
     package var frontierCount: Int { size.nonzeroBitCount }
 

@@ -9,6 +9,8 @@ struct Checkpoint {
     let head: JournalHead
     /// The file that remembers it.
     let file: String
+    /// Where its root stands there.
+    var offset = 64
 }
 
 /// Takes the records of a journal, in order.
@@ -38,6 +40,8 @@ struct SegmentScanner: ~Copyable {
     private let checkpoints: [Checkpoint]
     /// The first of them that the tree has not passed.
     private var nextCheckpoint = 0
+    /// The last record up to which a remembered head has the tree's root.
+    private var passed: UInt64 = 0
     /// Records up to this sequence are verified but not handed out.
     private let after: UInt64
     /// The tree over everything gone through; nil before the first segment, whose header is then
@@ -127,7 +131,7 @@ struct SegmentScanner: ~Copyable {
         {
             nextCheckpoint += 1
         }
-        if let contradicted = contradicted(by: start) { throw Self.contradiction(contradicted) }
+        if let contradicted = contradicted(by: start) { throw contradiction(contradicted) }
         return start
     }
 
@@ -164,9 +168,9 @@ struct SegmentScanner: ~Copyable {
             while part.size < checkpoints[nextCheckpoint].head.sequence {
                 part.append(leaves[known + Int(part.size - before.size)])
             }
-            if let contradicted = contradicted(by: part) { throw Self.contradiction(contradicted) }
+            if let contradicted = contradicted(by: part) { throw contradiction(contradicted) }
         }
-        if let contradicted = contradicted(by: after) { throw Self.contradiction(contradicted) }
+        if let contradicted = contradicted(by: after) { throw contradiction(contradicted) }
     }
 
     /// Passes the heads of this size; the first one with another root.
@@ -177,15 +181,20 @@ struct SegmentScanner: ~Copyable {
             if checkpoints[nextCheckpoint].head.root != tree.root {
                 return checkpoints[nextCheckpoint]
             }
+            passed = tree.size
             nextCheckpoint += 1
         }
         return nil
     }
 
-    private static func contradiction(_ checkpoint: Checkpoint) -> JournalError {
-        .dataLoss(
-            file: checkpoint.file, offset: 64,
-            what: "its root at record \(checkpoint.head.sequence) is not the journal's")
+    /// Names the records among which one is another than when the head was remembered.
+    private func contradiction(_ checkpoint: Checkpoint) -> JournalError {
+        let last = checkpoint.head.sequence
+        let records = passed + 1 < last ? "one of records \(passed + 1) to \(last)" : "record \(last)"
+        return .dataLoss(
+            file: checkpoint.file, offset: checkpoint.offset,
+            what: "its root at record \(last) is not the journal's: \(records) is not the one that "
+                + "was committed")
     }
 
     private func visit<Visitor: RecordVisitor & ~Copyable>(

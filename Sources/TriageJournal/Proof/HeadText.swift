@@ -42,11 +42,9 @@ package struct HeadText: Equatable, Sendable, CustomStringConvertible {
         guard (3...4).contains(lines.count), lines[0].hasPrefix(Self.family),
             let cluster = ClusterID(lines[0].dropFirst(Self.family.count)),
             let size = UInt64(lines[1]), String(size) == lines[1],
-            let root = Base64.decode(text: lines[2]), root.count == 32
+            let bytes = Base64.decode(text: lines[2]), let root = Digest(bytes: bytes.span)
         else { return nil }
-        self.init(
-            cluster: cluster, head: JournalHead(sequence: size, root: Digest(copying: root.span)),
-            time: nil)
+        self.init(cluster: cluster, head: JournalHead(sequence: size, root: root), time: nil)
         guard lines.count == 4 else { return }
         guard lines[3].hasPrefix("time "), let time = Int64(lines[3].dropFirst(5)),
             String(time) == lines[3].dropFirst(5)

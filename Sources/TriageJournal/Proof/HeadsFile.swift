@@ -1,7 +1,7 @@
 // The `heads` file (FORMAT.md §10): a header block, then signed heads of a sector each. Reads and lays
 // out; verifies no signature, because it has no keys.
 
-package import TriageBase
+internal import TriageBase
 internal import TriageCrypto
 internal import TriageIO
 
@@ -16,6 +16,9 @@ package struct HeadsFile: Equatable, Sendable {
     static let slotBytes = Format.sectorBytes
     private static let usedBytes = 120
     private static let chunkBytes = 1 << 20
+
+    static let withoutKeys = JournalError.dataLoss(
+        file: FileName.heads, offset: 0, what: "heads were signed, and `keys` is missing")
 
     /// Where a slot stands.
     static func offset(of index: Int) -> Int { Format.blockBytes + index * slotBytes }

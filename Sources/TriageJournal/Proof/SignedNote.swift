@@ -2,7 +2,7 @@
 // signed it. Whoever witnesses transparency logs reads and signs such notes. Knows nothing of what a
 // text says.
 
-package import TriageBase
+internal import TriageBase
 package import TriageCrypto
 internal import TriageIO
 
@@ -131,9 +131,8 @@ package struct NoteKey: Equatable, Sendable, CustomStringConvertible {
             let bytes = Base64.decode(text: parts[2]), bytes.count == 33,
             let kind = Kind(rawValue: bytes[0])
         else { return nil }
-        self.init(
-            name: String(parts[0]), kind: kind,
-            key: VerifyingKey(copying: bytes[1...].span))
+        let key = Array(bytes.dropFirst())
+        self.init(name: String(parts[0]), kind: kind, key: VerifyingKey(copying: key.span))
         guard hexText(UInt64(id)).suffix(8) == parts[1] else { return nil }
     }
 

@@ -21,6 +21,8 @@ extension Engine {
     ///     turns NOT_SERVING.
     ///   - snapshotEnded: Called on the engine's thread with what became of snapshots.
     ///   - vaultFailed: Called on the vault's thread with what an operator has to know of it.
+    ///   - auditFailed: Called on a helper thread when a head could not be signed, or a proof not be
+    ///     made from the files.
     /// - Returns: The engine, to be started.
     /// - Throws: `.storage` when the directory is locked, unreadable or not ours; nothing was
     ///   changed then, or only temporary files removed.
@@ -30,7 +32,8 @@ extension Engine {
         clock: any TimeSource = SystemClock(),
         journalFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
         snapshotEnded: @escaping @Sendable (SnapshotResult) -> Void = { _ in },
-        vaultFailed: @escaping @Sendable (JournalError) -> Void = { _ in }
+        vaultFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
+        auditFailed: @escaping @Sendable (JournalError) -> Void = { _ in }
     ) throws(EngineError) -> Engine {
         let started = clock.monotonicTime()
         let directory: DataDirectory
@@ -69,11 +72,16 @@ extension Engine {
         }
         let inbox = Monitor(Inbox())
         let snapshots: BackgroundSnapshots
-        do throws(IOError) { snapshots = try BackgroundSnapshots(directory, clock) } catch {
+        let audit: AuditWorker?
+        do throws(IOError) {
+            snapshots = try BackgroundSnapshots(directory, clock)
+            audit = try AuditWorker(writer, directory, failed: auditFailed)
+        } catch {
             throw .thread(error)
         }
         let parts = EngineParts(
             journal: writer, clock: clock, snapshots: snapshots, vault: opened.worker,
+            audit: audit, answered: { result in inbox.change { $0.audits.append(result) } },
             encryption: { directory.keys.map(EncryptionReport.init) },
             renewed: { result in inbox.change { $0.renewed.append(result) } },
             reload: {
@@ -89,7 +97,7 @@ extension Engine {
         let core = EngineCore(
             world: world, parts: parts, configuration: configuration, status: status, now: now)
         let resources = EngineResources(
-            writer: writer, snapshots: snapshots, vault: opened.worker)
+            writer: writer, snapshots: snapshots, vault: opened.worker, audit: audit)
         return try Engine(
             core: core, inbox: inbox, configuration: configuration, vault: opened.worker,
             keys: directory.keys, closing: resources.close)
@@ -148,6 +156,7 @@ extension Engine {
                     + "at byte \(torn.offset)"
             )
         }
+        if report.isHeadTorn { lines.append("left out a signed head that was not finished") }
         if let first = report.missingLeaves.first {
             let more = report.missingLeaves.count - 1
             lines.append("made \(first)" + (more > 0 ? " and \(more) more" : "") + " again")
@@ -178,16 +187,22 @@ private final class EngineResources: @unchecked Sendable {
     private let writer: JournalWriter
     private let snapshots: BackgroundSnapshots
     private let vault: VaultWorker?
+    private let audit: AuditWorker?
 
-    init(writer: JournalWriter, snapshots: BackgroundSnapshots, vault: VaultWorker?) {
+    init(
+        writer: JournalWriter, snapshots: BackgroundSnapshots, vault: VaultWorker?,
+        audit: AuditWorker?
+    ) {
         self.writer = writer
         self.snapshots = snapshots
         self.vault = vault
+        self.audit = audit
     }
 
     @Sendable func close() {
         writer.close()
         snapshots.stop()
         vault?.stop()
+        audit?.stop()
     }
 }

@@ -91,6 +91,9 @@ protocol JournalParts: ~Copyable {
 
 /// A data directory seen from outside.
 package struct Inspection: Sendable {
+    /// The format version that this release writes.
+    package static let currentVersion = Format.version
+
     /// The directory's path.
     package let path: String
     /// Which deployment it belongs to.
@@ -135,6 +138,16 @@ package struct Inspection: Sendable {
             version = OldFormat.version
         }
         keys = try DataDirectory.openKeys(inventory, disk, path, cluster, source)
+    }
+
+    /// Looks at the directory that this process owns.
+    init(_ data: DataDirectory, archive: String?) {
+        path = data.path
+        cluster = data.cluster
+        version = Format.version
+        disk = data.disk
+        keys = data.keys
+        self.archive = archive
     }
 
     // MARK: Reading
@@ -300,10 +313,11 @@ package struct Inspection: Sendable {
         }
         if inventory.hasHeads {
             do throws(JournalError) {
-                guard let keys else { throw HeadsFile.withoutKeys }
-                let heads = SignedHeads(try HeadsFile.read(disk, path, cluster), keys)
-                checkpoints += heads.checkpoints(&result.problems)
-                result.signedHeads = heads.file.heads.count
+                if let heads = try readHeads() {
+                    let good = heads.checkpoints(&result.problems)
+                    result.signedHeads = good.count
+                    checkpoints += good
+                }
             } catch { result.problems.append(error) }
         }
         if inventory.hasMark {

@@ -202,11 +202,29 @@ extension RPCError {
                 message: "the key could not be made, the ones before are in use: see the server's "
                     + "log",
                 retryAfterMilliseconds: 60_000)
+        case .signingFailed, .notProvable, .proofFailed: self = .audit(failure)
         case .snapshotFailed:
             self.init(
                 .unavailable, reason: "SNAPSHOT_FAILED",
                 message: "the snapshot could not be written; no data is affected: see the "
                     + "server's log",
+                retryAfterMilliseconds: 60_000)
+        }
+    }
+
+    private static func audit(_ failure: EngineFailure) -> RPCError {
+        switch failure {
+        case .notProvable(let what):
+            RPCError(.failedPrecondition, reason: "NOT_PROVABLE", message: what)
+        case .proofFailed:
+            RPCError(
+                .dataLoss, reason: "PROOF_FAILED",
+                message: "the files of the journal do not lead to this proof: have the operator run "
+                    + "`triaged inspect verify`, and see the server's log")
+        default:
+            RPCError(
+                .unavailable, reason: "SIGNING_FAILED",
+                message: "the head could not be written; those before stand: see the server's log",
                 retryAfterMilliseconds: 60_000)
         }
     }

@@ -70,7 +70,9 @@ final class EngineBench {
 
     var sink: RecordingSink { sinks[0] }
 
-    init(_ configure: (inout EngineConfiguration) -> Void = { _ in }) {
+    init(
+        audit: FakeKeeper? = nil, _ configure: (inout EngineConfiguration) -> Void = { _ in }
+    ) {
         var configuration = EngineConfiguration()
         configuration.unguessableBits = { 0x1234_5678_9ABC_DEF0 }
         configuration.snapshotRecords = 0
@@ -85,7 +87,8 @@ final class EngineBench {
         core = EngineCore(
             world: world,
             parts: EngineParts(
-                journal: journal, clock: clock, snapshots: snapshots,
+                journal: journal, clock: clock, snapshots: snapshots, audit: audit,
+                answered: { audit?.answers.append($0) },
                 reload: { box.reloads += 1 }, journalFailed: { box.failures.append($0) }),
             configuration: configuration, status: status, now: clock.wallTime())
         self.box = box
@@ -182,6 +185,7 @@ extension EngineReply {
         case .disclosures: "disclosures"
         case .status: "status"
         case .snapshot: "snapshot"
+        case .audit: "audit"
         case .boardChanges: "boardChanges"
         case .assignmentChanges: "assignmentChanges"
         case .disclosureChange: "disclosureChange"

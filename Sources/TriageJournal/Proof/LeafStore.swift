@@ -6,7 +6,7 @@ internal import TriageBase
 internal import TriageIO
 
 /// The leaves of a journal, read as they are needed.
-struct LeafStore: SubtreeSource, ~Copyable {
+struct LeafStore: SubtreeSource {
     private struct Part {
         let place: JournalPart
         /// The tree before its first leaf.

@@ -79,7 +79,7 @@ package struct RecordProof: Equatable, Sendable, CustomStringConvertible {
             + proof.path.map { Base64.text($0.bytes.span) + "\n" }.joined() + "\n\(note)"
     }
 
-    init(entry: RecordEntry?, proof: InclusionProof, note: SignedNote) {
+    package init(entry: RecordEntry?, proof: InclusionProof, note: SignedNote) {
         self.entry = entry
         self.proof = proof
         self.note = note
@@ -110,11 +110,11 @@ package struct RecordProof: Equatable, Sendable, CustomStringConvertible {
     /// Checks it.
     ///
     /// - Parameters:
-    ///   - key: Whose signature counts.
+    ///   - keys: Whose signatures count.
     ///   - leaf: Of the record, if the proof has no entry.
     /// - Throws: ``ProofError``.
-    package func verify(_ key: NoteKey, leaf: Digest? = nil) throws(ProofError) -> Proven {
-        let head = try key.head(of: note)
+    package func verify(_ keys: [NoteKey], leaf: Digest? = nil) throws(ProofError) -> Proven {
+        let head = try keys.head(of: note)
         guard let leaf = entry?.leaf ?? leaf else {
             throw .contradiction(what: "the proof holds no record: give its leaf's hash")
         }
@@ -132,7 +132,7 @@ package struct RecordProof: Equatable, Sendable, CustomStringConvertible {
 
 /// One signed tree is the beginning of another.
 package struct HistoryProof: Equatable, Sendable, CustomStringConvertible {
-    static let magic = "triaged/history-proof@v1"
+    package static let magic = "triaged/history-proof@v1"
 
     /// What leads to both roots.
     package var proof: ConsistencyProof
@@ -147,7 +147,7 @@ package struct HistoryProof: Equatable, Sendable, CustomStringConvertible {
             + "\n\(earlier)\n\(later)"
     }
 
-    init(proof: ConsistencyProof, earlier: SignedNote, later: SignedNote) {
+    package init(proof: ConsistencyProof, earlier: SignedNote, later: SignedNote) {
         self.proof = proof
         self.earlier = earlier
         self.later = later

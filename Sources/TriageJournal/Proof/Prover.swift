@@ -36,12 +36,11 @@ package struct KnownHead: Equatable, Sendable {
 /// Makes proofs.
 ///
 /// - Isolation: one thread at a time.
-package struct Prover: ~Copyable {
+package struct Prover {
     private let parts: [JournalPart]
     private let reader: SegmentReader
     private var store: LeafStore
-    /// The signed heads, oldest first.
-    package let heads: [KnownHead]
+    private let signed: SignedHeads
 
     /// Reads the signed heads and the headers of a directory.
     ///
@@ -51,16 +50,18 @@ package struct Prover: ~Copyable {
             throw .request("the directory is of format version 1, which has no tree: upgrade it")
         }
         reader = inspection.segmentReader
+        let found: SignedHeads?
         do throws(JournalError) {
-            heads = try inspection.signedHeads()
+            found = try inspection.readHeads()
             parts = try inspection.parts(withLeaves: true)
         } catch { throw .journal(error) }
-        store = try Self.store(inspection, parts, reader)
-        guard !heads.isEmpty else {
+        guard let found, !found.file.heads.isEmpty else {
             throw .request(
                 "the directory has no signed head: only an encrypted one has a signing key, and the "
                     + "server signs the first head soon after its first record")
         }
+        signed = found
+        store = try Self.store(inspection, parts, reader)
     }
 
     private static func store(
@@ -75,14 +76,17 @@ package struct Prover: ~Copyable {
     ///
     /// - Throws: `.request` when there is none.
     package func head(of size: UInt64?) throws(ProverError) -> KnownHead {
-        guard let size else { return heads[heads.count - 1] }
-        guard let head = heads.last(where: { $0.signed.head.sequence == size }) else {
-            let sizes = Set(heads.map(\.signed.head.sequence)).sorted()
-            let near = sizes.last { $0 < size }.map { "\($0)" } ?? "none before"
-            let next = sizes.first { $0 > size }.map { "\($0)" } ?? "none behind"
-            throw .request("no head of \(size) records was signed; the nearest are \(near), \(next)")
+        let heads = signed.file.heads
+        let index =
+            size.map { size in heads.lastIndex { $0.head.sequence == size } } ?? heads.count - 1
+        guard let index else {
+            let sizes = heads.map(\.head.sequence)
+            let near = sizes.last { $0 < size ?? 0 }.map { "\($0)" } ?? "none before"
+            let next = sizes.first { $0 > size ?? 0 }.map { "\($0)" } ?? "none behind"
+            throw .request(
+                "no head of \(size ?? 0) records was signed; the nearest are \(near), \(next)")
         }
-        return head
+        do throws(JournalError) { return try signed.known(index) } catch { throw .journal(error) }
     }
 
     /// Proves that a record stands in the journal of a signed head.
@@ -245,5 +249,17 @@ package struct Prover: ~Copyable {
             }
             offset = layout.end
         }
+    }
+}
+
+extension DataDirectory {
+    /// Makes proofs from the directory while its journal is being written; also of records whose
+    /// segments are in the archive.
+    ///
+    /// - Throws: ``ProverError``.
+    package func makeProver() throws(ProverError) -> Prover {
+        var archive: String?
+        if case .archive(let place) = options.journalRetention { archive = place }
+        return try Prover(Inspection(self, archive: archive))
     }
 }

@@ -87,6 +87,23 @@ package struct RecordEntry: Equatable, Sendable {
         (0..<8).map { UInt8(truncatingIfNeeded: value >> UInt64(8 * $0)) }
     }
 
+    /// Lends the record as whoever reads a journal gets it: a redacted field is an erased one.
+    package func withView<R, E: Error>(_ read: (RecordView) throws(E) -> R) throws(E) -> R {
+        var together: [UInt8] = []
+        var places: [Range<Int>?] = []
+        for field in fields {
+            guard case .shown(_, let bytes) = field else {
+                places.append(nil)
+                continue
+            }
+            places.append(together.count..<together.count + bytes.count)
+            together += bytes
+        }
+        var view = RecordView(body: body.span, sealed: together.span)
+        for place in places { view.addField(place) }
+        return try read(view)
+    }
+
     // MARK: Lines
 
     /// A record without fields, as a line of an export says it; nil when the line does not.

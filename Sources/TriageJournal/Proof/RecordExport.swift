@@ -7,7 +7,7 @@ internal import TriageIO
 
 /// What stands before the records of an export.
 package struct ExportHeader: Equatable, Sendable, CustomStringConvertible {
-    static let magic = "triaged/records@v1"
+    package static let magic = "triaged/records@v1"
 
     /// What the tree has around the records.
     package var proof: RangeProof
@@ -23,7 +23,7 @@ package struct ExportHeader: Equatable, Sendable, CustomStringConvertible {
             + lines("left", proof.left) + lines("right", proof.right) + "\n\(note)\n"
     }
 
-    init(proof: RangeProof, note: SignedNote) {
+    package init(proof: RangeProof, note: SignedNote) {
         self.proof = proof
         self.note = note
     }
@@ -50,13 +50,14 @@ package struct ExportHeader: Equatable, Sendable, CustomStringConvertible {
 
 /// Checks an export, line by line.
 package struct ExportChecker {
-    private let key: NoteKey
+    private let keys: [NoteKey]
     private var header = ""
     private var emptyLines = 0
     private var verifier: RangeVerifier?
     private var proof: RangeProof?
     private var head: HeadText?
     private var entry: RecordEntry?
+    private let each: (RecordEntry) -> Void
     private var expected: UInt64 = 0
     private var shown = 0
     private var redacted = 0
@@ -66,8 +67,13 @@ package struct ExportChecker {
 
     /// Begins to check.
     ///
-    /// - Parameter key: Whose signature counts.
-    package init(_ key: NoteKey) { self.key = key }
+    /// - Parameters:
+    ///   - keys: Whose signatures count.
+    ///   - each: Takes every record; believed once ``finish()`` has returned, and not before.
+    package init(_ keys: [NoteKey], each: @escaping (RecordEntry) -> Void = { _ in }) {
+        self.keys = keys
+        self.each = each
+    }
 
     /// Takes the next line, without its line feed.
     ///
@@ -105,7 +111,7 @@ package struct ExportChecker {
             return
         }
         let read = try ExportHeader(header)
-        head = try key.head(of: read.note)
+        head = try keys.head(of: read.note)
         guard let begun = read.proof.verifier() else {
             throw .contradiction(what: "the digests around the records are not as many as there are")
         }
@@ -123,6 +129,7 @@ package struct ExportChecker {
             throw .contradiction(what: "record \(done.sequence) is beyond the last one")
         }
         verifier = verifying
+        each(done)
         expected += 1
     }
 

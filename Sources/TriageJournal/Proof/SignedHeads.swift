@@ -11,8 +11,26 @@ extension Inspection {
     /// - Throws: `.dataLoss` for the first one that does not verify, `.foreignCluster`,
     ///   `.newerVersion`, `.io`.
     package func signedHeads() throws(JournalError) -> [KnownHead] {
-        guard let keys, try Inventory(disk, path).hasHeads else { return [] }
-        return try SignedHeads(HeadsFile.read(disk, path, cluster), keys).verified()
+        guard let heads = try readHeads() else { return [] }
+        var result: [KnownHead] = []
+        for index in heads.file.heads.indices { result.append(try heads.known(index)) }
+        return result
+    }
+
+    /// The directory's signing keys: number, and the public half as it is handed out.
+    package func signingKeys() -> [(number: UInt32, key: NoteKey)] {
+        guard let keys else { return [] }
+        return keys.keys.compactMap { info in
+            guard info.kind == .signing, let key = keys.signingKey(info.number) else { return nil }
+            return (info.number, HeadText.noteKey(cluster, key.verifyingKey))
+        }
+    }
+
+    /// The signed heads, their signatures not verified; nil when there are none.
+    func readHeads() throws(JournalError) -> SignedHeads? {
+        guard try Inventory(disk, path).hasHeads else { return nil }
+        guard let keys else { throw HeadsFile.withoutKeys }
+        return SignedHeads(try HeadsFile.read(disk, path, cluster), keys)
     }
 
     var segmentReader: SegmentReader {
@@ -30,25 +48,19 @@ struct SignedHeads {
         self.keys = keys
     }
 
-    /// The heads, each with its key.
+    /// A head with its key.
     ///
-    /// - Throws: `.dataLoss`: names the head whose key is unknown or whose signature is wrong.
-    func verified() throws(JournalError) -> [KnownHead] {
-        var result: [KnownHead] = []
-        result.reserveCapacity(file.heads.count)
-        for (index, head) in file.heads.enumerated() {
-            let key = try verify(index)
-            result.append(
-                KnownHead(
-                    signed: head, key: HeadText.noteKey(keys.cluster, key),
-                    note: head.note(keys.cluster, key)))
-        }
-        return result
+    /// - Throws: `.dataLoss`: its key is unknown, or its signature wrong.
+    func known(_ index: Int) throws(JournalError) -> KnownHead {
+        let key = try verify(index)
+        return KnownHead(
+            signed: file.heads[index], key: HeadText.noteKey(keys.cluster, key),
+            note: file.heads[index].note(keys.cluster, key))
     }
 
     /// What the journal must contain: the heads from a place in the file on, each verified.
     ///
-    /// - Throws: as ``verified()``.
+    /// - Throws: as ``known(_:)``.
     func checkpoints(from start: Int) throws(JournalError) -> [Checkpoint] {
         var result: [Checkpoint] = []
         for index in start..<file.heads.count {

@@ -104,6 +104,8 @@ package struct Inspection: Sendable {
     let keys: KeyRing?
     /// Where segments from before the directory's are; nil for nowhere.
     private let archive: String?
+    /// Threads that read segments ahead while everything is checked.
+    private let threads: Int
 
     /// Looks at a directory.
     ///
@@ -113,13 +115,16 @@ package struct Inspection: Sendable {
     ///     read too.
     ///   - disk: The file system.
     ///   - source: Opens the directory's keys, if it is encrypted.
+    ///   - threads: How many read ahead while everything is checked; 0: none, one segment after the
+    ///     other.
     /// - Throws: `.foreignFile`, `.dataLoss` without a good identity, `.newerVersion`,
     ///   `.keyMissing`, `.keyUnexpected`, `.wrongKey`, `.io`.
     package init(
         path: String, archive: String? = nil, disk: any Disk = RealDisk(),
-        keys source: KeySource? = nil
+        keys source: KeySource? = nil, threads: Int = 0
     ) throws(JournalError) {
         self.path = path
+        self.threads = threads
         self.archive = archive
         self.disk = disk
         let inventory = try Inventory(disk, path)
@@ -148,6 +153,7 @@ package struct Inspection: Sendable {
         disk = data.disk
         keys = data.keys
         self.archive = archive
+        threads = 0
     }
 
     // MARK: Reading
@@ -262,6 +268,7 @@ package struct Inspection: Sendable {
             isWhole = check(list, &old, &result)
         } else {
             var parts = Segments(disk, path, cluster, keys, checkpoints)
+            if threads > 0 { try parts.readAhead(list, threads: threads) }
             isWhole = check(list, &parts, &result)
         }
         let last = result.statistics.head?.sequence ?? 0

@@ -68,18 +68,19 @@ package struct MerkleTree: Sendable {
     /// Adds leaves: level by level, because the nodes of one level can be hashed two at a time.
     ///
     /// - Parameters:
-    ///   - leaves: The leaves to add are those from `first` on.
+    ///   - leaves: The leaves to add are those from `first` on, up to `end` (nil: all).
     ///   - scratch: Memory that the caller keeps from call to call; its content means nothing.
     /// - Complexity: O(count) hashes; allocates only until `scratch` has its size.
     package mutating func append(
-        _ leaves: [Digest], from first: Int = 0, scratch: inout [Digest]
+        _ leaves: [Digest], from first: Int = 0, to end: Int? = nil, scratch: inout [Digest]
     ) {
-        var count = leaves.count - first
+        let end = end ?? leaves.count
+        var count = end - first
         if count == 0 { return }
         scratch.removeAll(keepingCapacity: true)
         // The first place is for what a level has already.
         scratch.append(.zero)
-        scratch.append(contentsOf: leaves[first...])
+        scratch.append(contentsOf: leaves[first..<end])
         var before = size
         size += UInt64(count)
         var level = 0

@@ -49,7 +49,6 @@ struct SegmentScanner: ~Copyable {
     private(set) var tree: MerkleTree?
     /// The leaves of the segment gone through last.
     private(set) var leaves: [Digest] = []
-    private var hasher = RecordHasher()
     private var scratch: [Digest] = []
 
     init(_ checkpoints: [Checkpoint] = [], after: UInt64 = 0) {
@@ -67,15 +66,14 @@ struct SegmentScanner: ~Copyable {
     mutating func scan<Visitor: RecordVisitor & ~Copyable>(
         _ segment: borrowing SegmentContent, into visitor: inout Visitor
     ) throws(JournalError) {
-        leaves.removeAll(keepingCapacity: true)
+        leaves = segment.leaves
         var current = try start(segment.header, segment.file)
         let bytes = segment.bytes
+        var known = 0
         for batch in segment.batches {
-            try check(bytes, batch, segment.file)
-            let known = leaves.count
-            hasher.hash(bytes.extracting(batch.records), from: batch.first, into: &leaves)
+            let end = known + Int(batch.count)
             var grown = current
-            grown.append(leaves, from: known, scratch: &scratch)
+            grown.append(leaves, from: known, to: end, scratch: &scratch)
             guard grown.root == bytes.loadDigest(at: batch.root) else {
                 throw .dataLoss(
                     file: segment.file, offset: batch.root,
@@ -83,6 +81,7 @@ struct SegmentScanner: ~Copyable {
             }
             try passCheckpoints(current, leaves, from: known, grown)
             current = grown
+            known = end
             try visit(bytes, batch, segment.file, &visitor)
         }
         tree = current
@@ -133,25 +132,6 @@ struct SegmentScanner: ~Copyable {
         }
         if let contradicted = contradicted(by: start) { throw contradiction(contradicted) }
         return start
-    }
-
-    /// Checks the layout of a batch's records.
-    private func check(
-        _ bytes: Span<UInt8>, _ batch: BatchPlace, _ file: String
-    ) throws(JournalError) {
-        let records = bytes.extracting(0..<batch.records.upperBound)
-        var offset = batch.records.lowerBound
-        for index in 0..<batch.count {
-            guard let record = RecordLayout(records, at: offset), record.view(records) != nil else {
-                throw .dataLoss(
-                    file: file, offset: offset, what: "record \(batch.first + index) is malformed")
-            }
-            offset = record.end
-        }
-        guard offset == batch.records.upperBound else {
-            throw .dataLoss(
-                file: file, offset: batch.start + 16, what: "the batch's count is wrong")
-        }
     }
 
     /// Compares every remembered head from behind `before` to `after` with the tree.

@@ -38,7 +38,8 @@ struct InspectCommand: ParsableCommand {
             let source = try place.key.source()
             try body(
                 try Inspection(
-                    path: place.directory, archive: place.archive, keys: source))
+                    path: place.directory, archive: place.archive, keys: source,
+                    threads: Thread.processorCount))
         } catch let error as JournalError {
             StandardStream.error.write("triaged: \(error)\n")
             throw ExitCode(error.isDamage ? 65 : 74)

@@ -213,7 +213,7 @@ package struct Prover {
                 throw .gap(file: part.file, missing: max(part.first, range.lowerBound))
             }
             let segment = try reader.read(
-                part.first, in: directory, isLast: part.isLast, memory: memory)
+                part.first, in: directory, isLast: part.isLast, memory: memory, hashes: false)
             for batch in segment.batches
             where batch.first <= range.upperBound
                 && batch.first + batch.count > range.lowerBound

@@ -189,7 +189,7 @@ final class Signed: Sendable {
         let inspection = try bench.inspection()
         let heads = try inspection.signedHeads()
         #expect(heads.map(\.signed.head.sequence) == [1, 1, 2])
-        #expect(heads.map(\.key == first) == [true, false, false])
+        #expect(heads.map { $0.key == first } == [true, false, false])
         #expect(try inspection.verify().problems == [])
         // A proof from a head of the old key to one of the new needs both.
         var prover = try Prover(inspection)

@@ -44,7 +44,11 @@ def helps_to_wait(error):
     trailers = dict(error.trailing_metadata() or ())
     if trailers.get("grpc-retry-pushback-ms") == "-1":
         return False
-    return error.code() in TEMPORARY or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    # What grpc.aio itself makes of a write to a stream that has just broken.
+    broken_write = (error.code() is grpc.StatusCode.INTERNAL
+                    and error.details() == "Internal error from Core")
+    return (broken_write or error.code() in TEMPORARY
+            or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class Pauses:

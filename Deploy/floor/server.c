@@ -24,7 +24,7 @@
 #include "CBenchEcho.h"
 #include "common.h"
 
-enum { RECORD = 16384, WIRE = 131072, REQUEST = 1024, REPLY = 256, PREFIX = 5, EVENTS = 256 };
+enum { RECORD = 16384, WIRE = 131072, REQUEST = 1024, REPLY = 1280, PREFIX = 5, EVENTS = 256 };
 
 struct stream {
     struct stream *next_free;

@@ -1,5 +1,6 @@
-// A journal record as the codec and the journal hand it to each other: a body, and sealed fields that
-// can be taken out later while every proof over the record still holds. Knows what neither says.
+// A journal record as the codec and the journal hand it to each other: a body, and sealed fields
+// that can be taken out later while every proof over the record still holds. Knows what neither
+// says.
 
 /// A record to be written; kept and refilled, so that a record costs no allocation.
 package struct RecordParts: Sendable {
@@ -88,9 +89,7 @@ package struct RecordView: ~Escapable {
         fieldCount += 1
     }
 
-    /// Whether the field was erased.
-    ///
-    /// - Parameter number: From 1; at most ``fieldCount``.
+    /// Whether a field, by its number from 1 to ``fieldCount``, was erased.
     package func isErased(_ number: Int) -> Bool {
         precondition(number <= fieldCount)
         return places[number - 1].start == Place.erased
@@ -99,6 +98,7 @@ package struct RecordView: ~Escapable {
     /// The bytes of a field; none of one that was erased.
     ///
     /// - Parameter number: From 1; at most ``fieldCount``.
+    /// - Returns: Its bytes, lent for as long as the record is.
     @_lifetime(copy self)
     package func field(_ number: Int) -> Span<UInt8> {
         if isErased(number) { return sealed.extracting(0..<0) }

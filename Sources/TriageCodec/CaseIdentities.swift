@@ -1,5 +1,5 @@
-// Whom and what a case is about, as far as its reports say: what the rules of holds compare with the
-// identifiers of a disclosure request. The domain carries those words and never reads them.
+// Whom and what a case is about, as far as its reports say: what the rules of holds compare with
+// the identifiers of a disclosure request. The domain carries those words and never reads them.
 
 internal import CProtobufC
 internal import CTriageProtos

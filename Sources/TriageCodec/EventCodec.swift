@@ -21,8 +21,8 @@ package final class EventCodec {
     ///
     /// The header's sequence and time are not in it: the journal's frame has them. What people
     /// wrote is sealed: each text, and each message that is nothing else, is a field of its own.
+    /// What `record` held before is forgotten.
     ///
-    /// - Parameter record: Filled; what it held before is forgotten.
     /// - Complexity: O(bytes); allocates nothing for a report while `record` has room.
     package func encode(
         _ header: EventHeader, _ events: [Event], into record: inout RecordParts

@@ -1,4 +1,5 @@
-// The requests of EvidenceService, and of keys: what is attached, read and erased, and what holds it.
+// The requests of EvidenceService, and of keys: what is attached, read and erased, and what holds
+// it.
 
 internal import CProtobufC
 internal import CTriageProtos

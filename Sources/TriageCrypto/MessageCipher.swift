@@ -44,7 +44,7 @@ package struct Tag: Hashable, Sendable {
 @safe package struct MessageCipher: ~Copyable, @unchecked Sendable {
     private let context: OpaquePointer
 
-    /// Bytes of a message at most. GCM itself allows 64 GiB, OpenSSL's calls 2 GiB.
+    /// Bytes of a message at most: GCM itself allows 64 GiB, OpenSSL's calls 2 GiB.
     package static let messageBytesMax = 1 << 30
     private static let tagBytes: Int32 = 16
 

@@ -61,6 +61,7 @@ internal import TriageBase
     /// - Parameters:
     ///   - salt: Random bytes, stored beside what the key is for; may be empty.
     ///   - info: What the key is for.
+    /// - Returns: A key that tells nothing of this one.
     /// - Throws: ``CryptoError``: `.unavailable`.
     ///
     /// Source: RFC 5869 (HKDF) with SHA-256

@@ -40,7 +40,9 @@ package struct VerifyingKey: Sendable {
 
     package static let byteCount = 32
 
-    /// Takes what was stored. Bytes that are no key verify nothing.
+    /// Takes what was stored.
+    ///
+    /// Bytes that are no key verify nothing.
     ///
     /// - Precondition: `stored` has ``byteCount`` bytes.
     package init(copying stored: Span<UInt8>) {

@@ -18,7 +18,9 @@ package struct EngineConfiguration: Sendable {
     /// Changes that are kept for watches that resume or lag.
     package var ringCount = Limits.boardRingCount
     /// Changes in one part of a watch.
-    package var watchPartMax = 256
+    ///
+    /// With ``watchCredits`` it bounds what a watch that nobody reads may hold: about 200 KiB.
+    package var watchPartMax = 64
     /// Parts that a watch may have on their way before its reactor gives credit again.
     package var watchCredits = 8
     /// Milliseconds between two writings of the journal's mark.

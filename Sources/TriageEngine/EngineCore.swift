@@ -8,8 +8,8 @@ package import TriageJournal
 
 /// Takes snapshots beside the engine.
 package protocol SnapshotTaker: AnyObject, Sendable {
-    /// Writes the state after the last record of `tree` and reports when it is durable or has failed, and then what
-    /// came of tidying up after it; returns at once.
+    /// Writes the state after the last record of `tree` and reports when it is durable or has
+    /// failed, and then what came of tidying up after it; returns at once.
     func take(
         _ state: WorldState, at tree: MerkleTree, time: WallTime,
         report: @escaping @Sendable (SnapshotResult) -> Void)

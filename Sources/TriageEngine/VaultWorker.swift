@@ -90,7 +90,11 @@ package final class VaultWorker: VaultKeeper {
 
     /// Takes over a vault that was reconciled.
     ///
-    /// - Parameter failed: Called on the vault's thread with what an operator has to know.
+    /// - Parameters:
+    ///   - vault: Reconciled.
+    ///   - keys: The directory's.
+    ///   - clock: Tells when objects are made.
+    ///   - failed: Called on the vault's thread with what an operator has to know.
     /// - Throws: ``IOError``: `.thread`.
     package init(
         _ vault: Vault, _ keys: KeyRing, clock: any TimeSource,
@@ -128,7 +132,9 @@ package final class VaultWorker: VaultKeeper {
 
     /// Makes a new key; a new data key wraps the keys of all objects anew.
     ///
-    /// - Parameter report: Called on the vault's thread; with nil when it could not be made.
+    /// - Parameters:
+    ///   - purpose: Which kind of key.
+    ///   - report: Called on the vault's thread; with nil when it could not be made.
     package func renew(
         _ purpose: KeyPurpose, report: @escaping @Sendable (KeyAnswer?) -> Void
     ) {
@@ -143,8 +149,9 @@ package final class VaultWorker: VaultKeeper {
         published.withLock { $0 = status }
     }
 
-    /// Finishes what was submitted, and ends the thread. What was begun and not finished is removed
-    /// at the next start.
+    /// Finishes what was submitted, and ends the thread.
+    ///
+    /// What was begun and not finished is removed at the next start.
     package func stop() { thread.stop() }
 }
 

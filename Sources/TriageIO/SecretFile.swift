@@ -45,6 +45,7 @@ package enum SecretFile {
     ///   - path: Its path; links are followed.
     ///   - bytesMax: Above this size it is refused.
     ///   - credentials: The service manager's directory, `$CREDENTIALS_DIRECTORY`; nil without one.
+    /// - Returns: Everything that is in it; the caller wipes it.
     /// - Throws: ``SecretFileError``.
     ///
     /// Source: open(2), fstat(2), systemd.exec(5) "Credentials".

@@ -68,6 +68,7 @@ struct BatchReader: ~Copyable {
     ///   - size: The segment's bytes.
     ///   - offset: Where the batch should begin.
     ///   - sequence: That of its first record.
+    /// - Returns: Where its parts lie.
     /// - Throws: ``BatchFault``.
     mutating func open(
         _ image: inout PageBuffer, size: Int, at offset: Int, expecting sequence: UInt64

@@ -35,7 +35,7 @@ package final class DataDirectory: Sendable {
     ///   - disk: The file system.
     ///   - options: Sizes and pacing.
     ///   - source: Opens the directory's keys; at a first start, makes it an encrypted one.
-    ///   - cluster: Which deployment it belongs to from its first start on; nil: a new one.
+    ///   - given: Which deployment it belongs to from its first start on; nil: a new one.
     /// - Throws: `.locked`, `.foreignFile`, `.newerVersion`, `.olderVersion`, `.dataLoss` when the
     ///   identity, the keys or the whole journal is gone, `.foreignCluster`, `.keyMissing`,
     ///   `.keyUnexpected`, `.wrongKey`, `.crypto`, `.io`.
@@ -141,9 +141,9 @@ package final class DataDirectory: Sendable {
         ).run(into: &target)
     }
 
-    /// Opens the journal for writing: makes missing leaves, writes the keys anew if they have to be,
-    /// cuts and keeps what was torn, removes temporary files, and at a first start makes the first
-    /// files.
+    /// Opens the journal for writing: makes missing leaves, writes the keys anew if they have to
+    /// be, cuts and keeps what was torn, removes temporary files, and at a first start makes the
+    /// first files.
     ///
     /// - Parameters:
     ///   - report: From ``recover(into:)``; nothing was changed in between.
@@ -196,7 +196,7 @@ package final class DataDirectory: Sendable {
             keys: keys)
     }
 
-    /// Looks at the vault; nil without encryption. To be reconciled before it is used.
+    /// Looks at the vault, which is to be reconciled before it is used; nil without encryption.
     ///
     /// - Throws: `.foreignFile`, `.dataLoss`, `.foreignCluster`, `.newerVersion`, `.io`.
     package func openVault() throws(JournalError) -> Vault? {

@@ -160,7 +160,10 @@ package struct Inspection: Sendable {
 
     /// Hands out every record of the journal, oldest first, and counts.
     ///
-    /// - Parameter each: Called after each segment, with how many are done and how many there are.
+    /// - Parameters:
+    ///   - visitor: Gets the records.
+    ///   - each: Called after each segment, with how many are done and how many there are.
+    /// - Returns: What the journal holds.
     /// - Throws: `.dataLoss` and `.gap` at the first place that does not verify; records before it
     ///   were handed out. `.rejected` when the visitor wants no more.
     package func readJournal<Visitor: RecordVisitor & ~Copyable>(
@@ -243,13 +246,14 @@ package struct Inspection: Sendable {
     /// Reads and checks everything: checksums, tags, lengths, sequences, the tree from the first
     /// record on, its agreement with every snapshot, with the mark and with the leaves.
     ///
-    /// Goes on behind what does not verify, so that all of it is named. Of version 1 the chain, from
-    /// the first segment on.
+    /// Goes on behind what does not verify, so that all of it is named. Of version 1 the chain,
+    /// from the first segment on.
     ///
     /// - Throws: `.io`, `.foreignFile` when the directory itself cannot be read.
     package func verify() throws(JournalError) -> Verification {
         let inventory = try Inventory(disk, path)
-        var result = Verification(statistics: DirectoryStatistics(cluster: cluster, version: version))
+        var result = Verification(
+            statistics: DirectoryStatistics(cluster: cluster, version: version))
         let checkpoints = readCheckpoints(inventory, &result)
         let isOld = version == OldFormat.version
         let list = try parts(withLeaves: !isOld)

@@ -68,7 +68,9 @@ package struct MerkleTree: Sendable {
     /// Adds leaves: level by level, because the nodes of one level can be hashed two at a time.
     ///
     /// - Parameters:
-    ///   - leaves: The leaves to add are those from `first` on, up to `end` (nil: all).
+    ///   - leaves: Leaf hashes.
+    ///   - first: The leaves to add are those from this index on,
+    ///   - end: up to this one; nil: all.
     ///   - scratch: Memory that the caller keeps from call to call; its content means nothing.
     /// - Complexity: O(count) hashes; allocates only until `scratch` has its size.
     package mutating func append(

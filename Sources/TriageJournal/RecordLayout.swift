@@ -1,5 +1,5 @@
-// Where the parts of a record lie in a batch's bytes (FORMAT.md §6), and how a record becomes a leaf
-// of the tree (§7). Trusts no length; knows nothing of batches, files or what a record says.
+// Where the parts of a record lie in a batch's bytes (FORMAT.md §6), and how a record becomes a
+// leaf of the tree (§7). Trusts no length; knows nothing of batches, files or what a record says.
 
 internal import TriageBase
 internal import TriageIO
@@ -89,7 +89,7 @@ struct SealedLayout {
 /// Hashes records to leaves, two records at a time: two messages of about one length take a third
 /// less time than one after the other.
 struct RecordHasher: ~Copyable {
-    /// The heads of two leaves: what comes before their bodies. And the byte before a salt.
+    /// The heads of two leaves, which is what comes before their bodies, and the byte before a salt.
     private var heads = PageBuffer(capacity: Format.blockBytes)
 
     private static let otherHead = 1024

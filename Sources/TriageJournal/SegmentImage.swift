@@ -38,9 +38,8 @@ struct SegmentImage: ~Copyable {
     /// Whether a batch is open.
     var hasBatch: Bool { batchStart != nil }
 
-    /// Bytes that a record needs up to the end of its batch.
-    ///
-    /// - Parameter count: Bytes of its body and sealed fields, with what precedes each field.
+    /// Bytes that a record needs up to the end of its batch: `count` are those of its body and its
+    /// sealed fields, with what precedes each field.
     func bytesNeeded(_ count: Int) -> Int {
         (batchStart == nil ? Format.batchHeaderBytes : 0) + Format.recordBytes(count)
             + Format.batchTrailerBytes
@@ -110,9 +109,7 @@ struct SegmentImage: ~Copyable {
         used += Format.batchHeaderBytes
     }
 
-    /// Hashes the records of the open batch.
-    ///
-    /// - Parameter leaves: Where their leaves are added.
+    /// Hashes the records of the open batch, and adds their leaves.
     func hash(with hasher: inout RecordHasher, into leaves: inout [Digest]) {
         guard let start = batchStart else { return }
         hasher.hash(

@@ -98,6 +98,7 @@ struct SegmentReader: Sendable {
     ///   - isLast: Whether its last batch may be torn.
     ///   - memory: A buffer from an earlier segment, to be used again.
     ///   - hashes: Whether the leaves are made.
+    /// - Returns: What it holds, decrypted.
     /// - Throws: `.dataLoss` about the header, `.foreignCluster`, `.newerVersion`, `.olderVersion`,
     ///   `.io`. What is wrong behind the header is the content's `problem`, because records before
     ///   it are good.

@@ -1,5 +1,5 @@
-// Tells a write that was interrupted from damage, by where zeros are left (FORMAT.md §12). Pure; the
-// same for every version, which differ in what a batch's header is.
+// Tells a write that was interrupted from damage, by where zeros are left (FORMAT.md §12). Pure;
+// the same for every version, which differ in what a batch's header is.
 
 internal import TriageBase
 internal import TriageIO
@@ -18,6 +18,7 @@ struct TornRules {
     /// - Parameters:
     ///   - bytes: The segment.
     ///   - isHeader: Whether a batch's header stands at an offset.
+    /// - Returns: False: it is damage.
     func areMet(_ bytes: Span<UInt8>, _ isHeader: (Int) -> Bool) -> Bool {
         if let end {
             guard bytes.extracting(end..<bytes.count).isZero else { return false }

@@ -34,13 +34,7 @@ extension RPCError {
             self = .field(
                 "LOWER_REASON_REQUIRED", "lower_reason", "is required to lower the level",
                 "these answers lower the level: give the reason")
-        case .dutiesUnanswered(let duties):
-            let list = duties.joined(separator: ", ")
-            self.init(
-                .failedPrecondition, reason: "DUTIES_UNANSWERED",
-                message: "a P0 or P1 closes only with an answer on every duty; decide again with: "
-                    + list,
-                metadata: ["duties": list])
+        case .dutiesUnanswered(let duties): self = .dutiesUnanswered(duties)
         case .liveRiskOpen:
             self.init(
                 .failedPrecondition, reason: "LIVE_RISK_OPEN",
@@ -80,14 +74,29 @@ extension RPCError {
                 "you hold \(limit) cases already: complete or release one first")
         case .held(let holder): self = .held(holder)
         case .tooMuchEvidence(let bound, let limit):
-            self.init(
-                .resourceExhausted, reason: "TOO_MUCH_EVIDENCE",
-                message: "there is no room for it: \(limit) \(bound.rawValue) at most",
-                metadata: ["limit": String(limit), "bound": bound.rawValue])
+            self = .tooMuchEvidence(bound, limit)
         case .tooManyHolds(let limit):
             self = .limit(
                 limit, "TOO_MANY_HOLDS", "the case has \(limit) holds already, ended ones included")
         }
+    }
+
+    private static func dutiesUnanswered(_ duties: [String]) -> RPCError {
+        let list = duties.joined(separator: ", ")
+        return RPCError(
+            .failedPrecondition, reason: "DUTIES_UNANSWERED",
+            message: "a P0 or P1 closes only with an answer on every duty; decide again with: "
+                + list,
+            metadata: ["duties": list])
+    }
+
+    private static func tooMuchEvidence(
+        _ bound: DomainError.EvidenceBound, _ limit: Int
+    ) -> RPCError {
+        RPCError(
+            .resourceExhausted, reason: "TOO_MUCH_EVIDENCE",
+            message: "there is no room for it: \(limit) \(bound.rawValue) at most",
+            metadata: ["limit": String(limit), "bound": bound.rawValue])
     }
 
     private static func held(_ holder: Holder) -> RPCError {
@@ -186,23 +195,13 @@ extension RPCError {
                 message: "the watch did not keep up and was ended: resume from revision "
                     + "\(revision), or start again if that is refused",
                 metadata: ["resume_revision": String(revision)], retryAfterMilliseconds: 1_000)
-        case .encryptionRequired:
-            self.init(
-                .failedPrecondition, reason: "ENCRYPTION_REQUIRED",
-                message: "this server keeps its data without encryption, and so neither evidence "
-                    + "nor keys: the operator has to begin a directory with a key")
-        case .rotationRunning:
-            self.init(
-                .resourceExhausted, reason: "ROTATION_RUNNING",
-                message: "a key is being made already: try again when that is done",
-                retryAfterMilliseconds: 1_000)
-        case .rotationFailed:
-            self.init(
-                .unavailable, reason: "ROTATION_FAILED",
-                message: "the key could not be made, the ones before are in use: see the server's "
-                    + "log",
-                retryAfterMilliseconds: 60_000)
-        case .signingFailed, .notProvable, .proofFailed: self = .audit(failure)
+        case .encryptionRequired: self = .encryptionRequired
+        case .rotationRunning: self = .rotationRunning
+        case .rotationFailed: self = .rotationFailed
+        case .signingFailed: self = .signingFailed
+        case .proofFailed: self = .proofFailed
+        case .notProvable(let what):
+            self.init(.failedPrecondition, reason: "NOT_PROVABLE", message: what)
         case .snapshotFailed:
             self.init(
                 .unavailable, reason: "SNAPSHOT_FAILED",
@@ -212,22 +211,30 @@ extension RPCError {
         }
     }
 
-    private static func audit(_ failure: EngineFailure) -> RPCError {
-        switch failure {
-        case .notProvable(let what):
-            RPCError(.failedPrecondition, reason: "NOT_PROVABLE", message: what)
-        case .proofFailed:
-            RPCError(
-                .dataLoss, reason: "PROOF_FAILED",
-                message: "the files of the journal do not lead to this proof: have the operator run "
-                    + "`triaged inspect verify`, and see the server's log")
-        default:
-            RPCError(
-                .unavailable, reason: "SIGNING_FAILED",
-                message: "the head could not be written; those before stand: see the server's log",
-                retryAfterMilliseconds: 60_000)
-        }
-    }
+    private static let encryptionRequired = RPCError(
+        .failedPrecondition, reason: "ENCRYPTION_REQUIRED",
+        message: "this server keeps its data without encryption, and so neither evidence nor keys: "
+            + "the operator has to begin a directory with a key")
+
+    private static let rotationRunning = RPCError(
+        .resourceExhausted, reason: "ROTATION_RUNNING",
+        message: "a key is being made already: try again when that is done",
+        retryAfterMilliseconds: 1_000)
+
+    private static let rotationFailed = RPCError(
+        .unavailable, reason: "ROTATION_FAILED",
+        message: "the key could not be made, the ones before are in use: see the server's log",
+        retryAfterMilliseconds: 60_000)
+
+    private static let signingFailed = RPCError(
+        .unavailable, reason: "SIGNING_FAILED",
+        message: "the head could not be written; those before stand: see the server's log",
+        retryAfterMilliseconds: 60_000)
+
+    private static let proofFailed = RPCError(
+        .dataLoss, reason: "PROOF_FAILED",
+        message: "the files of the journal do not lead to this proof: have the operator run "
+            + "`triaged inspect verify`, and see the server's log")
 
     /// A request that is wrong in form.
     init(_ error: RequestError) {

@@ -1,5 +1,6 @@
-// Evidence in and out: each call has one piece in flight between its reactor and the vault's thread,
-// so that a fast client is held back by the disk, and a slow one holds no memory but its piece.
+// Evidence in and out: each call has one piece in flight between its reactor and the vault's
+// thread, so that a fast client is held back by the disk, and a slow one holds no memory but its
+// piece.
 //
 //   attach: start -> engine: may it? -> vault: begin -> chunk, ready, chunk, ready ... -> finish
 //                 -> stored -> engine: write -> reply
@@ -173,6 +174,12 @@ extension ServiceHandler {
         case .failed(let failure): responder.finish(call, RPCError(failure))
         default: responder.finish(call, Self.internalError)
         }
+    }
+
+    /// The engine was not asked after all: nothing refers to the object.
+    func attachWithdrawn(_ call: UInt64) {
+        guard let name = attaching.removeValue(forKey: call) else { return }
+        submit(.erase(name), Self.nobody)
     }
 
     private func giveUp(_ call: CallID, _ error: RPCError) {

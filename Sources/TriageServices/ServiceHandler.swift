@@ -325,7 +325,9 @@ package final class ServiceHandler: CallHandler {
     private func withdraw() {
         gathered.removeAll { request in
             if case .cancel = request.operation { return false }
-            return withdrawn.contains(request.call)
+            guard withdrawn.contains(request.call) else { return false }
+            if request.echo & Echo.attachment != 0 { attachWithdrawn(request.call) }
+            return true
         }
         gatheredBytes = gathered.reduce(0) { $0 + $1.operation.journalBytes }
         withdrawn.removeAll(keepingCapacity: withdrawn.count < 256)

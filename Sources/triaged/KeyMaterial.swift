@@ -1,5 +1,5 @@
-// Where the key-encryption key comes from: a file that nobody else can read, or a program. Knows how
-// it is fetched, never what it wraps.
+// Where the key-encryption key comes from: a file that nobody else can read, or a program. Knows
+// how it is fetched, never what it wraps.
 
 internal import TriageBase
 internal import TriageIO

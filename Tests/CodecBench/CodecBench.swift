@@ -59,9 +59,8 @@ struct CodecBench {
                 }
             }
         }
-        print(
-            #"{"name":"codec.record_bytes","value":\#(record.body.count + record.sealed[0].count),"unit":"bytes"}"#
-        )
+        let bytes = record.body.count + record.sealed[0].count
+        print(#"{"name":"codec.record_bytes","value":\#(bytes),"unit":"bytes"}"#)
         let receipt = ReportReceipt(
             caseNumber: CaseNumber(1_234_567), report: ReportNumber(7_654_321), opened: true,
             level: .p1, revision: 123_456, receivedAt: time)

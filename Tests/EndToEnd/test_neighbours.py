@@ -23,7 +23,8 @@ SECONDS = 1.5
 # 65 handshakes take their time where the attacker has only a part of a CPU.
 LONGER = {"many_connections": 6}
 SLOWEST_CALL = 1.0
-# The attacker's own room: a quarter of the message memory, and 64 connections with full buffers.
+# The attacker's own room: a quarter of the message memory (16 MiB), what 100 unread watches may
+# hold in parts on their way (20 MiB), and the buffers of 64 connections.
 GROWTH_BYTES_MAX = 64 << 20
 
 # What each attack runs into first; None: nothing is broken, it is only a lot.

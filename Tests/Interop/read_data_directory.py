@@ -3,9 +3,9 @@
 Sources/TriageJournal alone, and checks all of it: `read_data_directory.py DIRECTORY [KEK-FILE]`.
 
 Prints `r SEQUENCE MILLISECONDS HEX...` for each record (the body, then its sealed fields), `s FILE
-SECTION HEX` for each record of each snapshot, and `head SEQUENCE ROOT` (version 1: CHAIN). Ends with 1
-and `FILE at byte OFFSET: WHAT` at the first thing that does not verify; a torn tail is left out and
-named as `torn FILE OFFSET`. Encrypted directories need the package `cryptography`.
+SECTION HEX` for each record of each snapshot, and `head SEQUENCE ROOT` (version 1: CHAIN). Ends
+with 1 and `FILE at byte OFFSET: WHAT` at the first thing that does not verify; a torn tail is left
+out and named as `torn FILE OFFSET`. Encrypted directories need the package `cryptography`.
 """
 import base64
 import hashlib
@@ -107,8 +107,10 @@ class Keys:
             number, kind = struct.unpack_from("<IH", entry, 4)
             if number == 0:
                 break
-            need(struct.unpack_from("<I", entry)[0] == crc(entry[4:], crc(cluster)), "keys", at, "CRC")
-            need(entry[24:32] == sha(b"triaged key-encryption key", kek)[:8], "keys", at + 24, "KEK")
+            found, = struct.unpack_from("<I", entry)
+            need(found == crc(entry[4:], crc(cluster)), "keys", at, "CRC")
+            name = sha(b"triaged key-encryption key", kek)[:8]
+            need(entry[24:32] == name, "keys", at + 24, "KEK")
             bound = cluster + entry[4:32] + entry[92:124]
             key = AESGCM(kek).decrypt(entry[32:44], entry[44:92], bound)
             if kind == 1:
@@ -165,19 +167,21 @@ def batch(file, data, at, end, key, cipher, tree):
     try:
         _, _, first, count = struct.unpack_from("<IIQI", data, at)
         need(first == tree[0] + 1 and count > 0, file, at + 8, "sequence")
-        plain = cipher.open(at, data[at + 32:end - 56], data[at + 20:at + 32], data[end - 56:end - 40],
-                            data[at + 4:at + 20])
+        plain = cipher.open(at, data[at + 32:end - 56], data[at + 20:at + 32],
+                            data[end - 56:end - 40], data[at + 4:at + 20])
         records, position = [], 0
         for sequence in range(first, first + count):
             need(position + 16 <= len(plain), file, at + 32 + position, "record header")
             body, sealed, time = struct.unpack_from("<IIq", plain, position)
             start, stop = position + 16, position + 16 + body + sealed
-            need(body + sealed <= 2 << 20 and stop <= len(plain), file, at + 32 + position, "lengths")
+            need(body + sealed <= 2 << 20 and stop <= len(plain), file, at + 32 + position,
+                 "lengths")
             position = (stop + 7) // 8 * 8
             need(not any(plain[stop:position]), file, at + 32 + stop, "padding")
             fields, commitments = sealed_fields(file, at, plain[start + body:stop])
             content = plain[start:start + body]
-            entry = struct.pack("<QqQ", sequence, time, len(fields)) + b"".join(commitments) + content
+            entry = b"".join(
+                [struct.pack("<QqQ", sequence, time, len(fields)), *commitments, content])
             append(tree[1], tree[0], sha(b"\0", entry))
             tree[0] += 1
             tree[2].append(sha(b"\0", entry))
@@ -276,7 +280,8 @@ def check_leaves(path, segment_header, key, leaves):
 def snapshot(directory, file, cluster, key, keys):
     data = open(os.path.join(directory, file), "rb").read()
     header = Header(file, data[:4096], b"TRIAGESN")
-    need(header.cluster == cluster and header.sequence == int(file[:20]), file, 16, "cluster or name")
+    need(header.cluster == cluster and header.sequence == int(file[:20]), file, 16,
+         "cluster or name")
     front = 32 if header.version == 1 else 64
     cipher = None if header.version == 1 else Cipher(file, header, keys)
     digests, at, index, records, sections = [sha(data[:4096])], 4096, 0, 0, {}
@@ -288,8 +293,8 @@ def snapshot(directory, file, cluster, key, keys):
         block = data[at:at + stored]
         need(check == crc(block[4:], key), file, at, "block checksum")
         need(length <= stored - front and number == index and encoding == 0
-             and not any(block[24 if front == 32 else 52:front]) and not any(block[front + length:]),
-             file, at, "block header")
+             and not any(block[24 if front == 32 else 52:front])
+             and not any(block[front + length:]), file, at, "block header")
         body = block[front:front + length]
         if cipher is not None:
             body = cipher.open(at, body, block[24:36], block[36:52], block[4:24])
@@ -372,7 +377,8 @@ def old_segment(directory, file, last, cluster, key, head):
 
 def main(directory, kek_file=None):
     names = sorted(os.listdir(directory))
-    identity = Header("identity", open(os.path.join(directory, "identity"), "rb").read(), b"TRIAGEID")
+    with open(os.path.join(directory, "identity"), "rb") as file:
+        identity = Header("identity", file.read(), b"TRIAGEID")
     cluster, key = identity.cluster, crc(identity.cluster)
     keys = Keys(directory, cluster, open(kek_file, "rb").read()) if kek_file else None
     need(("keys" in names) == (keys is not None), "keys", 0, "encrypted, or not")

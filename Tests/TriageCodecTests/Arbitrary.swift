@@ -167,7 +167,7 @@ struct Arbitrary {
 
     // MARK: Events
 
-    static let eventKinds = 27
+    static let eventKinds = 28
     /// Those of the first release, of which fixtures are made.
     static let eventKindsAtFirst = 18
 
@@ -200,6 +200,11 @@ struct Arbitrary {
         case 24: .holdReleased(hold: HoldNumber(number() | 1), release: holdRelease())
         case 25: .holdExpired(hold: HoldNumber(number() | 1))
         case 26: .keyRenewed(keyAnswer())
+        case 27:
+            .sensitiveRead(
+                SensitiveRead(
+                    target: .evidence(CaseNumber(number()), EvidenceNumber(number() | 1)),
+                    purpose: text()))
         default:
             .caseOffered(
                 assignment: AssignmentNumber(number()), case: CaseNumber(number()),
@@ -318,11 +323,7 @@ struct Arbitrary {
         case 16: return .legalClockDue(case: CaseNumber(number()))
         default:
             let target: SensitiveRead.Target =
-                switch below(3) {
-                case 0: .case(CaseNumber(number()))
-                case 1: .disclosure(DisclosureID(bits()))
-                default: .evidence(CaseNumber(number()), EvidenceNumber(number() | 1))
-                }
+                flag() ? .case(CaseNumber(number())) : .disclosure(DisclosureID(bits()))
             return .sensitiveRead(SensitiveRead(target: target, purpose: text()))
         }
     }
@@ -411,9 +412,14 @@ struct Arbitrary {
         return value
     }
 
-    mutating func ledgerEntry(_ time: WallTime) -> LedgerEntry {
+    static let answerKinds: UInt64 = 10
+    /// Those of the first release, and `recorded`.
+    static let answerKindsAtFirst: UInt64 = 6
+
+    mutating func ledgerEntry(_ time: WallTime, kinds: UInt64 = answerKinds) -> LedgerEntry {
+        let kind = below(kinds)
         let answer: LedgerAnswer =
-            switch below(10) {
+            switch kind == kinds - 1 ? Self.answerKinds - 1 : kind {
             case 0:
                 .receipt(
                     ReportReceipt(

@@ -217,6 +217,34 @@ enum Valid {
     static let listDisclosures: DynamicMessage = [
         "page_size": 10, "states": [e("DISCLOSURE_STATE_VERIFYING")],
     ]
+    static let attachEvidence: DynamicMessage = [
+        "start": [
+            "request_id": .string(uuid), "case": "cases/7", "media_type": "video/mp4",
+            "caption": "the bridge", "size_bytes": .long(12),
+            "sha256": .string(String(repeating: "a", count: 64)),
+        ]
+    ]
+    private static let erasure: DynamicValue = [
+        "ground": e("ERASURE_GROUND_ORDER"), "legal_basis": "District Court, 12 Gs 3/26",
+        "reason": "ordered",
+    ]
+    static let eraseEvidence: DynamicMessage = [
+        "request_id": .string(uuid), "name": "cases/7/evidence/3", "erasure": erasure,
+    ]
+    static let eraseReportTexts: DynamicMessage = [
+        "request_id": .string(uuid), "case": "cases/7", "erasure": erasure,
+    ]
+    static let placeHold: DynamicMessage = [
+        "request_id": .string(uuid), "case": "cases/7",
+        "hold": [
+            "rule": "US_2703F_PRESERVATION", "authority": "FBI", "reference": "288A-1",
+            "reason": "an inquiry", "expire_time": t(1_800_000_000),
+        ],
+    ]
+    static let releaseHold: DynamicMessage = [
+        "request_id": .string(uuid), "name": "cases/7/holds/2",
+        "release": ["authority": "FBI", "reason": "withdrawn"],
+    ]
     static let disclosureWrite: DynamicMessage = [
         "request_id": .string(uuid), "name": .string(disclosureName), "etag": "00000000000000ff",
     ]

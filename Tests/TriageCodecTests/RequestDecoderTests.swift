@@ -41,6 +41,16 @@ struct Decoding {
         case "ApproveDisclosure": _ = try decoder.decodeApproveDisclosure(bytes)
         case "RejectDisclosure": _ = try decoder.decodeRejectDisclosure(bytes)
         case "WatchDisclosureRequest": _ = try decoder.decodeWatchDisclosureRequest(bytes)
+        case "AttachEvidence": _ = try decoder.decodeAttachEvidence(bytes)
+        case "ListEvidence": _ = try decoder.decodeListEvidence(bytes, principal: principal)
+        case "ReadEvidence": _ = try decoder.decodeReadEvidence(bytes)
+        case "EraseEvidence": _ = try decoder.decodeEraseEvidence(bytes)
+        case "EraseReportTexts": _ = try decoder.decodeEraseReportTexts(bytes)
+        case "PlaceHold": _ = try decoder.decodePlaceHold(bytes)
+        case "ReleaseHold": _ = try decoder.decodeReleaseHold(bytes)
+        case "ListHolds": _ = try decoder.decodeListHolds(bytes, principal: principal)
+        case "ListHoldRules": try decoder.decodeListHoldRules(bytes)
+        case "RotateKeys": _ = try decoder.decodeRotateKeys(bytes)
         case "GetStatus": try decoder.decodeGetStatus(bytes)
         case "CreateSnapshot": _ = try decoder.decodeCreateSnapshot(bytes)
         case "Check", "Watch": _ = try decoder.decodeHealthCheck(bytes)
@@ -86,7 +96,14 @@ struct Decoding {
         "ListDisclosureRequests": Valid.listDisclosures, "AddVerification": Valid.addVerification,
         "SetScope": Valid.setScope, "ApproveDisclosure": Valid.disclosureWrite,
         "RejectDisclosure": Valid.rejectDisclosure,
-        "WatchDisclosureRequest": ["name": .string(Valid.disclosureName)], "GetStatus": [:],
+        "WatchDisclosureRequest": ["name": .string(Valid.disclosureName)],
+        "AttachEvidence": Valid.attachEvidence, "ListEvidence": ["case": "cases/7"],
+        "ReadEvidence": ["name": "cases/7/evidence/3", "purpose": "assessing the threat"],
+        "EraseEvidence": Valid.eraseEvidence, "EraseReportTexts": Valid.eraseReportTexts,
+        "PlaceHold": Valid.placeHold, "ReleaseHold": Valid.releaseHold,
+        "ListHolds": ["case": "cases/7", "page_size": 10], "ListHoldRules": [:],
+        "RotateKeys": ["request_id": .string(uuid), "kind": e("KEY_KIND_DATA")],
+        "GetStatus": [:],
         "CreateSnapshot": ["request_id": .string(uuid)], "Check": ["service": "triaged.v1"],
         "List": [:], "GetTopChannels": [:], "GetServers": ["start_server_id": .long(1)],
         "GetServer": ["server_id": .long(1)],
@@ -339,10 +356,46 @@ private let filingBreakages: [Breakage] =
         Breakage("SubmitDisclosureRequest", "request_id", nil)
     ]
 
+private let evidenceBreakages: [Breakage] =
+    [
+        ("AttachEvidence", "start.case", "cases/0"), ("AttachEvidence", "start.media_type", nil),
+        ("AttachEvidence", "start.media_type", "video"),
+        ("AttachEvidence", "start.media_type", "video/MP4"),
+        ("AttachEvidence", "start.media_type", letters(128)),
+        ("AttachEvidence", "start.caption", letters(1_025)),
+        ("AttachEvidence", "start.size_bytes", .long(-1)),
+        ("AttachEvidence", "start.size_bytes", .long(268_435_457)),
+        ("AttachEvidence", "start.sha256", letters(64)),
+        ("ListEvidence", "case", nil), ("ListEvidence", "page_size", -1),
+        ("ListEvidence", "page_token", "abc"), ("ReadEvidence", "name", "cases/7/evidence/0"),
+        ("ReadEvidence", "name", "cases/7/holds/3"), ("ReadEvidence", "purpose", nil),
+        ("ReadEvidence", "purpose", letters(257)), ("EraseEvidence", "request_id", nil),
+        ("EraseEvidence", "name", "evidence/3"), ("EraseEvidence", "erasure", nil),
+        ("EraseEvidence", "erasure.ground", nil), ("EraseEvidence", "erasure.ground", e("5")),
+        ("EraseEvidence", "erasure.legal_basis", nil),
+        ("EraseEvidence", "erasure.legal_basis", letters(513)),
+        ("EraseEvidence", "erasure.reason", nil),
+        ("EraseEvidence", "erasure.reason", letters(1_025)),
+        ("EraseReportTexts", "case", "cases/7/reports/1"), ("EraseReportTexts", "erasure", nil),
+        ("PlaceHold", "request_id", nil), ("PlaceHold", "case", nil), ("PlaceHold", "hold", nil),
+        ("PlaceHold", "hold.rule", nil), ("PlaceHold", "hold.rule", letters(65)),
+        ("PlaceHold", "hold.authority", nil), ("PlaceHold", "hold.authority", letters(257)),
+        ("PlaceHold", "hold.reference", letters(129)), ("PlaceHold", "hold.reason", nil),
+        ("PlaceHold", "hold.expire_time", farTime), ("ReleaseHold", "name", "cases/7/holds"),
+        ("ReleaseHold", "release", nil), ("ReleaseHold", "release.authority", nil),
+        ("ReleaseHold", "release.reason", nil), ("ListHolds", "case", "7"),
+        ("ListHolds", "page_token", "abc"), ("RotateKeys", "request_id", nil),
+        ("RotateKeys", "kind", nil), ("RotateKeys", "kind", e("3")),
+    ].map { (method: String, path: String, value: DynamicValue?) in
+        Breakage(method, path, value)
+    } + [
+        Breakage("AttachEvidence", "start.request_id", nil, "request_id")
+    ]
+
 @Suite("Request decoder: refusals") struct RequestRefusalTests {
     static let breakages =
         reportBreakages + filterBreakages + caseBreakages + assignmentBreakages
-        + disclosureBreakages + filingBreakages
+        + disclosureBreakages + filingBreakages + evidenceBreakages
 
     @Test("every method of every service has a decoder that takes a valid request")
     func takesValidRequests() throws {

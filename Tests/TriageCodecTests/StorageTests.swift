@@ -189,7 +189,8 @@ import TriageBase
             #expect("\(read)" == "\(Event.caseDecided(case: number, decision: decision))")
         case .caseReopened(let number, _):
             #expect("\(read)" == "\(Event.caseReopened(case: number, reason: Erased.text))")
-        case .caseOffered(let assignment, let number, let specialist, let end, let from, _, let why):
+        case .caseOffered(
+            let assignment, let number, let specialist, let end, let from, _, let why):
             let erased = Event.caseOffered(
                 assignment: assignment, case: number, specialist: specialist, expiresAt: end,
                 handedOffFrom: from, note: Erased.text, explanation: why)
@@ -300,7 +301,7 @@ func mutate(_ bytes: inout [UInt8], _ arbitrary: inout Arbitrary) {
 
 @Suite("Snapshot codec") struct SnapshotCodecTests {
     /// A state with every kind of record.
-    static func state(_ seed: UInt64) throws -> WorldState {
+    static func state(_ seed: UInt64, isOfFirstRelease: Bool = false) throws -> WorldState {
         var arbitrary = Arbitrary(seed: seed)
         var builder = WorldBuilder()
         let cases = arbitrary.below(20) + 1
@@ -320,8 +321,13 @@ func mutate(_ bytes: inout [UInt8], _ arbitrary: inout Arbitrary) {
         for number in 1...assignments { try builder.add(arbitrary.endedAssignment(number)) }
         for _ in 0..<8 { try builder.add(arbitrary.disclosure()) }
         for index in 0..<20 {
-            try builder.add(arbitrary.ledgerEntry(WallTime(milliseconds: Int64(index))))
+            try builder.add(
+                arbitrary.ledgerEntry(
+                    WallTime(milliseconds: Int64(index)),
+                    kinds: isOfFirstRelease
+                        ? Arbitrary.answerKindsAtFirst : Arbitrary.answerKinds))
         }
+        if isOfFirstRelease { return try builder.finish().snapshotState }
         for number in 1...6 as ClosedRange<UInt64> {
             try builder.add(arbitrary.evidence(number))
             try builder.add(arbitrary.hold(number))
@@ -494,116 +500,5 @@ func mutate(_ bytes: inout [UInt8], _ arbitrary: inout Arbitrary) {
             do { _ = try Self.read(damaged) } catch { refused += 1 }
         }
         #expect(refused > 300)
-    }
-}
-
-/// Bytes that version 2 writes, and that version 1 wrote: kept for ever.
-@Suite("Stored bytes") struct StorageFixtureTests {
-    static let folder = URL(filePath: #filePath).deletingLastPathComponent()
-        .appending(path: "../Fixtures").standardized
-
-    /// What a fixture of version 2 holds. Records of snapshots, and content, are those of version
-    /// 1.
-    static let makers: [(name: String, make: @Sendable () throws -> [[[UInt8]]])] = [
-        (
-            "storage-v2/journal-records",
-            {
-                var arbitrary = Arbitrary(seed: 2_026)
-                let codec = EventCodec()
-                return (0..<Arbitrary.eventKindsAtFirst * 2).map {
-                    let header = arbitrary.header()
-                    let record = codec.encode(
-                        header, [arbitrary.event($0 % Arbitrary.eventKindsAtFirst)])
-                    return [record.body] + record.sealed
-                }
-            }
-        ),
-        (
-            "storage-v1/snapshot-records",
-            { SnapshotCodecTests.records(try SnapshotCodecTests.state(2_026)).map { [$0.bytes] } }
-        ),
-        ("storage-v1/report-content", { [[try CaseSamples.content()]] }),
-    ]
-
-    /// A line a record: the body, then each sealed field behind a space.
-    static func hex(_ records: [[[UInt8]]]) -> String {
-        records.map { record in
-            record.map { part in
-                part.map { byte in
-                    let digits = String(byte, radix: 16)
-                    return digits.count == 1 ? "0" + digits : digits
-                }.joined()
-            }.joined(separator: " ") + "\n"
-        }.joined()
-    }
-
-    @Test("they are what is written today", arguments: 0..<makers.count)
-    func areWrittenToday(_ row: Int) throws {
-        let (name, make) = Self.makers[row]
-        let file = Self.folder.appending(path: name + ".hex")
-        let written = Self.hex(try make())
-        // A fixture is made once, with its format, and never again.
-        if ProcessInfo.processInfo.environment["TRIAGED_MAKE_FIXTURES"] != nil,
-            !FileManager.default.fileExists(atPath: file.path)
-        {
-            try written.write(to: file, atomically: true, encoding: .utf8)
-        }
-        #expect(try String(contentsOf: file, encoding: .utf8) == written)
-    }
-
-    /// The lines of a fixture, as bytes.
-    private func lines(_ name: String) throws -> [[[UInt8]]] {
-        try String(contentsOf: Self.folder.appending(path: name), encoding: .utf8)
-            .split(separator: "\n").map { line in
-                line.split(separator: " ", omittingEmptySubsequences: false).map { part in
-                    let digits = Array(part.utf8)
-                    return stride(from: 0, to: digits.count, by: 2).map {
-                        (hexDigitValue(digits[$0]) ?? 0) << 4 | (hexDigitValue(digits[$0 + 1]) ?? 0)
-                    }
-                }
-            }
-    }
-
-    @Test("records of version 1 are lifted to exactly what version 2 writes")
-    func firstVersionIsLifted() throws {
-        let old = try lines("storage-v1/journal-records.hex")
-        let new = try lines("storage-v2/journal-records.hex")
-        #expect(old.count == Arbitrary.eventKindsAtFirst * 2 && new.count == old.count)
-        var record = RecordParts()
-        for (before, after) in zip(old, new) {
-            let payload = before[0]
-            try RecordLift.lift(payload.span, into: &record)
-            #expect([record.body] + record.sealed == after)
-        }
-    }
-
-    @Test func areReadToday() throws {
-        let records = try lines("storage-v2/journal-records.hex")
-        let codec = EventCodec()
-        var arbitrary = Arbitrary(seed: 2_026)
-        for (index, parts) in records.enumerated() {
-            var record = RecordParts()
-            record.body = parts[0]
-            for field in parts.dropFirst() { _ = record.seal(field) }
-            let header = arbitrary.header()
-            let event = arbitrary.event(index % Arbitrary.eventKindsAtFirst)
-            let read = try codec.decode(record, header)
-            #expect("\(read.0)" == "\(header)")
-            #expect("\(read.1)" == "\([event])")
-        }
-    }
-
-    @Test("a damaged record of version 1 is refused, and never traps")
-    func damagedLiftNeverTraps() throws {
-        let old = try lines("storage-v1/journal-records.hex")
-        var arbitrary = Arbitrary(seed: 29)
-        var record = RecordParts()
-        var refused = 0
-        for round in 0..<4_000 {
-            var payload = old[round % old.count][0]
-            mutate(&payload, &arbitrary)
-            do { try RecordLift.lift(payload.span, into: &record) } catch { refused += 1 }
-        }
-        #expect(refused > 500)
     }
 }

@@ -44,8 +44,8 @@ import TriageJournal
     }
 
     @Test func theSameRecordsGiveTheSameTreeAsInTheClear() throws {
-        // The tree is over what was said, not over how it lies on the disk: with the same salts, the
-        // same root. Encrypted, random bytes go into nonces too, so only records without sealed
+        // The tree is over what was said, not over how it lies on the disk: with the same salts,
+        // the same root. Encrypted, random bytes go into nonces too, so only records without sealed
         // fields have no salts to differ in.
         var roots: [Digest] = []
         for encrypted in [false, true] {

@@ -1,5 +1,5 @@
-// From version 1 to the current one: every record, at its sequence and time; the old directory as it
-// was; and nothing done when anything is not as it should be.
+// From version 1 to the current one: every record, at its sequence and time; the old directory as
+// it was; and nothing done when anything is not as it should be.
 
 import Foundation
 import TestSupport

@@ -175,11 +175,11 @@ import TriageJournal
     }
 
     @Test(arguments: [
-        (VaultFailure.busy, "TOO_MUCH_EVIDENCE_AT_ONCE", Status.Code.resourceExhausted),
+        (VaultFailure.busy, "TOO_MUCH_EVIDENCE_AT_ONCE", StatusCode.resourceExhausted),
         (.noSpace, "STORAGE_FULL", .resourceExhausted), (.failed, "VAULT_FAILED", .unavailable),
     ])
     func whatTheVaultCannotDo_isTold(
-        failure: VaultFailure, reason: String, code: Status.Code
+        failure: VaultFailure, reason: String, code: StatusCode
     ) throws {
         try bench.submit()
         for step in 0..<3 {
@@ -221,8 +221,10 @@ import TriageJournal
         #expect(page.messages("evidence").isEmpty)
     }
 
-    /// Once the engine is asked the evidence is recorded, whoever still waits.
-    @Test func aClientThatLeavesAtTheEnd_hasAttachedIt() throws {
+    /// The turn's end is the commit point: in the turn before, the object goes again; after it the
+    /// evidence is recorded, whoever still waits.
+    @Test(arguments: [false, true])
+    func aClientThatLeavesAtTheEnd(isAsked: Bool) throws {
         try bench.submit()
         let call = bench.open(.attachEvidence, by: "specialist")
         try send(call, start())
@@ -231,12 +233,14 @@ import TriageJournal
         bench.handler.turnEnded()
         vault.run()
         bench.mailbox.run(bench.handler)
+        if isAsked { bench.handler.turnEnded() }
         bench.handler.callCancelled(call, .byClient)
         bench.settle()
-        #expect(vault.objects.count == 1)
+        #expect(vault.objects.count == (isAsked ? 1 : 0))
         let page = try bench.reply(.listEvidence, by: "legal", ["case": .string("cases/1")])
-        #expect(page.messages("evidence").count == 1)
-        #expect(page.messages("evidence")[0].text("caption").isEmpty, "lists show no caption")
+        #expect(
+            page.messages("evidence").map { $0.text("caption") } == (isAsked ? [""] : []),
+            "lists show no caption")
     }
 
     /// Two uploads of one request id race; the second's object goes again.

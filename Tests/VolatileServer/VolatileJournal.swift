@@ -11,19 +11,13 @@ final class VolatileJournal: Journal {
     private(set) var pendingBytes = 0
 
     var nextSequence: UInt64 { appended + 1 }
-    var durableHead: JournalHead { JournalHead(sequence: committed, chain: .zero) }
+    var durableHead: JournalHead { JournalHead(sequence: committed, root: .zero) }
+    var durableTree: MerkleTree { MerkleTree(size: committed) { _ in .zero } }
 
-    func append(_ payload: Span<UInt8>, time: WallTime) throws(JournalError) -> UInt64 {
+    func append(_ record: RecordParts, time: WallTime) throws(JournalError) -> UInt64 {
         appended += 1
-        pendingBytes += payload.count
+        pendingBytes += record.body.count
         return appended
-    }
-
-    func append(
-        time: WallTime, reserving bytesMax: Int, _ body: (inout OutputSpan<UInt8>) -> Void
-    ) throws(JournalError) -> UInt64 {
-        let payload = [UInt8](capacity: bytesMax) { body(&$0) }
-        return try append(payload.span, time: time)
     }
 
     func commit() throws(JournalError) {

@@ -10,8 +10,8 @@ package enum RecordLift {
     private struct Rule {
         /// Numbers of the fields that lead to it, from the event's own message on.
         let path: [UInt64]
-        /// Number of the field that says which sealed field it is; in the event's own message, behind
-        /// all others.
+        /// Number of the field that says which sealed field it is; in the event's own message,
+        /// behind all others.
         let number: UInt64
     }
 

@@ -49,7 +49,7 @@ package struct Erasure: Hashable, Sendable {
 package struct AttachedObject: Hashable, Sendable {
     /// Type and subtype, lower case.
     package var mediaType: String
-    /// Sensitive. What it shows.
+    /// What it shows; sensitive.
     package var caption: String
     /// Its name in the vault.
     package var object: ObjectName

@@ -129,8 +129,8 @@ package enum HoldRules {
 
     // MARK: Forbidding
 
-    /// What an identifier of a person, an account or content is compared by: its text in lower case,
-    /// without blanks around it, a scheme, a leading `@` and a slash at the end.
+    /// What an identifier of a person, an account or content is compared by: its text in lower
+    /// case, without blanks around it, a scheme, a leading `@` and a slash at the end.
     ///
     /// Kinds are not compared: a platform's account number may have been asked for as a user name.
     /// A doubt keeps.
@@ -147,7 +147,7 @@ package enum HoldRules {
 
     /// Whether a disclosure request is about a case.
     ///
-    /// - Parameter identities: Those of the case's subjects; may lack some whose words were erased.
+    /// The identities are those of the case's subjects; some may be missing whose words were erased.
     static func names(
         _ request: DisclosureRequest, _ value: Case, _ identities: Set<Hash128>
     ) -> Bool {

@@ -208,6 +208,7 @@ extension World {
             // A rejected request keeps no hold; another request's hold is its own.
             if $0.preservation?.state == .active { $0.preservation?.state = .released }
         }
+        if let place = disclosurePlace(id) { indexes.activePreservations.remove(place) }
     }
 
     /// Takes over the earliest handling clock of the open requests that belong to a case.

@@ -1,5 +1,5 @@
-// Evidence, holds and erasures: from command to events, from event to state, and what can be seen of
-// them. Whether something may be erased is HoldRules' judgement.
+// Evidence, holds and erasures: from command to events, from event to state, and what can be seen
+// of them. Whether something may be erased is HoldRules' judgement.
 
 package import TriageBase
 
@@ -60,7 +60,7 @@ extension World {
 
     /// What forbids to erase anything of a case now; nil when nothing does.
     ///
-    /// - Parameter identities: Of the case's subjects, as ``HoldRules/identity(of:)`` has them.
+    /// The identities are those of the case's subjects, as ``HoldRules/identity(of:)`` has them.
     package func holder(
         of matter: CaseNumber, identities: Set<Hash128>, at now: WallTime
     ) -> Holder? {
@@ -287,8 +287,10 @@ extension World {
     /// The evidence of a case, oldest first.
     ///
     /// - Parameters:
+    ///   - matter: The case.
     ///   - number: The last one of the part before; 0 for the first part.
     ///   - limit: At most; 1 or more.
+    /// - Returns: A part of it, and where the next one begins.
     /// - Throws: ``DomainError/notFound(_:)``.
     package func evidence(
         of matter: CaseNumber, after number: UInt64, limit: Int

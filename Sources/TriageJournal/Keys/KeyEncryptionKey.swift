@@ -34,8 +34,9 @@ package struct KeyEncryptionKey: Sendable {
     /// Reads a key as files and commands give it: 32 bytes, or 64 hexadecimal digits, or base64,
     /// the two latter with or without a line feed behind.
     ///
+    /// The result is nil when it is none of these.
+    ///
     /// - Parameter text: What was read; wiped when this returns.
-    /// - Returns: nil when it is none of these.
     package init?(wiping text: inout [UInt8]) {
         defer {
             var span = text.mutableSpan

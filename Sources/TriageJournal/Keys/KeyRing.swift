@@ -60,7 +60,11 @@ package final class KeyRing: Sendable {
 
     /// Opens the keys of a directory; changes nothing.
     ///
-    /// - Parameter source: Nil: none was given.
+    /// - Parameters:
+    ///   - disk: The file system.
+    ///   - directory: The data directory.
+    ///   - source: Nil: none was given.
+    /// - Returns: The ring; ``settle(time:random:)`` writes what has to be written.
     /// - Throws: `.keyMissing` without a key; `.wrongKey` when it is another one; `.dataLoss` when
     ///   the file is damaged beyond its second copy; `.newerVersion`, `.io`, `.crypto`.
     package static func open(

@@ -22,6 +22,7 @@ package struct KeyUsage: Equatable, Sendable {
     /// - Parameters:
     ///   - data: The data directory.
     ///   - archive: Where older segments were moved; nil: they are not looked at.
+    ///   - disk: The file system.
     /// - Throws: `.dataLoss` for a file whose header does not verify, `.foreignFile`, `.io`.
     package init(
         of data: String, archive: String? = nil, disk: any Disk = RealDisk()

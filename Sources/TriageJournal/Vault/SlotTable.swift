@@ -43,7 +43,9 @@ struct SlotTable {
     /// Reads the table.
     ///
     /// - Parameters:
+    ///   - disk: The file system.
     ///   - directory: The vault's.
+    ///   - cluster: Which deployment it must be of.
     ///   - exists: Whether there is a file.
     /// - Throws: `.dataLoss` when the file is none or has an impossible length, `.foreignCluster`,
     ///   `.newerVersion`, `.io`.
@@ -175,8 +177,9 @@ struct SlotTable {
         free = Array((0..<count).reversed())
     }
 
-    /// Makes sure that there is a free slot. A failure leaves the table as it was: what lies behind
-    /// its end means nothing.
+    /// Makes sure that there is a free slot.
+    ///
+    /// A failure leaves the table as it was: what lies behind its end means nothing.
     ///
     /// - Durability: on disk when this returns
     mutating func reserve() throws(IOError) {

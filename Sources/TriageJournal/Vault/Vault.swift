@@ -56,6 +56,8 @@ package final class Vault: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - data: The data directory.
+    ///   - disk: The file system.
+    ///   - keys: The directory's, which wrap the objects' keys.
     ///   - random: For objects' keys and nonces.
     /// - Throws: `.foreignFile`; `.dataLoss` when the table of keys is damaged as a whole, or
     ///   missing although there are objects; `.foreignCluster`, `.newerVersion`, `.io`.
@@ -95,7 +97,10 @@ package final class Vault: @unchecked Sendable {
     /// Brings the vault in line with the journal: makes what is not there yet, removes what was
     /// erased or never referred to, and reports what is missing.
     ///
-    /// - Parameter stored: The objects that the state names as stored.
+    /// - Parameters:
+    ///   - stored: The objects that the state names as stored.
+    ///   - time: Wall time now.
+    /// - Returns: What was found and done.
     /// - Throws: `.io`.
     /// - Durability: on disk when this returns
     package func reconcile(
@@ -129,6 +134,7 @@ package final class Vault: @unchecked Sendable {
     /// - Parameters:
     ///   - size: Bytes that will follow; ``Limits/objectBytesMax`` at most.
     ///   - time: Wall time now.
+    /// - Returns: Takes the bytes; to be finished or discarded.
     /// - Throws: `.noSpace`, `.io`, `.crypto`, `.poisoned`.
     package func beginPut(size: Int, time: WallTime) throws(JournalError) -> ObjectWriter {
         precondition(size >= 0 && size <= Limits.objectBytesMax)

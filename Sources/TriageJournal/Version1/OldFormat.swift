@@ -30,8 +30,8 @@ enum OldFormat {
 
     /// Reads a file's header block and checks whose it is.
     ///
-    /// - Throws: `.dataLoss`, `.foreignCluster`, `.newerVersion` when the file is of a later version
-    ///   than its directory, `.io`.
+    /// - Throws: `.dataLoss`, `.foreignCluster`, `.newerVersion` when the file is of a later
+    ///   version than its directory, `.io`.
     static func header(
         of file: any DiskFile, _ kind: FileKind, _ name: String, _ cluster: ClusterID?,
         at offset: Int = 0

@@ -41,8 +41,8 @@ package struct UpgradeReport: Equatable, Sendable {
     package let records: UInt64
     /// Head of the new one.
     package let head: JournalHead
-    /// An unfinished write at the end of the old one, which was never acknowledged and is not in the
-    /// new one.
+    /// An unfinished write at the end of the old one, which was never acknowledged and is not in
+    /// the new one.
     package let tornTail: TornTail?
 }
 
@@ -90,6 +90,7 @@ package struct Upgrade {
     /// - Parameters:
     ///   - lifting: Turns payloads into records.
     ///   - progress: Called after each segment.
+    /// - Returns: What was copied.
     /// - Throws: `.dataLoss`, `.gap` when the old journal does not verify or does not begin with
     ///   record 1, `.notEmpty` when the new directory holds anything, `.rejected`, `.io`. The old
     ///   directory is as before; what there is of the new one can be removed.

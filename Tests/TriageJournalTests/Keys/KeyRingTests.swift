@@ -330,8 +330,13 @@ import TriageJournal
                 continue
             }
             disk.failCall(nil, .noSpace)
-            // What failed may have reached the disk; done again it holds, whichever it was.
-            if case .drop = change, (try? Self.open(disk))?.dataKey(1) == nil { continue }
+            // What failed may have reached the disk: then it is done.
+            switch change {
+            case .drop where (try? Self.open(disk))?.dataKey(1) == nil,
+                .rotate where (try? Self.open(disk, 2)) != nil:
+                continue
+            default: break
+            }
             let ring = try change.run(disk)
             #expect(ring.keys.filter { $0.state == .inUse }.count == 2)
         }

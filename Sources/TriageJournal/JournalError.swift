@@ -110,7 +110,7 @@ extension JournalError: CustomStringConvertible {
                 + "give it with --key-file or --key-command"
         case .keyUnexpected:
             "a key was given, but the directory was begun without encryption, and stays so: "
-                + "leave the key out, or copy what is in it into a new directory"
+                + "leave the key out, or begin a new directory with it"
         case .wrongKey(let expected, let found):
             "the directory's keys are wrapped by key \(expected), and the key given is \(found): "
                 + "give that one, or the one before it with --previous-key-file; "

@@ -40,6 +40,12 @@ def free_port(above=0):
     raise RuntimeError("no free port")
 
 
+def key_file(path):
+    """Makes a key-encryption key; returns its path as a word of a command line."""
+    subprocess.run([BIN / "triaged", "keys", "generate", path], check=True, capture_output=True)
+    return str(path)
+
+
 def await_true(condition, seconds=10, what="condition"):
     """Polls something that another process does, which nothing here can wait for otherwise."""
     deadline = time.monotonic() + seconds

@@ -1,5 +1,6 @@
 """Every method of the API, called by a stock client, in the order in which people would."""
 
+import hashlib
 import uuid
 
 import grpc
@@ -7,9 +8,10 @@ import pytest
 import stubs
 from builders import (C, D, L, R, answers, decision, filing, scope, submission, verification)
 from google.protobuf import duration_pb2
-from harness import Client, refused, request_id
+from harness import Client, Refusal, key_file, refused, request_id
 
 T, A, S, O = stubs.triage, stubs.assignment, stubs.disclosures, stubs.operations
+E, V = stubs.evidences, stubs.evidence
 ANA, BEN = "spiffe://triaged.example/specialist/ana", "spiffe://triaged.example/specialist/ben"
 CHLOE = "spiffe://triaged.example/specialist/chloe"
 DANA = "spiffe://triaged.example/lead/dana"
@@ -22,7 +24,16 @@ pytestmark = pytest.mark.covers_api
 @pytest.fixture
 def own(fresh):
     """A server with an empty queue, so that the next case is the test's own."""
-    server = fresh().start()
+    yield from clients_of(fresh().start())
+
+
+@pytest.fixture
+def locked(fresh, tmp_path):
+    """The same, with encryption."""
+    yield from clients_of(fresh(extra=["--key-file", key_file(tmp_path / "kek")]).start())
+
+
+def clients_of(server):
     clients = {}
 
     def client(identity):
@@ -350,6 +361,93 @@ def test_live_stream_reports_keep_what_they_said(own):
     receipt = own("classifier").triage.SubmitReport(sent)
     full = get(own("dana"), receipt.case, full=True)
     assert full.live and full.reports[0].subject.live_stream.viewer_count == 1200
+
+
+def uploaded(client, case, content, key=None):
+    start = E.AttachEvidenceStart(
+        request_id=key or request_id(), case=case, media_type="video/mp4", caption="Seen there.",
+        size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    parts = [E.AttachEvidenceRequest(start=start)] + [
+        E.AttachEvidenceRequest(chunk=content[at:at + 200_000])
+        for at in range(0, len(content), 200_000)]
+    return client.evidence.AttachEvidence(iter(parts))
+
+
+def test_evidence_is_attached_read_held_and_erased(locked):
+    intake, ana, dana, erin = (locked(each) for each in ("classifier", "ana", "dana", "erin"))
+    case = intake.triage.SubmitReport(submission()).case
+    content = bytes(range(256)) * 4_000
+    key = request_id()
+    made = uploaded(ana, case, content, key)
+    assert made.name == f"{case}/evidence/1" and made.state == V.EVIDENCE_STATE_STORED
+    assert (made.size_bytes, made.principal) == (len(content), ANA)
+    assert made.sha256 == hashlib.sha256(content).hexdigest() != made.object
+    assert uploaded(ana, case, content, key) == made, "a repeat gets the first answer"
+    listed = dana.evidence.ListEvidence(E.ListEvidenceRequest(case=case)).evidence
+    assert [each.name for each in listed] == [made.name] and not listed[0].caption
+
+    parts = list(ana.evidence.ReadEvidence(E.ReadEvidenceRequest(
+        name=made.name, purpose="assessing the threat")))
+    assert parts[0].evidence.caption == "Seen there."
+    assert b"".join(part.chunk for part in parts[1:]) == content
+
+    rules = dana.evidence.ListHoldRules(E.ListHoldRulesRequest())
+    assert "US_2703F_PRESERVATION" in [each.key for each in rules.rules] and rules.version
+    hold = dana.evidence.PlaceHold(E.PlaceHoldRequest(
+        request_id=request_id(), case=case, hold=V.Hold(
+            rule="US_2703F_PRESERVATION", authority="FBI", reason="An inquiry.")))
+    assert hold.state == V.HOLD_STATE_ACTIVE and hold.principal == DANA
+
+    def erase():
+        return E.EraseEvidenceRequest(
+            request_id=request_id(), name=made.name, erasure=V.Erasure(
+                ground=V.ERASURE_GROUND_ORDER, legal_basis="12 Gs 3/26", reason="Ordered."))
+    held = refused(erin.evidence.EraseEvidence, erase())
+    assert held.reason == "HELD" and held.info.metadata["holder"] == hold.name
+    erin.evidence.ReleaseHold(E.ReleaseHoldRequest(
+        request_id=request_id(), name=hold.name,
+        release=V.HoldRelease(authority="FBI", reason="Withdrawn.")))
+    holds = dana.evidence.ListHolds(E.ListHoldsRequest(case=case)).holds
+    assert [each.state for each in holds] == [V.HOLD_STATE_RELEASED]
+    erased = erin.evidence.EraseEvidence(erase())
+    assert erased.state == V.EVIDENCE_STATE_ERASED and erased.erasure.principal == ERIN
+    gone = refused(ana.evidence.ReadEvidence, E.ReadEvidenceRequest(
+        name=made.name, purpose="assessing the threat"))
+    assert gone.reason == "EVIDENCE_ERASED"
+
+    done = erin.evidence.EraseReportTexts(E.EraseReportTextsRequest(
+        request_id=request_id(), case=case, erasure=V.Erasure(
+            ground=V.ERASURE_GROUND_DATA_SUBJECT_REQUEST, legal_basis="GDPR 17",
+            reason="Asked for.")))
+    assert (done.case, done.report_count) == (case, 1)
+    full = get(dana, case, full=True)
+    assert "Synthetic" not in str(full) and full.report_count == 1
+
+
+def test_keys_are_rotated_while_all_goes_on(locked):
+    sre, intake = locked("sre"), locked("classifier")
+    before = sre.operations.GetStatus(O.GetStatusRequest()).encryption
+    asked = O.RotateKeysRequest(request_id=request_id(), kind=O.KEY_KIND_DATA)
+    made = sre.operations.RotateKeys(asked)
+    assert sre.operations.RotateKeys(asked) == made, "a repeat makes no second key"
+    intake.triage.SubmitReport(submission())
+    after = sre.operations.GetStatus(O.GetStatusRequest()).encryption
+    assert after.data_key_number == made.key_number > before.data_key_number
+    assert after.kek == before.kek and after.signing_key_number == before.signing_key_number
+    sre.operations.RotateKeys(O.RotateKeysRequest(
+        request_id=request_id(), kind=O.KEY_KIND_SIGNING))
+    assert sre.operations.GetStatus(O.GetStatusRequest()).encryption.key_count == 4
+
+
+def test_without_encryption_there_is_no_evidence(own):
+    case = own("classifier").triage.SubmitReport(submission()).case
+    assert not own("sre").operations.GetStatus(O.GetStatusRequest()).HasField("encryption")
+    with pytest.raises(grpc.RpcError) as failure:
+        uploaded(own("ana"), case, b"bytes")
+    assert Refusal(failure.value).reason == "ENCRYPTION_REQUIRED"
+    refusal = refused(own("sre").operations.RotateKeys, O.RotateKeysRequest(
+        request_id=request_id(), kind=O.KEY_KIND_DATA))
+    assert refusal.reason == "ENCRYPTION_REQUIRED"
 
 
 def test_every_method_was_called(request):

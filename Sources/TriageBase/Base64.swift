@@ -13,6 +13,7 @@ package enum Base64 {
     /// - Parameters:
     ///   - bytes: Any bytes.
     ///   - padded: Whether `=` fills the last four characters up.
+    /// - Returns: ASCII.
     package static func encode(_ bytes: Span<UInt8>, padded: Bool = false) -> [UInt8] {
         var out: [UInt8] = []
         out.reserveCapacity((bytes.count * 4 + 2) / 3)

@@ -6,7 +6,9 @@ package import TriageCodec
 internal import TriageIO
 package import TriageJournal
 
-/// What an auditor wants proved. A size names a signed head by its records; nil: the newest one.
+/// What an auditor wants proved.
+///
+/// A size names a signed head by its records; nil: the newest one.
 package enum AuditQuestion: Sendable {
     /// That a record stands in the journal of a signed head.
     case record(sequence: UInt64, size: UInt64?)
@@ -47,8 +49,12 @@ final class AuditWorker: HeadKeeper, @unchecked Sendable {
     private let failed: @Sendable (JournalError) -> Void
     private let thread: TaskThread
 
-    /// - Parameter failed: Called with what an operator has to know, on the helper threads.
-    /// - Returns: nil without encryption: there is no signing key.
+    /// Makes a keeper of heads; fails without encryption, because there is no signing key.
+    ///
+    /// - Parameters:
+    ///   - writer: The journal.
+    ///   - directory: Where it lies.
+    ///   - failed: Called with what an operator has to know, on the helper threads.
     /// - Throws: ``IOError``: `.thread`.
     init?(
         _ writer: JournalWriter, _ directory: DataDirectory,

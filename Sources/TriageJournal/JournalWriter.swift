@@ -265,7 +265,7 @@ package final class JournalWriter: Journal {
         if let thread { thread.submit(sign) } else { sign() }
     }
 
-    /// How far heads are signed; nil without encryption. From any thread.
+    /// How far heads are signed, asked from any thread; nil without encryption.
     package var signing: (@Sendable () -> SigningStatus)? {
         guard let signer else { return nil }
         return { signer.status }

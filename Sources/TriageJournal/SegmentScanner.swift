@@ -170,7 +170,8 @@ struct SegmentScanner: ~Copyable {
     /// Names the records among which one is another than when the head was remembered.
     private func contradiction(_ checkpoint: Checkpoint) -> JournalError {
         let last = checkpoint.head.sequence
-        let records = passed + 1 < last ? "one of records \(passed + 1) to \(last)" : "record \(last)"
+        let records =
+            passed + 1 < last ? "one of records \(passed + 1) to \(last)" : "record \(last)"
         return .dataLoss(
             file: checkpoint.file, offset: checkpoint.offset,
             what: "its root at record \(last) is not the journal's: \(records) is not the one that "

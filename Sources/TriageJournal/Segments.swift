@@ -29,7 +29,10 @@ struct Segments: JournalParts, ~Copyable {
 
     /// Reads on threads of their own from now on.
     ///
-    /// - Parameter list: The parts, in the order in which they are then gone through.
+    /// - Parameters:
+    ///   - list: The parts, in the order in which they are then gone through.
+    ///   - threads: How many.
+    /// - Throws: `.io` when there is no thread left.
     mutating func readAhead(_ list: [JournalPart], threads: Int) throws(JournalError) {
         let reader = reader
         ahead = try TriageJournal.disk { () throws(IOError) in

@@ -35,7 +35,8 @@ final class SegmentsAhead: Sendable {
     ///
     /// - Parameters:
     ///   - parts: Those whose segments are there, in the order in which they will be taken.
-    ///   - threads: How many read; that many and one more are held in memory.
+    ///   - reader: Reads segments.
+    ///   - count: Threads that read; that many and one more are held in memory.
     /// - Throws: ``IOError``: `.thread`.
     init(_ parts: [JournalPart], _ reader: SegmentReader, threads count: Int) throws(IOError) {
         var threads: [TaskThread] = []
@@ -83,6 +84,7 @@ final class SegmentsAhead: Sendable {
     /// The segment of a part; waits for it.
     ///
     /// - Parameter index: 0, then 1, and so on.
+    /// - Returns: What was read of it, hashed.
     /// - Throws: As reading it.
     func take(_ index: Int) throws(JournalError) -> SegmentContent {
         let outcome = state.wait { $0.done.removeValue(forKey: index) }

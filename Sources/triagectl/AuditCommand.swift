@@ -54,7 +54,8 @@ struct AuditCommand: AsyncParsableCommand {
     /// Proves that history was not changed.
     struct History: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Prove that the journal of one signed head is the beginning of a later one's.")
+            abstract: "Prove that the journal of one signed head is the beginning of a later one's."
+        )
         @OptionGroup var global: GlobalOptions
         @Option(help: "Records of the earlier signed head.")
         var from: Int64

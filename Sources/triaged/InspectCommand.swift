@@ -77,7 +77,8 @@ struct InspectCommand: ParsableCommand {
                     StandardStream.error.write("triaged: \(problem)\n")
                 }
                 guard result.problems.isEmpty else { throw ExitCode(65) }
-                StandardStream.output.write("verified, \(result.signedHeads) signed heads with it\n")
+                StandardStream.output.write(
+                    "verified, \(result.signedHeads) signed heads with it\n")
             }
         }
     }

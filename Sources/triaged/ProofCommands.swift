@@ -64,7 +64,8 @@ extension InspectCommand {
     /// Makes a proof.
     struct Prove: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Prove that a record stands in a signed head, or that history was not changed.",
+            abstract:
+                "Prove that a record stands in a signed head, or that history was not changed.",
             discussion: "With --record, a C2SP tlog-proof with the record, its sealed fields "
                 + "redacted. With --from, that the journal of that head is the beginning of that of "
                 + "a later one. The proof goes to standard output.")
@@ -160,12 +161,14 @@ extension InspectCommand {
     struct Check: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Check a proof or an export; needs the file and the public key alone.",
-            discussion: "Exit codes: 0 it proves what is printed; 65 it does not; 74 the file cannot "
+            discussion:
+                "Exit codes: 0 it proves what is printed; 65 it does not; 74 the file cannot "
                 + "be read.")
         @Argument(help: "The file.")
         var path: String
         @Option(
-            help: "Public key of the signer, as `triaged inspect heads` prints it; may be repeated.")
+            help: "Public key of the signer, as `triaged inspect heads` prints it; may be repeated."
+        )
         var signer: [String]
         @Option(
             name: .customLong("leaf"),
@@ -256,7 +259,8 @@ extension InspectCommand {
         private static func words(_ proven: Proven) -> String {
             func head(_ text: HeadText) -> String {
                 let time = text.time.map { ", signed \(Timestamp.rfc3339($0))" } ?? ""
-                return "the journal of \(text.head.sequence) records of cluster \(text.cluster)\(time)"
+                return
+                    "the journal of \(text.head.sequence) records of cluster \(text.cluster)\(time)"
             }
             switch proven {
             case .record(let sequence, let entry, let text):
@@ -265,7 +269,8 @@ extension InspectCommand {
             case .history(let earlier, let later):
                 return "proved: \(head(earlier)) is the beginning of \(head(later))\n"
             case .records(let range, let shown, let redacted, let text):
-                return "proved: records \(range.lowerBound) to \(range.upperBound), \(shown) sealed "
+                return
+                    "proved: records \(range.lowerBound) to \(range.upperBound), \(shown) sealed "
                     + "fields shown and \(redacted) redacted, stand in \(head(text))\n"
             }
         }

@@ -43,9 +43,9 @@ import TriageDomain
             set.services == [
                 "grpc.channelz.v1.Channelz", "grpc.health.v1.Health",
                 "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
-                "triaged.v1.AssignmentService", "triaged.v1.DisclosureService",
-                "triaged.v1.EvidenceService", "triaged.v1.OperationsService",
-                "triaged.v1.TriageService",
+                "triaged.v1.AssignmentService", "triaged.v1.AuditService",
+                "triaged.v1.DisclosureService", "triaged.v1.EvidenceService",
+                "triaged.v1.OperationsService", "triaged.v1.TriageService",
             ])
     }
 

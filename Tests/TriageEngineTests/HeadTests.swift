@@ -7,9 +7,9 @@ import TriageBase
 import TriageCodec
 import TriageDomain
 import TriageIO
+import TriageJournal
 
 @testable import TriageEngine
-@testable import TriageJournal
 
 /// A keeper of heads that answers when a test says so.
 ///

@@ -15,6 +15,9 @@ package struct SigningStatus: Equatable, Sendable {
     package var failures: UInt64 = 0
     /// Why the last attempt failed; nil when it did not.
     package var trouble: JournalError?
+
+    /// None, so far.
+    package init() {}
 }
 
 /// A head that was signed, and what others verify it with.
@@ -46,7 +49,13 @@ final class HeadSigner: Sendable {
     private let keys: KeyRing
     private let state: Monitor<State>
 
-    /// - Parameter file: What the file holds; nil when there is none yet.
+    /// Goes on behind what is there.
+    ///
+    /// - Parameters:
+    ///   - disk: The file system.
+    ///   - directory: The directory's path.
+    ///   - keys: Its keys.
+    ///   - file: What the file holds; nil when there is none yet.
     init(_ disk: any Disk, directory: String, keys: KeyRing, file: HeadsFile?) {
         self.disk = disk
         self.directory = directory
@@ -63,7 +72,10 @@ final class HeadSigner: Sendable {
     ///
     /// A failure leaves what was signed before as it is; the next attempt overwrites the slot.
     ///
-    /// - Parameter head: At least as large as every one before it.
+    /// - Parameters:
+    ///   - head: At least as large as every one before it.
+    ///   - time: Wall time now.
+    /// - Returns: The head with its signature, or why there is none.
     /// - Durability: on disk when this returns
     func sign(_ head: JournalHead, time: WallTime) -> Result<SignedHeadReceipt, JournalError> {
         let before = state.change { $0 }

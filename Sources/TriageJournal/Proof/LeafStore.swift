@@ -25,7 +25,13 @@ struct LeafStore: SubtreeSource {
     /// Leaves that are there.
     let size: UInt64
 
-    /// - Parameter parts: The journal's, in order.
+    /// Reads the headers, and the leaves of the last part.
+    ///
+    /// - Parameters:
+    ///   - disk: The file system.
+    ///   - directory: Where leaves are.
+    ///   - parts: The journal's, in order.
+    ///   - reader: Reads segments.
     /// - Throws: `.dataLoss`, `.gap`, `.foreignCluster`, `.io`.
     init(
         _ disk: any Disk, _ directory: String, _ parts: [JournalPart], _ reader: SegmentReader

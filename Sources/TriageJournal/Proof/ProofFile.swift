@@ -112,6 +112,7 @@ package struct RecordProof: Equatable, Sendable, CustomStringConvertible {
     /// - Parameters:
     ///   - keys: Whose signatures count.
     ///   - leaf: Of the record, if the proof has no entry.
+    /// - Returns: What is proved.
     /// - Throws: ``ProofError``.
     package func verify(_ keys: [NoteKey], leaf: Digest? = nil) throws(ProofError) -> Proven {
         let head = try keys.head(of: note)
@@ -172,6 +173,7 @@ package struct HistoryProof: Equatable, Sendable, CustomStringConvertible {
     /// Checks it.
     ///
     /// - Parameter keys: Whose signatures count; the signing key may have changed in between.
+    /// - Returns: What is proved.
     /// - Throws: ``ProofError``.
     package func verify(_ keys: [NoteKey]) throws(ProofError) -> Proven {
         let first = try keys.head(of: earlier)

@@ -94,6 +94,7 @@ package struct Prover {
     /// - Parameters:
     ///   - sequence: Of the record.
     ///   - head: Which head.
+    /// - Returns: The proof, checked.
     /// - Throws: ``ProverError``.
     package mutating func prove(
         _ sequence: UInt64, in head: KnownHead
@@ -125,13 +126,18 @@ package struct Prover {
 
     /// Proves that the journal of a signed head is the beginning of that of another.
     ///
+    /// - Parameters:
+    ///   - earlier: The smaller one.
+    ///   - later: The larger one.
+    /// - Returns: The proof, checked.
     /// - Throws: ``ProverError``.
     package mutating func prove(
         from earlier: KnownHead, to later: KnownHead
     ) throws(ProverError) -> HistoryProof {
         let (from, to) = (earlier.signed.head, later.signed.head)
         guard from.sequence <= to.sequence else {
-            throw .request("the head of \(from.sequence) records is the later one: change them over")
+            throw .request(
+                "the head of \(from.sequence) records is the later one: change them over")
         }
         do throws(JournalError) {
             try checkSize(to.sequence)

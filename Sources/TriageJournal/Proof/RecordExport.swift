@@ -113,7 +113,8 @@ package struct ExportChecker {
         let read = try ExportHeader(header)
         head = try keys.head(of: read.note)
         guard let begun = read.proof.verifier() else {
-            throw .contradiction(what: "the digests around the records are not as many as there are")
+            throw .contradiction(
+                what: "the digests around the records are not as many as belong there")
         }
         proof = read.proof
         verifier = begun

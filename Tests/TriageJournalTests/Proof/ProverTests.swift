@@ -34,7 +34,8 @@ import TriageJournal
                 }
                 let written = bench.durable[Int(sequence) - 1]
                 #expect(said.head == head.signed.head)
-                #expect(entry.body == written.body && entry.time.milliseconds == written.milliseconds)
+                #expect(
+                    entry.body == written.body && entry.time.milliseconds == written.milliseconds)
                 #expect(entry.fields.count == written.sealed.count)
             }
         }
@@ -200,7 +201,8 @@ import TriageJournal
                 guard index + 2 < lines.count, lines[index] != lines[index + 1] else { continue }
                 changed = lines
                 changed.swapAt(index, index + 1)
-                #expect(throws: ProofError.self, "lines \(index + 1) and \(index + 2) of\n\(text)") {
+                #expect(throws: ProofError.self, "lines \(index + 1) and \(index + 2) of\n\(text)")
+                {
                     try verify(changed.joined(separator: "\n"))
                 }
             }

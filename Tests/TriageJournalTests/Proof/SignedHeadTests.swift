@@ -146,7 +146,9 @@ final class Signed: Sendable {
         let id = (0..<16).map { Int($0) }.map { bytes[16 + $0] }
         let covered = id + bytes[start + 4..<start + 512]
         let crc = crc32c(covered.span)
-        for index in 0..<4 { bytes[start + index] = UInt8(truncatingIfNeeded: crc >> (8 * UInt32(index))) }
+        for index in 0..<4 {
+            bytes[start + index] = UInt8(truncatingIfNeeded: crc >> (8 * UInt32(index)))
+        }
     }
 
     @Test func aForgedHeadIsNamed() throws {
@@ -228,6 +230,27 @@ final class Signed: Sendable {
                 return
             }
             number += 1
+        }
+    }
+
+    @Test(arguments: [1, 3]) func readingAheadFindsTheSame(threads: Int) throws {
+        let (bench, journal, _) = try Self.bench()
+        journal.close()
+        for name in [nil] + bench.disk.fileNames.filter({ $0.hasSuffix(".journal") }) {
+            let copy = bench.disk.copy()
+            if let name {
+                var bytes = try #require(copy.bytes(of: name))
+                bytes[4200] ^= 1
+                copy.replace(name, with: bytes)
+            }
+            let verifications = try [0, threads].map { threads in
+                try Inspection(
+                    path: Workbench.path, disk: copy, keys: bench.keys, threads: threads
+                ).verify()
+            }
+            #expect(verifications[0].problems == verifications[1].problems)
+            #expect(verifications[0].statistics == verifications[1].statistics)
+            #expect(verifications[0].problems.isEmpty == (name == nil))
         }
     }
 

@@ -17,7 +17,8 @@ import TriageDomain
         let files = [
             "triaged/v1/triage_service", "triaged/v1/assignment_service",
             "triaged/v1/disclosure_service", "triaged/v1/evidence_service",
-            "triaged/v1/operations_service", "grpc/channelz/v1/channelz", "grpc/health/v1/health",
+            "triaged/v1/audit_service", "triaged/v1/operations_service",
+            "grpc/channelz/v1/channelz", "grpc/health/v1/health",
             "grpc/reflection/v1/reflection", "grpc/reflection/v1alpha/reflection",
         ]
         var methods: Set<DescriptorSet.Method> = []

@@ -205,6 +205,24 @@ let package = Package(
             dependencies: ["TriageBase", "TriageIO", "TriageCrypto", "TriageJournal"],
             path: "Tests/StorageBench", swiftSettings: settings),
 
+        // Engine, journal and snapshots on a simulated disk, under one seed; the test target runs a
+        // few seeds, the command many; not shipped.
+        .target(
+            name: "Simulation",
+            dependencies: [
+                "TestSupport", "DomainFixtures", "TriageBase", "TriageIO", "TriageCrypto",
+                "TriageDomain", "TriageCodec", "TriageJournal", "TriageEngine",
+            ], path: "Tests/Simulation", swiftSettings: settings),
+        .executableTarget(
+            name: "triage-simulation",
+            dependencies: [
+                "Simulation", "TriageBase", "TriageIO",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/SimulationRunner", swiftSettings: settings),
+        testTarget(
+            "TriageSimulationTests", ["Simulation", "TestSupport", "TriageBase", "TriageIO"]),
+
         // Tests: one target per module, and what several of them need.
         .target(
             name: "TestSupport",
@@ -218,7 +236,9 @@ let package = Package(
             ["TestSupport", "TriageBase", "TriageIO", "TriageCrypto", "TriageJournal"],
             exclude: ["Fixtures"]),
         testTarget("TriageCryptoTests", ["TriageBase", "TriageCrypto"]),
-        testTarget("TriageDomainTests", ["TriageBase", "TriageDomain"]),
+        // Values and random commands of the domain, for its own tests and for the simulation.
+        swiftTestSupport("DomainFixtures", ["TriageBase", "TriageDomain"]),
+        testTarget("TriageDomainTests", ["DomainFixtures", "TriageBase", "TriageDomain"]),
         testTarget(
             "TriageCodecTests",
             ["TriageBase", "TriageDomain", "TriageCodec", "CTriageProtos", "CProtobufC"]),

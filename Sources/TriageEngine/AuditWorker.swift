@@ -47,17 +47,18 @@ final class AuditWorker: HeadKeeper, @unchecked Sendable {
     private let directory: DataDirectory
     private let signing: @Sendable () -> SigningStatus
     private let failed: @Sendable (JournalError) -> Void
-    private let thread: TaskThread
+    private let worker: any Worker
 
     /// Makes a keeper of heads; fails without encryption, because there is no signing key.
     ///
     /// - Parameters:
     ///   - writer: The journal.
     ///   - directory: Where it lies.
+    ///   - workers: Where its thread comes from.
     ///   - failed: Called with what an operator has to know, on the helper threads.
     /// - Throws: ``IOError``: `.thread`.
     init?(
-        _ writer: JournalWriter, _ directory: DataDirectory,
+        _ writer: JournalWriter, _ directory: DataDirectory, _ workers: any WorkerSource,
         failed: @escaping @Sendable (JournalError) -> Void
     ) throws(IOError) {
         guard let signing = writer.signing else { return nil }
@@ -65,7 +66,7 @@ final class AuditWorker: HeadKeeper, @unchecked Sendable {
         self.directory = directory
         self.signing = signing
         self.failed = failed
-        thread = try TaskThread(name: "proof", urgency: .background)
+        worker = try workers.makeWorker(name: "proof", urgency: .background)
     }
 
     var status: SigningStatus { signing() }
@@ -83,7 +84,7 @@ final class AuditWorker: HeadKeeper, @unchecked Sendable {
     }
 
     func prove(_ question: AuditQuestion, report: @escaping @Sendable (AuditAnswer) -> Void) {
-        thread.submit { [directory, failed] in
+        worker.submit { [directory, failed] in
             do throws(ProverError) {
                 report(.proof(try Self.answer(question, directory)))
             } catch {
@@ -111,7 +112,7 @@ final class AuditWorker: HeadKeeper, @unchecked Sendable {
     }
 
     /// Finishes the proofs that were begun, and ends the thread.
-    func stop() { thread.stop() }
+    func stop() { worker.stop() }
 }
 
 extension SignedHeadReport {

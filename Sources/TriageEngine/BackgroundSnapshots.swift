@@ -1,4 +1,4 @@
-// Writes snapshots on a thread of their own, from a copy of the state that costs the engine a few
+// Writes snapshots by a worker of their own, from a copy of the state that costs the engine a few
 // retains, and tidies away what a new one makes superfluous.
 
 internal import TriageBase
@@ -11,19 +11,21 @@ internal import TriageJournal
 final class BackgroundSnapshots: SnapshotTaker {
     private let directory: DataDirectory
     private let clock: any TimeSource
-    private let thread: TaskThread
+    private let worker: any Worker
 
-    init(_ directory: DataDirectory, _ clock: any TimeSource) throws(IOError) {
+    init(
+        _ directory: DataDirectory, _ clock: any TimeSource, _ workers: any WorkerSource
+    ) throws(IOError) {
         self.directory = directory
         self.clock = clock
-        thread = try TaskThread(name: "snapshot", urgency: .background)
+        worker = try workers.makeWorker(name: "snapshot", urgency: .background)
     }
 
     func take(
         _ state: WorldState, at tree: MerkleTree, time: WallTime,
         report: @escaping @Sendable (SnapshotResult) -> Void
     ) {
-        thread.submit { [directory, clock] in
+        worker.submit { [directory, clock] in
             do throws(JournalError) {
                 report(.taken(try Self.write(state, tree, time, directory, clock)))
             } catch {
@@ -35,11 +37,11 @@ final class BackgroundSnapshots: SnapshotTaker {
         }
     }
 
-    /// Does something else on the thread, after what was begun: nothing is tidied away meanwhile.
-    func run(_ body: @escaping @Sendable () -> Void) { thread.submit(body) }
+    /// Lets the worker do something else, after what was begun: nothing is tidied away meanwhile.
+    func run(_ body: @escaping @Sendable () -> Void) { worker.submit(body) }
 
-    /// Ends the thread, once what was begun is written.
-    func stop() { thread.stop() }
+    /// Ends the worker, once what was begun is written.
+    func stop() { worker.stop() }
 
     private static func write(
         _ state: WorldState, _ tree: MerkleTree, _ time: WallTime, _ directory: DataDirectory,

@@ -40,9 +40,9 @@ struct ChangeRing {
         } else {
             let slot = end % capacity
             // Other changes of the same revision may still be here, but it is no longer whole.
-            floor = entries[slot].revision
+            floor = max(floor, entries[slot].revision)
             entries[slot] = entry
-            start += 1
+            start = max(start, end + 1 - capacity)
         }
         end += 1
     }
@@ -64,6 +64,14 @@ struct ChangeRing {
     /// What somebody knows who has taken every change before `position`, of up to `current` in all.
     func revision(before position: Int, current: UInt64) -> UInt64 {
         position < end ? self[position].revision - 1 : current
+    }
+
+    /// Forgets the changes before a position, of which one cannot be told any more.
+    ///
+    /// - Precondition: `start < position <= end`.
+    mutating func forget(before position: Int) {
+        floor = self[position - 1].revision
+        start = position
     }
 
     /// Forgets every change and goes on after `revision`: what is not durable never happened.

@@ -41,6 +41,7 @@ extension Engine {
         let writer: JournalWriter
         let holdings: Holdings
         let keyRepairs: [String]
+        let vault: Vault?
         var target = RecoveredWorld()
         let world: World
         do {
@@ -48,6 +49,8 @@ extension Engine {
                 opening: path, disk: disk, options: storage, keys: keys)
             keyRepairs = directory.keys?.repairs ?? []
             report = try directory.recover(into: &target)
+            // Refused before anything is changed.
+            vault = try directory.openVault()
             writer = try directory.makeJournal(after: report, time: clock.wallTime())
             holdings = try directory.holdings()
         } catch {
@@ -56,7 +59,8 @@ extension Engine {
         do { world = try target.takeWorld() } catch {
             throw .storage(.rejected(file: path, offset: 0, what: error.what))
         }
-        let opened = try openVault(directory, storage, world, clock, vaultFailed)
+        let workers = storage.workers ?? SystemWorkers()
+        let opened = try reconcile(vault, directory.keys, world, clock, workers, vaultFailed)
         let summary = RecoverySummary(
             milliseconds: Int64(clock.monotonicTime().nanoseconds(since: started) / 1_000_000),
             recordsReplayed: report.recordsReplayed,
@@ -74,8 +78,8 @@ extension Engine {
         let snapshots: BackgroundSnapshots
         let audit: AuditWorker?
         do throws(IOError) {
-            snapshots = try BackgroundSnapshots(directory, clock)
-            audit = try AuditWorker(writer, directory, failed: auditFailed)
+            snapshots = try BackgroundSnapshots(directory, clock, workers)
+            audit = try AuditWorker(writer, directory, workers, failed: auditFailed)
         } catch {
             throw .thread(error)
         }
@@ -99,25 +103,25 @@ extension Engine {
         let resources = EngineResources(
             writer: writer, snapshots: snapshots, vault: opened.worker, audit: audit)
         return try Engine(
-            core: core, inbox: inbox, configuration: configuration, vault: opened.worker,
-            keys: directory.keys, closing: resources.close)
+            core: core, inbox: inbox, configuration: configuration, workers: workers,
+            vault: opened.worker, keys: directory.keys, closing: resources.close)
     }
 
-    /// Opens the vault of an encrypted directory, in line with what the state says.
-    private static func openVault(
-        _ directory: DataDirectory, _ storage: StorageOptions, _ world: borrowing World,
-        _ clock: any TimeSource, _ failed: @escaping @Sendable (JournalError) -> Void
+    /// Brings the vault of an encrypted directory in line with what the state says, and gives it a
+    /// worker.
+    private static func reconcile(
+        _ vault: Vault?, _ keys: KeyRing?, _ world: borrowing World, _ clock: any TimeSource,
+        _ workers: any WorkerSource, _ failed: @escaping @Sendable (JournalError) -> Void
     ) throws(EngineError) -> (worker: VaultWorker?, report: [String]) {
+        guard let vault, let keys else { return (nil, []) }
         let report: VaultReport
-        let vault: Vault
         do throws(JournalError) {
-            guard let opened = try directory.openVault() else { return (nil, []) }
-            vault = opened
             report = try vault.reconcile(stored: world.storedObjects, time: clock.wallTime())
         } catch { throw .storage(error) }
-        guard let keys = directory.keys else { return (nil, []) }
         do throws(IOError) {
-            return (try VaultWorker(vault, keys, clock: clock, failed: failed), report.lines)
+            let worker = try VaultWorker(
+                vault, keys, clock: clock, workers: workers, failed: failed)
+            return (worker, report.lines)
         } catch { throw .thread(error) }
     }
 
@@ -144,7 +148,8 @@ extension Engine {
             world: world, parts: EngineParts(journal: journal, clock: clock),
             configuration: configuration, status: status, now: now)
         return try Engine(
-            core: core, inbox: Monitor(Inbox()), configuration: configuration, closing: {})
+            core: core, inbox: Monitor(Inbox()), configuration: configuration,
+            workers: SystemWorkers(), closing: {})
     }
 
     /// What an operator has to know of a recovery; empty when there was nothing to repair.

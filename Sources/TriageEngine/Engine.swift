@@ -15,6 +15,14 @@ package enum EngineError: Error, Sendable {
 }
 
 extension EngineError: CustomStringConvertible {
+    /// True when what is on the disk is not what it should be: a restart does not cure it.
+    package var isDamage: Bool {
+        switch self {
+        case .storage(let error): error.isDamage
+        case .thread: false
+        }
+    }
+
     /// What happened and what to do, for an operator.
     package var description: String {
         switch self {
@@ -57,17 +65,19 @@ package final class Engine: Sendable {
     private let core: EngineCore
     private let inboxBytesMax: Int
     private let closing: @Sendable () -> Void
-    private let thread: TaskThread
+    private let workers: any WorkerSource
+    private let worker: any Worker
 
     /// Wraps a recovered core.
     init(
         core: EngineCore, inbox: Monitor<Inbox>, configuration: EngineConfiguration,
-        vault: VaultWorker? = nil, keys: KeyRing? = nil,
+        workers: any WorkerSource, vault: VaultWorker? = nil, keys: KeyRing? = nil,
         closing: @escaping @Sendable () -> Void
     ) throws(EngineError) {
-        do throws(IOError) { thread = try TaskThread(name: "engine", urgency: .prompt) } catch {
-            throw .thread(error)
-        }
+        do throws(IOError) {
+            worker = try workers.makeWorker(name: "engine", urgency: .prompt)
+        } catch { throw .thread(error) }
+        self.workers = workers
         self.core = core
         self.inbox = inbox
         self.vault = vault
@@ -109,7 +119,7 @@ package final class Engine: Sendable {
 
     /// Starts to serve.
     package func start() {
-        thread.submit { [self] in run() }
+        worker.submit { [self] in run() }
     }
 
     /// Finishes what was submitted, commits, takes a last snapshot if configured, and ends the
@@ -119,7 +129,7 @@ package final class Engine: Sendable {
     /// - Durability: everything acknowledged is on disk when this returns
     package func stop() {
         inbox.change { $0.stopping = true }
-        thread.stop()
+        worker.stop()
     }
 
     private func run() {
@@ -153,10 +163,8 @@ package final class Engine: Sendable {
             return taken
         }
         if core.hasWork { return inbox.change(swap) ?? Inbox() }
-        if let deadline = core.nextDeadline {
-            return inbox.wait(before: deadline, until: swap) ?? Inbox()
-        }
-        return inbox.wait(until: swap)
+        let deadline = core.nextDeadline ?? .never
+        return workers.wait(on: inbox, before: deadline, until: swap) ?? Inbox()
     }
 
     private func finish() {
@@ -182,11 +190,11 @@ package final class Engine: Sendable {
 
     private func awaitSnapshot() {
         while core.snapshots.isRunning {
-            let results = inbox.wait { inbox in
+            let results = workers.wait(on: inbox, before: .never) { inbox in
                 defer { inbox.snapshots = [] }
                 return inbox.snapshots.isEmpty ? nil : inbox.snapshots
             }
-            for result in results { core.snapshotEnded(result) }
+            for result in results ?? [] { core.snapshotEnded(result) }
         }
     }
 }

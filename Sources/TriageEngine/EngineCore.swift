@@ -128,10 +128,13 @@ package final class EngineCore: @unchecked Sendable {
     var world: World
     var parts: EngineParts
     let configuration: EngineConfiguration
-    /// Never goes back, so that replay sees the times that were decided with.
+    /// Never goes back, so that replay sees the times that were decided with, and never stands
+    /// still, so that what is due happens.
     private(set) var now: WallTime
     /// Read once a turn.
     private(set) var monotonic: MonotonicTime
+    /// When ``now`` was last the time of day.
+    private var anchor: (time: WallTime, monotonic: MonotonicTime)
 
     /// Why the journal takes no more writes; nil while it does.
     private(set) var failure: JournalError?
@@ -157,6 +160,9 @@ package final class EngineCore: @unchecked Sendable {
     private var erasures: [ObjectName] = []
     var isRenewingKey = false
     private var markedAt: MonotonicTime
+    /// When timers are tried again that the journal had no room for.
+    private var timersHeldUntil = MonotonicTime(nanoseconds: 0)
+    private static let timersHeldNanoseconds: UInt64 = 1_000_000_000
     /// More to do at once, although no request waits.
     private(set) var hasWork = false
 
@@ -172,6 +178,7 @@ package final class EngineCore: @unchecked Sendable {
         self.status = status
         durableCounts = status.counts
         monotonic = parts.clock.monotonicTime()
+        anchor = (now, monotonic)
         markedAt = monotonic
         let sequence = parts.journal.durableHead.sequence
         watches = WatchTable(configuration, floor: sequence)
@@ -197,8 +204,7 @@ package final class EngineCore: @unchecked Sendable {
         _ batches: consuming [RequestBatch], snapshots results: [SnapshotResult] = [],
         renewed: [RenewedKey] = [], audits: [AuditResult] = [], reloaded: ReloadedWorld? = nil
     ) {
-        monotonic = parts.clock.monotonicTime()
-        now = max(now, parts.clock.wallTime())
+        readClocks()
         hasWork = false
         status.counters.turns += 1
         for result in results { snapshotEnded(result) }
@@ -216,15 +222,29 @@ package final class EngineCore: @unchecked Sendable {
         signHeadIfDue()
     }
 
+    /// Takes the time of day; if that was set back, goes on as the monotonic clock does until it
+    /// has caught up.
+    private func readClocks() {
+        monotonic = parts.clock.monotonicTime()
+        let passed = monotonic.nanoseconds(since: anchor.monotonic) / 1_000_000
+        let ours = anchor.time.advanced(byMilliseconds: Int64(clamping: passed))
+        let wall = parts.clock.wallTime()
+        now = max(ours, wall)
+        if wall >= ours { anchor = (wall, monotonic) }
+        status.clockAheadMilliseconds = now.milliseconds - wall.milliseconds
+    }
+
     /// When the engine must act although nobody asks; nil when nothing is planned.
     var nextDeadline: MonotonicTime? {
         var next = claims.nextDeadline
-        if failure == nil, let timer = world.nextTimer {
+        // What the journal does not take any more is not waited for.
+        guard failure == nil else { return next }
+        if let timer = world.nextTimer {
             let milliseconds = UInt64(max(0, timer.milliseconds - now.milliseconds))
             // Saturates: a timer in the year 9999 is not within the reach of UInt64 nanoseconds.
             let due = monotonic.advanced(
                 byNanoseconds: milliseconds > 1 << 40 ? 1 << 60 : milliseconds * 1_000_000)
-            next = min(next ?? due, due)
+            next = min(next ?? .never, max(due, timersHeldUntil))
         }
         if failure == nil, let due = heads.due { next = min(next ?? due, due) }
         if let due = snapshots.due(configuration, durable: status.durableSequence) {
@@ -382,7 +402,9 @@ package final class EngineCore: @unchecked Sendable {
         } catch {
             switch error {
             case .bufferFull: return .overloaded
-            case .noSpace: return .storageFull
+            case .noSpace:
+                status.counters.storageFull += 1
+                return .storageFull
             case .recordTooLarge: return .tooLarge
             case .poisoned, .io, .dataLoss, .gap, .foreignFile, .foreignCluster, .newerVersion,
                 .olderVersion, .notOlder, .notEmpty, .locked, .crypto, .rejected, .keyMissing,
@@ -414,7 +436,7 @@ package final class EngineCore: @unchecked Sendable {
 
     /// Lets everything happen whose time has come; bounded, so that requests are not starved.
     private func fireTimers() {
-        guard failure == nil else { return }
+        guard failure == nil, monotonic >= timersHeldUntil else { return }
         var records = 0
         while let timer = world.nextTimer, timer <= now {
             guard records < 16 else {
@@ -423,9 +445,18 @@ package final class EngineCore: @unchecked Sendable {
             }
             let appended = status.counters.records
             _ = decide(.fireTimers, WriteKey(requestID: .none, fingerprint: .zero), .system)
-            // No room in the journal: they fire when there is, at the next turn that has a reason.
-            guard status.counters.records > appended else { return }
+            guard status.counters.records > appended else { return holdTimers() }
             records += 1
+        }
+    }
+
+    /// The journal had no room for what timers led to: this turn's commit makes some, or else they
+    /// are tried again a little later.
+    private func holdTimers() {
+        if parts.journal.pendingBytes > 0 {
+            hasWork = true
+        } else {
+            timersHeldUntil = monotonic.advanced(byNanoseconds: Self.timersHeldNanoseconds)
         }
     }
 
@@ -497,6 +528,8 @@ package final class EngineCore: @unchecked Sendable {
         guard withholds, let durable = reloaded.take() else { return }
         world = durable
         withholds = false
+        // A commit that failed half-way, between two segments, has left more than was acknowledged.
+        status.durableSequence = world.snapshotState.counters.sequence
         watches.restart(after: status.durableSequence)
     }
 

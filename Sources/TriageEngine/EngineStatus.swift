@@ -42,6 +42,8 @@ package struct EngineStatus: Sendable {
     package var watchCount = 0
     /// Claims that wait for a case.
     package var waitingClaimCount = 0
+    /// How far the engine's clock is ahead of the time of day, which was set back.
+    package var clockAheadMilliseconds: Int64 = 0
     /// Counters since the start.
     package var counters = EngineCounters()
 
@@ -86,6 +88,8 @@ package struct EngineCounters: Sendable {
     package var commitNanoseconds = Distribution()
     /// Records a commit makes durable.
     package var commitRecords = Distribution()
+    /// Writes refused because the disk had no room for the next segment.
+    package var storageFull: UInt64 = 0
     /// Snapshots that failed.
     package var snapshotFailures: UInt64 = 0
     /// Segments that were removed or moved to the archive.

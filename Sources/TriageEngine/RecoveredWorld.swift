@@ -1,13 +1,13 @@
 // The World as it is rebuilt from a snapshot's records and the journal's: the other end of what the
 // engine and the snapshot writer put on disk.
 
-internal import TriageBase
+package import TriageBase
 internal import TriageCodec
-internal import TriageDomain
-internal import TriageJournal
+package import TriageDomain
+package import TriageJournal
 
 /// A World that recovery fills.
-struct RecoveredWorld: RecoveryTarget, ~Copyable {
+package struct RecoveredWorld: RecoveryTarget, ~Copyable {
     /// Takes a snapshot's records.
     ///
     /// Both states are changed in place: moving one for each record would cost as much as decoding
@@ -21,15 +21,18 @@ struct RecoveredWorld: RecoveryTarget, ~Copyable {
     private let events = EventCodec()
     private var snapshot = SnapshotDecoder()
 
-    init(upTo last: UInt64 = .max) { self.last = last }
+    /// Starts empty.
+    ///
+    /// - Parameter last: Records behind this one are left out.
+    package init(upTo last: UInt64 = .max) { self.last = last }
 
-    mutating func restart() {
+    package mutating func restart() {
         builder = WorldBuilder()
         snapshot = SnapshotDecoder()
         isReplaying = false
     }
 
-    mutating func snapshotRecord(
+    package mutating func snapshotRecord(
         section: UInt16, _ record: Span<UInt8>
     ) throws(RecordRejection) {
         guard !isReplaying else { throw RecordRejection("a snapshot's record after the journal's") }
@@ -38,7 +41,7 @@ struct RecoveredWorld: RecoveryTarget, ~Copyable {
         }
     }
 
-    mutating func snapshotLoaded(_ info: SnapshotInfo) throws(RecordRejection) {
+    package mutating func snapshotLoaded(_ info: SnapshotInfo) throws(RecordRejection) {
         do { try snapshot.finish() } catch { throw RecordRejection("\(error)") }
         try beginReplay()
         guard world.snapshotState.counters.sequence == info.head.sequence else {
@@ -54,7 +57,7 @@ struct RecoveredWorld: RecoveryTarget, ~Copyable {
         do { world = try filled.finish() } catch { throw RecordRejection(error.description) }
     }
 
-    mutating func journalRecord(
+    package mutating func journalRecord(
         sequence: UInt64, time: WallTime, _ record: RecordView
     ) throws(RecordRejection) {
         if sequence > last { return }
@@ -68,7 +71,7 @@ struct RecoveredWorld: RecoveryTarget, ~Copyable {
     }
 
     /// The World, once recovery has ended.
-    consuming func takeWorld() throws(RecordRejection) -> World {
+    package consuming func takeWorld() throws(RecordRejection) -> World {
         try beginReplay()
         return world
     }

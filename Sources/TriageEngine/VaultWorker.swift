@@ -83,7 +83,7 @@ package struct VaultStatus: Equatable, Sendable {
 
 /// The vault with its thread.
 package final class VaultWorker: VaultKeeper {
-    private let thread: TaskThread
+    private let worker: any Worker
     private let core: VaultCore
     private let sinks = Lock<[(any VaultSink)?]>([])
     private let published = Lock(VaultStatus())
@@ -94,14 +94,15 @@ package final class VaultWorker: VaultKeeper {
     ///   - vault: Reconciled.
     ///   - keys: The directory's.
     ///   - clock: Tells when objects are made.
+    ///   - workers: Where its thread comes from.
     ///   - failed: Called on the vault's thread with what an operator has to know.
     /// - Throws: ``IOError``: `.thread`.
     package init(
-        _ vault: Vault, _ keys: KeyRing, clock: any TimeSource,
+        _ vault: Vault, _ keys: KeyRing, clock: any TimeSource, workers: any WorkerSource,
         failed: @escaping @Sendable (JournalError) -> Void
     ) throws(IOError) {
         core = VaultCore(vault, keys, clock, failed)
-        thread = try TaskThread(name: "vault", urgency: .background)
+        worker = try workers.makeWorker(name: "vault", urgency: .background)
     }
 
     /// Names where a reactor's answers go.
@@ -114,7 +115,7 @@ package final class VaultWorker: VaultKeeper {
 
     /// Asks for a call; answered on the reactor's sink, in order.
     package func submit(_ request: VaultRequest, call: UInt64, reactor: Int) {
-        thread.submit { [self] in
+        worker.submit { [self] in
             let reply = core.carryOut(request, call)
             publish()
             guard let reply else { return }
@@ -124,7 +125,7 @@ package final class VaultWorker: VaultKeeper {
 
     /// Destroys objects whose erasure is durable in the journal, whoever asked for it.
     package func erase(_ names: [ObjectName]) {
-        thread.submit { [self] in
+        worker.submit { [self] in
             for name in names { _ = core.erase(name) }
             publish()
         }
@@ -138,7 +139,7 @@ package final class VaultWorker: VaultKeeper {
     package func renew(
         _ purpose: KeyPurpose, report: @escaping @Sendable (KeyAnswer?) -> Void
     ) {
-        thread.submit { [self] in report(core.renew(purpose)) }
+        worker.submit { [self] in report(core.renew(purpose)) }
     }
 
     /// How it is.
@@ -152,7 +153,7 @@ package final class VaultWorker: VaultKeeper {
     /// Finishes what was submitted, and ends the thread.
     ///
     /// What was begun and not finished is removed at the next start.
-    package func stop() { thread.stop() }
+    package func stop() { worker.stop() }
 }
 
 /// What the thread works on.

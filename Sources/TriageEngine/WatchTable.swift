@@ -141,11 +141,13 @@ struct WatchTable {
                     more = advance(watch, subject, world, durable, send) || more
                 }
             case .assignments(let started):
-                if watch.position < assignments.start {
+                let isOvertaken = watch.position < assignments.start
+                if !isOvertaken, watch.credits == 0 { continue }
+                if !isOvertaken, let goesOn = advance(watch, started, world, durable, send) {
+                    more = goesOn || more
+                } else {
                     send(watch, .failed(.watchTooSlow(revision: watch.revision)))
                     ended.append(watch.call)
-                } else if watch.credits > 0 {
-                    more = advance(watch, started, world, durable, send) || more
                 }
             case .disclosure(let id, let requester, true):
                 guard watch.credits > 0 else { continue }
@@ -167,10 +169,14 @@ struct WatchTable {
         return more
     }
 
-    private func advance(
+    /// Sends an assignment watch what it lacks, a part at a time.
+    ///
+    /// - Returns: Whether there is more to send at once; nil when a change cannot be told any more,
+    ///   because its assignment ended a day ago and whose it was is forgotten.
+    private mutating func advance(
         _ watch: Watch, _ started: Bool, _ world: borrowing World, _ durable: UInt64,
         _ send: (Watch, EngineReply) -> Void
-    ) -> Bool {
+    ) -> Bool? {
         var views: [AssignmentView] = []
         let previous = watch.revision
         if !started {
@@ -181,8 +187,11 @@ struct WatchTable {
         while watch.position < assignments.end, views.count < configuration.watchPartMax {
             let entry = assignments[watch.position]
             watch.position += 1
-            guard let view = try? world.assignment(AssignmentNumber(entry.number)),
-                view.specialist == watch.principal, view.value.revision <= entry.revision
+            guard let view = try? world.assignment(AssignmentNumber(entry.number)) else {
+                assignments.forget(before: watch.position)
+                return nil
+            }
+            guard view.specialist == watch.principal, view.value.revision <= entry.revision
             else { continue }
             views.append(view)
         }

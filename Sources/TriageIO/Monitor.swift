@@ -70,7 +70,7 @@ package import TriageBase
         before deadline: MonotonicTime, until body: (inout State) -> R?
     ) -> R? {
         var time = timespec()
-        // What does not fit is further away than any process lives.
+        // What does not fit is further away than any process lives, `never` too.
         time.tv_sec = Int(min(deadline.nanoseconds / 1_000_000_000, 1 << 40))
         time.tv_nsec = Int(deadline.nanoseconds % 1_000_000_000)
         _ = unsafe pthread_mutex_lock(mutex)
@@ -84,7 +84,7 @@ package import TriageBase
 }
 
 /// A thread that runs pieces of work in the order in which they were given.
-package final class TaskThread: Sendable {
+package final class TaskThread: Worker {
     private struct State: Sendable {
         var work: [@Sendable () -> Void] = []
         var stopping = false
@@ -109,16 +109,12 @@ package final class TaskThread: Sendable {
         }
     }
 
-    /// Adds work.
-    ///
-    /// Work given after ``stop()`` is dropped.
     package func submit(_ work: @escaping @Sendable () -> Void) {
         monitor.change { state in
             if !state.stopping { state.work.append(work) }
         }
     }
 
-    /// Lets the work that was given finish, then ends the thread; returns when it has ended.
     package func stop() {
         monitor.change { $0.stopping = true }
         thread.join()

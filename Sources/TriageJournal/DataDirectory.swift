@@ -171,6 +171,7 @@ package final class DataDirectory: Sendable {
             }
             try disk.syncDirectory(path)
             let file = try disk.open(path + "/" + segment, .updateDirect)
+            if report.marked < report.head.sequence { try settle(segment, file, last.offset) }
             return (file, try openMark(report.tree, time))
         }
         return try JournalWriter(
@@ -287,6 +288,28 @@ package final class DataDirectory: Sendable {
         // The newer slot must stay true while the other one is overwritten.
         let generation = (try? MarkFile.read(file, cluster))?.size ?? 2
         return MarkFile(file: file, cluster: cluster, generation: generation)
+    }
+
+    /// Writes the batches of the last segment once more, and syncs them.
+    ///
+    /// They were read, but perhaps from a cache alone: the process that wrote them may have been
+    /// killed before its sync, or its sync may have failed, and then no later one writes them any
+    /// more. Nothing may be shown, and nothing be written behind them, before they are durable.
+    private func settle(
+        _ segment: String, _ file: any DiskFile, _ end: Int
+    ) throws(IOError) {
+        let source = try disk.open(path + "/" + segment, .read)
+        var chunk = PageBuffer(capacity: min(roundUp(end, to: Format.blockBytes), 1 << 20))
+        var offset = 0
+        while offset < end {
+            let count = min(chunk.capacity, roundUp(end, to: Format.blockBytes) - offset)
+            guard try source.read(into: &chunk, 0..<count, at: offset) == count else {
+                throw IOError(.read, path: segment, .inputOutput)
+            }
+            try file.write(chunk.span(0..<count), at: offset)
+            offset += count
+        }
+        try file.sync()
     }
 
     /// Copies what was torn aside, then zeroes it.

@@ -244,7 +244,8 @@ package struct Inspection: Sendable {
     // MARK: Checking
 
     /// Reads and checks everything: checksums, tags, lengths, sequences, the tree from the first
-    /// record on, its agreement with every snapshot, with the mark and with the leaves.
+    /// record on, its agreement with every snapshot, with the mark and with the leaves; every object
+    /// of the vault.
     ///
     /// Goes on behind what does not verify, so that all of it is named. Of version 1 the chain,
     /// from the first segment on.
@@ -286,6 +287,13 @@ package struct Inspection: Sendable {
                         + "that it had record \(checkpoint.head.sequence)"))
         }
         do { try listSnapshots(&result.statistics) } catch { result.problems.append(error) }
+        if let keys {
+            do {
+                let vault = try Vault(
+                    opening: path, disk: disk, keys: keys, random: RandomBytes())
+                result.problems += vault.problems()
+            } catch { result.problems.append(error) }
+        }
         return result
     }
 
@@ -330,6 +338,13 @@ package struct Inspection: Sendable {
                     checkpoints += good
                 }
             } catch { result.problems.append(error) }
+        }
+        // Without one, a server cannot start here, whatever an archive holds.
+        if let first = inventory.segments.first, first > 1,
+            result.snapshots.allSatisfy({ $0.head.sequence + 1 < first })
+        {
+            let missing = (result.snapshots.last?.head.sequence ?? 0) + 1
+            result.problems.append(.gap(file: FileName.segment(first), missing: missing))
         }
         if inventory.hasMark {
             do {

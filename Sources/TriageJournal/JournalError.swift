@@ -77,7 +77,7 @@ extension JournalError: CustomStringConvertible {
     /// What happened and, where an operator can do something, what to do.
     package var description: String {
         switch self {
-        case .io(let error): "storage: \(error)"
+        case .io(let error): "storage: \(error)\(Self.advice(error.errno))"
         case .poisoned(let error):
             "storage failed and takes no more writes: \(error); check the disk, then restart"
         case .dataLoss(let file, let offset, let what):
@@ -120,6 +120,19 @@ extension JournalError: CustomStringConvertible {
                 + "with `triaged keys drop`"
         case .rejected(let file, let offset, let what):
             "\(file) at byte \(offset) holds what this release does not understand: \(what)"
+        }
+    }
+}
+
+extension JournalError {
+    /// What to do about a call that failed.
+    private static func advice(_ errno: Errno) -> String {
+        switch errno {
+        case .accessDenied: ": let the service's user read and write it"
+        case .readOnly: ": mount it for writing"
+        case .noSpace, .quotaExceeded: ": make room"
+        case .inputOutput: ": check the disk"
+        default: ""
         }
     }
 }

@@ -25,7 +25,7 @@ package final class JournalWriter: Journal {
     private let options: StorageOptions
     private let keys: KeyRing?
     private let preparer: SegmentPreparer
-    private let thread: TaskThread?
+    private let helper: (any Worker)?
     private let mark: MarkFile
     private let leavesWriter: LeavesWriter
     private let signer: HeadSigner?
@@ -101,12 +101,11 @@ package final class JournalWriter: Journal {
         let key = Format.key(start.cluster)
         image = SegmentImage(key: key, offset: start.offset, capacity: capacity)
         nextImage = SegmentImage(key: key, offset: Format.blockBytes, capacity: capacity)
-        thread =
-            options.preparesInBackground
-            ? try TriageJournal.disk { () throws(IOError) in try TaskThread(name: "segments") }
-            : nil
+        helper = try TriageJournal.disk { () throws(IOError) in
+            try options.workers?.makeWorker(name: "segments", urgency: .normal)
+        }
         preparer = SegmentPreparer(
-            start.disk, directory: start.directory, options: options, thread: thread)
+            start.disk, directory: start.directory, options: options, helper: helper)
         leavesWriter = LeavesWriter(
             start.disk, directory: start.directory, cluster: start.cluster,
             bytesPerSecond: options.preparationBytesPerSecond)
@@ -227,8 +226,8 @@ package final class JournalWriter: Journal {
         leaves.reserveCapacity(complete.count + complete.count / 8)
         segmentTree = tree
         let writer = leavesWriter
-        if let thread {
-            thread.submit { writer.write(complete, after: before, time: time) }
+        if let helper {
+            helper.submit { writer.write(complete, after: before, time: time) }
         } else {
             writer.write(complete, after: before, time: time)
         }
@@ -239,12 +238,12 @@ package final class JournalWriter: Journal {
     /// Called by the owner every few seconds. A failure is counted and otherwise harmless: the old
     /// mark stays true.
     ///
-    /// - Durability: on disk soon after, from the helper thread if there is one
+    /// - Durability: on disk soon after, from the helper if there is one
     package func writeMark(time: WallTime) {
         guard failure == nil, durableTree.size > 0 else { return }
         let tree = durableTree
         let mark = mark
-        if let thread { thread.submit { mark.write(tree, time) } } else { mark.write(tree, time) }
+        if let helper { helper.submit { mark.write(tree, time) } } else { mark.write(tree, time) }
     }
 
     /// Signs the durable head, beside the commits, unless that was done already.
@@ -262,7 +261,7 @@ package final class JournalWriter: Journal {
         if let failure { return report(.failure(.poisoned(failure))) }
         let head = durableHead
         let sign: @Sendable () -> Void = { report(signer.sign(head, time: time)) }
-        if let thread { thread.submit(sign) } else { sign() }
+        if let helper { helper.submit(sign) } else { sign() }
     }
 
     /// How far heads are signed, asked from any thread; nil without encryption.
@@ -277,12 +276,12 @@ package final class JournalWriter: Journal {
     /// Leaves of segments that could not be written, for metrics; the next start makes them.
     package var leavesFailures: Int { leavesWriter.failures }
 
-    /// Writes the last mark, signs the last head, and ends the helper thread.
+    /// Writes the last mark, signs the last head, and ends the helper.
     ///
     /// What was not committed is not written.
     package func close() {
         writeMark(time: lastTime)
         if durableTree.size > 0 { signHead(time: lastTime) }
-        thread?.stop()
+        helper?.stop()
     }
 }

@@ -44,6 +44,8 @@ package struct RecoveryReport: Sendable {
     var tree = MerkleTree()
     /// The last segment, for the writer.
     var last: LastSegment?
+    /// The head that the mark tells of: up to here everything was synced before.
+    var marked: UInt64 = 0
 }
 
 /// The segment in which the journal goes on.
@@ -87,7 +89,10 @@ struct Recovery {
         if let snapshot = report.snapshot {
             checkpoints.append(Checkpoint(head: snapshot.head, file: snapshot.file))
         }
-        if let mark { checkpoints.append(Checkpoint(head: mark, file: FileName.mark)) }
+        if let mark {
+            report.marked = mark.sequence
+            checkpoints.append(Checkpoint(head: mark, file: FileName.mark))
+        }
         checkpoints += try signedHeads(report.heads, from: inventory.segments[start])
         try replay(start, checkpoints, after: loaded, &report, &target)
         for checkpoint in checkpoints where checkpoint.head.sequence > report.tree.size {

@@ -4,7 +4,7 @@
 internal import TriageBase
 internal import TriageIO
 
-/// Prepares the next segment, on a thread of its own or when asked.
+/// Prepares the next segment, by a helper or when asked.
 final class SegmentPreparer: Sendable {
     private enum State: Sendable {
         case idle
@@ -20,21 +20,21 @@ final class SegmentPreparer: Sendable {
     private let disk: any Disk
     private let path: String
     private let options: StorageOptions
-    private let thread: TaskThread?
+    private let helper: (any Worker)?
     private let state = Monitor(State.idle)
 
     init(
-        _ disk: any Disk, directory: String, options: StorageOptions, thread: TaskThread?
+        _ disk: any Disk, directory: String, options: StorageOptions, helper: (any Worker)?
     ) {
         self.disk = disk
         path = directory + "/" + FileName.spare
         self.options = options
-        self.thread = thread
+        self.helper = helper
     }
 
-    /// Starts preparing, if there is a thread and nothing is ready or under way.
+    /// Starts preparing, if there is a helper and nothing is ready or under way.
     func request() {
-        guard thread != nil else { return }
+        guard helper != nil else { return }
         start(paced: true)
     }
 
@@ -52,7 +52,7 @@ final class SegmentPreparer: Sendable {
             return true
         }
         guard starts else { return }
-        if let thread { thread.submit { [self] in run(paced: paced) } } else { run(paced: paced) }
+        if let helper { helper.submit { [self] in run(paced: paced) } } else { run(paced: paced) }
     }
 
     /// Waits until a spare is ready.
@@ -61,14 +61,17 @@ final class SegmentPreparer: Sendable {
     /// second.
     func waitUntilReady() throws(JournalError) {
         start(paced: false)
-        let failure: IOError? = state.wait { state in
+        let settled = { (state: inout State) -> Result<Void, IOError>? in
             switch state {
-            case .ready: .some(nil)
-            case .failed(let error, _): .some(error)
+            case .ready: .success(())
+            case .failed(let error, _): .failure(error)
             case .idle, .preparing: nil
             }
         }
-        guard let failure else { return }
+        // Without a helper it is settled by now.
+        let workers = options.workers ?? SystemWorkers()
+        guard case .failure(let failure)? = workers.wait(on: state, before: .never, until: settled)
+        else { return }
         switch failure.errno {
         case .noSpace, .quotaExceeded: throw .noSpace(failure)
         default: throw .io(failure)

@@ -87,7 +87,11 @@ package final class SnapshotWriter {
         var block = PageBuffer(capacity: options.snapshotBlockBytes)
         header.store(in: &block)
         digest.update(block.sha256(0..<Format.blockBytes))
-        do { try file.write(block, 0..<Format.blockBytes, at: 0) } catch { throw .io(error) }
+        do { try file.write(block, 0..<Format.blockBytes, at: 0) } catch {
+            // Left behind, it is removed at the next start.
+            try? disk.remove(path)
+            throw .io(error)
+        }
         block.zero(0..<Format.blockBytes)
         self.block = block
     }

@@ -1,9 +1,9 @@
-// What may differ between a server, a test and a simulation: sizes, pacing, whether a helper thread
-// prepares segments. Defaults are the server's.
+// What may differ between a server, a test and a simulation: sizes, pacing, where threads and
+// random bits come from. Defaults are the server's.
 
 internal import TriageBase
 package import TriageCrypto
-internal import TriageIO
+package import TriageIO
 
 /// Sizes and pacing of a data directory.
 package struct StorageOptions: Sendable {
@@ -11,8 +11,9 @@ package struct StorageOptions: Sendable {
     package var segmentBytes = Limits.segmentBytes
     /// Pending bytes above which appends are refused.
     package var bufferBytesMax = Limits.journalBufferBytesMax
-    /// Whether a thread prepares the next segment; otherwise it is prepared when it is needed.
-    package var preparesInBackground = true
+    /// Where the helper comes from that prepares the next segment; nil: it is prepared when it is
+    /// needed.
+    package var workers: (any WorkerSource)? = SystemWorkers()
     /// Pace of zeroing the next segment, so that commits do not stall behind it; nil for none.
     package var preparationBytesPerSecond: Int? = 100_000_000
     /// Bytes of a snapshot block; a multiple of 4096.

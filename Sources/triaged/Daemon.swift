@@ -22,6 +22,7 @@ final class Daemon {
     private let server: Server
     private let admin: AdminListener
     private let trust: Trust
+    private var room = RoomWatch()
 
     /// Serves until a signal ends it.
     ///
@@ -125,7 +126,7 @@ final class Daemon {
         } catch EngineError.storage(let error) where error.isAboutKeys {
             throw ConfigurationError("\(error)")
         } catch {
-            throw StartError(description: "\(error)", exitCode: 74)
+            throw StartError(description: "\(error)", exitCode: error.isDamage ? 65 : 74)
         }
     }
 
@@ -210,6 +211,7 @@ final class Daemon {
     private func lookAround(alive: Bool) {
         if trust.filesChanged() { reloadTrust() }
         trust.warn(at: SystemClock().wallTime())
+        room.look(engine.status.counters.storageFull, log)
         // Only reactors that answer are alive.
         if alive, server.scrape() != nil { ServiceManager.notify("WATCHDOG=1") }
     }
@@ -302,4 +304,28 @@ final class Daemon {
     }
 
     private static let rehearsalMilliseconds: Int32 = 20_000
+}
+
+/// Logs when the disk is full, and when it is no longer: once each, however many writes were
+/// refused.
+private struct RoomWatch {
+    /// Looks in a row without a refusal after which there is room.
+    private static let quietLooks = 10
+
+    private var refused: UInt64 = 0
+    private var looksSince = quietLooks
+
+    /// Takes a look at how many writes were refused for want of room so far.
+    mutating func look(_ count: UInt64, _ log: Logger) {
+        if count > refused {
+            if looksSince >= Self.quietLooks {
+                log.error("the disk is full: writes are refused until there is room")
+            }
+            looksSince = 0
+        } else if looksSince < Self.quietLooks {
+            looksSince += 1
+            if looksSince == Self.quietLooks { log.info("no write is refused for want of room") }
+        }
+        refused = count
+    }
 }

@@ -42,7 +42,7 @@ struct InspectCommand: ParsableCommand {
                     threads: Thread.processorCount))
         } catch let error as JournalError {
             StandardStream.error.write("triaged: \(error)\n")
-            throw ExitCode(error.isDamage ? 65 : 74)
+            throw ExitCode(error.isAboutKeys ? 78 : error.isDamage ? 65 : 74)
         } catch let error as ConfigurationError {
             StandardStream.error.write("triaged: \(error)\n")
             throw ExitCode(78)

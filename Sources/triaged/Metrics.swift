@@ -102,6 +102,14 @@ enum Metrics {
             "triaged_journal_failed", "gauge", "1 when the journal failed: writes are refused.",
             status.state == .journalFailed ? 1 : 0)
         page.single(
+            "triaged_storage_full_total", "counter",
+            "Writes refused because the disk had no room for the next segment.",
+            status.counters.storageFull)
+        page.single(
+            "triaged_clock_ahead_milliseconds", "gauge",
+            "How far the service's clock is ahead of the time of day, which was set back.",
+            UInt64(max(0, status.clockAheadMilliseconds)))
+        page.single(
             "triaged_engine_requests_total", "counter", "Requests that the engine handled.",
             status.counters.requests)
         page.single(

@@ -17,8 +17,9 @@ struct ServeCommand: ParsableCommand {
             Every option can also come from the environment (TRIAGED_DATA, TRIAGED_CLIENT_CA, ...) \
             or from the --config file; a flag wins over the environment, that over the file.
 
-            Exit codes: 0 drained; 70 the journal failed while serving; 71 a port or thread could \
-            not be had; 74 the data directory cannot be used; 78 the configuration is wrong.
+            Exit codes: 0 drained; 65 the data is damaged: nothing was changed, restore it; 70 the \
+            journal failed while serving; 71 a port or thread could not be had; 74 the data \
+            directory cannot be used; 78 the configuration is wrong.
             """)
 
     @OptionGroup var flags: SettingFlags

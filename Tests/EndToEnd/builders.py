@@ -33,6 +33,14 @@ def submission(subject=None, **fields):
         request_id=request_id(), report=report(subject, **fields))
 
 
+def large_submission():
+    """A report as long as one may be, 150 KB: it fills a segment fast."""
+    related = [R.Subject(kind=R.SUBJECT_KIND_POST, id=f"{n:0256}", account_id="a" * 256,
+                         uri="https://example.org/" + "u" * 2028) for n in range(32)]
+    return submission(description="x" * 8192, related_subjects=related,
+                      evidence_uris=["https://example.org/" + "e" * 2028] * 32)
+
+
 def answers(now=C.ANSWER_NO, threat=C.ANSWER_YES, **fields):
     values = dict(protocol_version="2026-11", happening_now=now, credible_threat=threat,
                   suicide_rung=C.SUICIDE_RUNG_PLAN, action_count=C.ACTION_COUNT_TWO_OR_MORE)

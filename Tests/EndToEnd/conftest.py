@@ -65,4 +65,4 @@ def client(server):
 @pytest.fixture(scope="session")
 def rounds():
     """How often tests that draw lots draw them: three in CI, many with Deploy/test --long."""
-    return 40 if os.environ.get("TRIAGED_LONG") else 3
+    return 200 if os.environ.get("TRIAGED_LONG") else 3

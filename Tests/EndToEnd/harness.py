@@ -67,10 +67,12 @@ class Failed(AssertionError):
 class Server:
     """One triaged and its directory; survives restarts of the process."""
 
-    def __init__(self, directory, certs, policy=None, config=None, extra=(), program=None):
+    def __init__(self, directory, certs, policy=None, config=None, extra=(), program=None,
+                 data=None, environment=None, user=None):
         self.directory, self.certs = pathlib.Path(directory), pathlib.Path(certs)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.data = self.directory / "data"
+        self.data = pathlib.Path(data) if data else self.directory / "data"
+        self.environment, self.user = dict(os.environ, **(environment or {})), user
         self.policy = self.directory / "policy.yaml"
         shutil.copy(policy or ROOT / "Deploy" / "policy" / "policy.yaml", self.policy)
         self.crl = self.certs / "crl.pem"
@@ -101,7 +103,8 @@ class Server:
             log.flush()
             self.process = subprocess.Popen(
                 self.arguments(listen), stdout=subprocess.PIPE, stderr=log,
-                stdin=subprocess.DEVNULL, start_new_session=True)
+                stdin=subprocess.DEVNULL, start_new_session=True, env=self.environment,
+                user=self.user)
         alarm = threading.Timer(START_SECONDS, self.process.kill)
         alarm.start()
         line = self.process.stdout.readline().decode()

@@ -1,14 +1,13 @@
 """What was acknowledged is there after kill -9, and a repeated request gets its first answer."""
 
 import random
-import subprocess
 import threading
 
 import grpc
 import pytest
 import stubs
 from builders import filing, submission
-from harness import Failed, refused, request_id
+from harness import refused, request_id
 
 T, A, S, O = stubs.triage, stubs.assignment, stubs.disclosures, stubs.operations
 WORKERS = 6
@@ -67,7 +66,7 @@ def board(client):
             return cases, page.open_count
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_kill_9_in_the_middle_of_load_loses_nothing_acknowledged(fresh, rounds):
     seed = random.randrange(1 << 32)
     print("seed", seed)
@@ -168,44 +167,3 @@ def test_ids_of_two_principals_do_not_meet(fresh):
             assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         else:
             assert two.report != one.report, "somebody else's answer is not shown"
-
-
-def filled(server, count=50):
-    server.start()
-    with server.client("classifier") as intake:
-        for _ in range(count):
-            intake.triage.SubmitReport(submission())
-    server.kill()
-    return server
-
-
-def content(folder):
-    return {path.name: path.read_bytes() for path in folder.rglob("*")
-            if path.is_file() and "lock" not in path.name.lower()}
-
-
-def test_damage_in_the_middle_stops_the_server_and_changes_nothing(fresh):
-    server = filled(fresh())
-    journal, = server.data.glob("*.journal")
-    data = bytearray(journal.read_bytes())
-    used = len(data.rstrip(b"\0"))
-    data[used // 2] ^= 0xFF
-    journal.write_bytes(data)
-    before = content(server.data)
-    with pytest.raises(Failed) as failure:
-        server.start()
-    assert failure.value.code not in (0, None) and failure.value.code > 0, "no crash, an exit"
-    assert journal.name in failure.value.text, "names the file"
-    assert content(server.data) == before, "changes nothing"
-
-
-def test_a_data_directory_that_is_a_file_is_one_clear_line(fresh, tmp_path):
-    server = fresh()
-    words = server.arguments()
-    path = tmp_path / "file"
-    path.write_text("not a directory")
-    words[words.index("--data") + 1] = str(path)
-    done = subprocess.run(words, capture_output=True, text=True, timeout=30)
-    assert done.returncode > 0 and done.stdout == ""
-    assert str(path) in done.stderr and len(done.stderr.strip().splitlines()) == 1
-    assert path.read_text() == "not a directory"

@@ -1,22 +1,27 @@
 // A disk in memory that keeps apart what was written and what is durable, fails where it is told
-// to, and loses power.
+// to or by chance, and loses power.
 //
 // Fault model. We survive:
-//   - a power cut before any call: every 512-byte sector written since the file's last sync holds
-//     its old or its new bytes, each by chance; of each directory's changes since its last sync
-//     some first ones happened; a file whose size changed and was not synced has the old or the new
-//     size;
-//   - a call that fails once with any error, having done nothing, and a failed sync after which the
-//     unsynced sectors hold old or new bytes by chance (the cache forgot them);
-//   - no space.
-// We only detect: a byte that changed after it was durable, a file that was cut, emptied or is
-// missing. Not modelled: a sector that is torn inside, a disk that confirms a sync it did not do.
+//   - a power cut before, in or after any call: every 512-byte sector written since the file's last
+//     sync holds its old or its new bytes, each by chance; each change of names since the
+//     directory's last sync has happened or not, each by chance; a file whose size changed and was
+//     not synced has the old or the new size;
+//   - a process that is killed before, in or after any call: what it wrote is there, and durable
+//     only once somebody syncs it; the write that it was in has reached some of its sectors;
+//   - a call that fails with any error: a write has then reached some of its sectors (a short
+//     write), any other call has done nothing;
+//   - a failed sync: unsynced sectors hold old or new bytes, each by chance, and what is read back
+//     is either that, or still the new bytes, which a later sync does not write any more;
+//   - no space, for a while; a disk that is slow, for a while.
+// We only detect: a byte that changed after it was durable, a sector that cannot be read, that was
+// written to another place or not at all although its sync succeeded, one that is torn inside; a
+// file that was cut, emptied or is missing. Not modelled: a directory that changes by itself.
 
 package import TriageBase
 package import TriageIO
 
 /// Which calls of the disk count for faults.
-package enum SimCall: Hashable, Sendable {
+package enum SimCall: Hashable, CaseIterable, Sendable {
     case open, read, write, sync, allocate, list, makeDirectory, syncDirectory, rename, remove, lock
 }
 
@@ -29,11 +34,16 @@ package final class SimDisk: Disk {
         var durable: [UInt8] = []
         /// Sectors written since the last sync.
         var dirty: Set<Int> = []
+        /// Whether the file was emptied since the last sync.
+        var wasEmptied = false
+        /// Sectors that cannot be read until they are written.
+        var unreadable: Set<Int> = []
     }
 
-    enum NameChange: Sendable {
-        case set(String, Int)
-        case remove(String)
+    /// One change of names, which happens whole or not at all.
+    struct NameChange: Sendable {
+        var removed: String?
+        var added: (name: String, file: Int)?
     }
 
     struct State: Sendable {
@@ -41,6 +51,7 @@ package final class SimDisk: Disk {
         var names: [String: Int] = [:]
         var durableNames: [String: Int] = [:]
         var pendingNames: [NameChange] = []
+        var directories: Set<String> = []
         var nextFile = 1
         var locks: Set<String> = []
         var nanoseconds: UInt64 = 0
@@ -50,182 +61,90 @@ package final class SimDisk: Disk {
         var writes = 0
         var changes = 0
         var powerCutAt: Int?
+        var isOff = false
         var failingCall: (number: Int, errno: Errno)?
         var faults: [(call: SimCall, path: String, errno: Errno)] = []
+        var chances = SimChances()
         var capacity: Int?
+        /// Where files of the suffix go that are removed, for a test to read.
+        var grave: (suffix: String, directory: String)?
+        /// Failures so far, those of a power cut left out.
+        var failures: [SimFailure] = []
     }
 
     let state: Monitor<State>
+    let threads: SimThreads?
     static let sectorBytes = 512
 
     /// An empty disk whose every chance follows from `seed`.
-    package init(seed: UInt64 = 0) {
+    ///
+    /// - Parameters:
+    ///   - seed: Decides every chance.
+    ///   - threads: Whose time passes, and who take turns, at each call; nil: the caller alone.
+    package init(seed: UInt64 = 0, threads: SimThreads? = nil) {
         state = Monitor(State(random: SeededRandom(seed: seed)))
+        self.threads = threads
     }
 
-    private init(_ state: State) {
+    init(_ state: State, _ threads: SimThreads?) {
         self.state = Monitor(state)
+        self.threads = threads
     }
 
-    // MARK: What tests do to it
+    // MARK: Calls
 
-    /// The same disk at another place: changes to one are not seen in the other.
+    /// Carries out one call, or lets it fail.
     ///
-    /// Locks are free there.
-    package func copy() -> SimDisk {
-        SimDisk(
-            state.change { state in
-                var copy = state
-                copy.locks = []
-                return copy
-            })
-    }
-
-    /// Lets the next call of that kind on a path that ends in `suffix` fail, once.
-    package func failNext(_ call: SimCall, on suffix: String = "", _ errno: Errno) {
-        state.change { $0.faults.append((call, suffix, errno)) }
-    }
-
-    /// Cuts the power before the call with that number; every later call fails.
-    package func cutPower(at call: Int?) {
-        state.change { $0.powerCutAt = call }
-    }
-
-    /// Lets the call with that number fail, having done nothing; nil for none.
-    package func failCall(_ number: Int?, _ errno: Errno) {
-        state.change { $0.failingCall = number.map { ($0, errno) } }
-    }
-
-    /// Calls made so far.
-    package var calls: Int { state.change { $0.calls } }
-    /// Writes made so far.
-    package var writes: Int { state.change { $0.writes } }
-    /// Calls made so far that change what a reader sees, but for the lock file.
-    package var changes: Int { state.change { $0.changes } }
-    /// File syncs made so far.
-    package var syncs: Int { state.change { $0.syncs } }
-
-    /// Bounds the bytes of all files together.
-    package func limit(bytes: Int?) {
-        state.change { $0.capacity = bytes }
-    }
-
-    /// What a reader sees of a file; nil if there is none.
-    package func bytes(of path: String) -> [UInt8]? {
-        state.change { state in state.names[path].flatMap { state.files[$0]?.current } }
-    }
-
-    /// Replaces a file's bytes, durably: damage, or another's hand.
-    package func replace(_ path: String, with bytes: [UInt8]) {
-        state.change { state in
-            let id = state.names[path] ?? state.nextFile
-            if id == state.nextFile { state.nextFile += 1 }
-            state.files[id] = Contents(current: bytes, durable: bytes)
-            state.names[path] = id
-            state.durableNames[path] = id
-        }
-    }
-
-    /// Removes a file, durably.
-    package func erase(_ path: String) {
-        state.change { state in
-            state.names[path] = nil
-            state.durableNames[path] = nil
-        }
-    }
-
-    /// Names of all files, in order.
-    package var fileNames: [String] { state.change { $0.names.keys.sorted() } }
-
-    /// What is on the disk when the power comes back; chance decides as the fault model says.
-    ///
-    /// - Parameter seed: Which chances; nil goes on with the disk's own.
-    /// - Returns: Another disk; this one stays as it is.
-    package func afterPowerCut(seed: UInt64? = nil) -> SimDisk {
-        let copy = copy()
-        copy.state.change { state in
-            if let seed { state.random = SeededRandom(seed: seed) }
-            // Each directory is on its own: all may have happened in one, and nothing in another.
-            let pending = Dictionary(grouping: state.pendingNames, by: Self.directory)
-            for directory in pending.keys.sorted() {
-                let changes = pending[directory] ?? []
-                let kept = Int(state.random.next() % UInt64(changes.count + 1))
-                for change in changes.prefix(kept) { Self.apply(change, &state.durableNames) }
-            }
-            state.pendingNames = []
-            state.names = state.durableNames
-            for id in state.files.keys.sorted() {
-                guard var file = state.files[id] else { continue }
-                Self.settle(&file, &state.random)
-                state.files[id] = file
-            }
-            state.powerCutAt = nil
-            state.faults = []
-        }
-        return copy
-    }
-
-    /// Decides by chance which dirty sectors hold their new bytes.
-    private static func settle(_ file: inout Contents, _ random: inout SeededRandom) {
-        if file.current.count != file.durable.count, random.next() & 1 == 0 {
-            file.durable += [UInt8](
-                repeating: 0, count: max(0, file.current.count - file.durable.count))
-            file.durable.removeLast(max(0, file.durable.count - file.current.count))
-        }
-        // All old, all new and a mixture are equally likely: long runs of each occur in practice.
-        let mode = random.next() % 3
-        for sector in file.dirty.sorted() where mode == 0 || mode == 1 && random.next() & 1 == 0 {
-            let start = sector * sectorBytes
-            let end = min(start + sectorBytes, file.current.count, file.durable.count)
-            if start < end {
-                file.durable.replaceSubrange(start..<end, with: file.current[start..<end])
-            }
-        }
-        file.current = file.durable
-        file.dirty = []
-    }
-
-    private static func directory(of change: NameChange) -> String {
-        let name =
-            switch change {
-            case .set(let name, _), .remove(let name): name
-            }
-        return name.lastIndex(of: "/").map { String(name[..<$0]) } ?? ""
-    }
-
-    private static func apply(_ change: NameChange, _ names: inout [String: Int]) {
-        switch change {
-        case .set(let name, let id): names[name] = id
-        case .remove(let name): names[name] = nil
-        }
-    }
-
-    // MARK: Disk
-
+    /// - Parameters:
+    ///   - call: Which.
+    ///   - operation: For the error.
+    ///   - path: On which file or directory.
+    ///   - partly: What a call leaves behind that ends in the middle.
+    ///   - body: The call.
+    /// - Returns: What the call gives.
+    /// - Throws: ``IOError`` when the call fails.
     func perform<R: Sendable>(
         _ call: SimCall, _ operation: IOError.Operation, _ path: String,
-        _ body: (inout State) -> Result<R, IOError>
+        partly: (inout State) -> Void = { _ in }, _ body: (inout State) -> Result<R, IOError>
     ) throws(IOError) -> R {
+        wait()
         let result: Result<R, IOError> = state.change { state in
             state.calls += 1
+            func failed(_ errno: Errno) -> Result<R, IOError> {
+                .failure(IOError(operation, path: path, errno))
+            }
+            if state.isOff { return failed(.inputOutput) }
             if let cut = state.powerCutAt, state.calls >= cut {
-                return .failure(IOError(operation, path: path, .inputOutput))
+                state.isOff = true
+                // Before, in or after it.
+                switch state.random.next() % 3 {
+                case 0: break
+                case 1: partly(&state)
+                default: _ = body(&state)
+                }
+                return failed(.inputOutput)
             }
             if let failing = state.failingCall, state.calls == failing.number {
-                return .failure(IOError(operation, path: path, failing.errno))
+                return failed(failing.errno)
             }
-            let index = state.faults.firstIndex { $0.call == call && path.hasSuffix($0.path) }
-            if let index {
-                let errno = state.faults.remove(at: index).errno
-                if call == .sync, let id = state.names[path], var file = state.files[id] {
-                    Self.settle(&file, &state.random)
-                    state.files[id] = file
-                }
-                return .failure(IOError(operation, path: path, errno))
-            }
-            return body(&state)
+            guard let errno = state.fault(call, path) else { return body(&state) }
+            partly(&state)
+            state.failures.append(SimFailure(call: call, path: path, errno: errno))
+            return failed(errno)
         }
         return try result.get()
+    }
+
+    /// Lets others come first, and time pass.
+    private func wait() {
+        guard let threads else { return }
+        let delay = state.change { $0.delay() }
+        if delay > 10_000_000 {
+            threads.pause(nanoseconds: delay)
+        } else {
+            threads.take(nanoseconds: delay)
+        }
+        threads.pass()
     }
 
     private final class File: DiskFile {
@@ -241,11 +160,16 @@ package final class SimDisk: Disk {
 
         func read(into buffer: inout MutableSpan<UInt8>, at offset: Int) throws(IOError) -> Int {
             let wanted = buffer.count
-            let id = id
+            let (id, path) = (id, path)
             let bytes: ArraySlice<UInt8> = try disk.perform(.read, .read, path) { state in
-                let content = state.files[id]?.current ?? []
-                guard offset < content.count else { return .success([]) }
-                return .success(content[offset..<min(offset + wanted, content.count)])
+                guard let file = state.files[id], offset < file.current.count else {
+                    return .success([])
+                }
+                let range = offset..<min(offset + wanted, file.current.count)
+                if file.unreadable.contains(where: { Self.sector($0).overlaps(range) }) {
+                    return .failure(IOError(.read, path: path, .inputOutput))
+                }
+                return .success(file.current[range])
             }
             unsafe buffer.withUnsafeMutableBytes { target in
                 unsafe bytes.withUnsafeBytes { unsafe target.copyMemory(from: $0) }
@@ -253,12 +177,17 @@ package final class SimDisk: Disk {
             return bytes.count
         }
 
+        private static func sector(_ index: Int) -> Range<Int> {
+            index * sectorBytes..<(index + 1) * sectorBytes
+        }
+
         func write(_ bytes: Span<UInt8>, at offset: Int) throws(IOError) {
             let copy = unsafe bytes.withUnsafeBytes { unsafe [UInt8]($0) }
-            let id = id
-            let path = path
-            try disk.perform(.write, .write, path) {
-                (state: inout State) -> Result<Void, IOError> in
+            let (id, path) = (id, path)
+            try disk.perform(
+                .write, .write, path,
+                partly: { $0.storePart(copy, at: offset, in: id, path) }
+            ) { (state: inout State) -> Result<Void, IOError> in
                 state.writes += 1
                 state.changes += 1
                 return state.store(copy, at: offset, in: id, path)
@@ -267,11 +196,12 @@ package final class SimDisk: Disk {
 
         func sync() throws(IOError) {
             let id = id
-            try disk.perform(.sync, .sync, path) { (state: inout State) -> Result<Void, IOError> in
+            try disk.perform(
+                .sync, .sync, path, partly: { $0.failSync(id) }
+            ) { (state: inout State) -> Result<Void, IOError> in
                 state.syncs += 1
-                if var file = state.files[id] {
-                    file.durable = file.current
-                    file.dirty = []
+                if var file = state.files.removeValue(forKey: id) {
+                    file.sync()
                     state.files[id] = file
                 }
                 return .success(())
@@ -279,8 +209,7 @@ package final class SimDisk: Disk {
         }
 
         func allocate(_ count: Int) throws(IOError) {
-            let id = id
-            let path = path
+            let (id, path) = (id, path)
             try disk.perform(.allocate, .allocate, path) {
                 (state: inout State) -> Result<Void, IOError> in
                 let missing = count - (state.files[id]?.current.count ?? 0)
@@ -321,7 +250,7 @@ package final class SimDisk: Disk {
                 case .read, .update, .updateDirect, .ensure: break
                 case .create, .createDirect:
                     state.changes += 1
-                    state.files[id]?.current = []
+                    state.files[id]?.empty()
                 }
                 return .success(id)
             }
@@ -338,14 +267,8 @@ package final class SimDisk: Disk {
 
     package func list(_ path: String) throws(IOError) -> [DirectoryEntry] {
         try perform(.list, .list, path) { state in
-            let prefix = path + "/"
-            let names = state.names.keys.filter { $0.hasPrefix(prefix) }.sorted()
-            var entries: [DirectoryEntry] = []
-            for name in names {
-                let rest = name.dropFirst(prefix.count)
-                let first = String(rest.prefix { $0 != "/" })
-                let entry = DirectoryEntry(name: first, isDirectory: first.count < rest.count)
-                if entries.last != entry { entries.append(entry) }
+            guard let entries = state.entries(of: path) else {
+                return .failure(IOError(.list, path: path, .notFound))
             }
             return .success(entries)
         }
@@ -353,16 +276,21 @@ package final class SimDisk: Disk {
 
     package func makeDirectory(_ path: String) throws(IOError) {
         try perform(.makeDirectory, .makeDirectory, path) {
-            (_: inout State) -> Result<Void, IOError> in .success(())
+            (state: inout State) -> Result<Void, IOError> in
+            if state.names[path] != nil {
+                return .failure(IOError(.makeDirectory, path: path, .notDirectory))
+            }
+            state.directories.insert(path)
+            return .success(())
         }
     }
 
     package func syncDirectory(_ path: String) throws(IOError) {
         try perform(.syncDirectory, .syncDirectory, path) {
             (state: inout State) -> Result<Void, IOError> in
-            let mine = { (change: NameChange) in Self.directory(of: change) == path }
+            let mine = { (change: NameChange) in change.directory == path }
             for change in state.pendingNames where mine(change) {
-                Self.apply(change, &state.durableNames)
+                change.apply(to: &state.durableNames)
             }
             state.pendingNames.removeAll(where: mine)
             return .success(())
@@ -376,7 +304,7 @@ package final class SimDisk: Disk {
                 return .failure(IOError(.rename, path: path, .notFound))
             }
             state.names[newPath] = id
-            state.pendingNames += [.remove(path), .set(newPath, id)]
+            state.pendingNames.append(NameChange(removed: path, added: (newPath, id)))
             return .success(())
         }
     }
@@ -384,10 +312,11 @@ package final class SimDisk: Disk {
     package func remove(_ path: String) throws(IOError) {
         try perform(.remove, .remove, path) { (state: inout State) -> Result<Void, IOError> in
             state.changes += 1
-            guard state.names.removeValue(forKey: path) != nil else {
+            guard let id = state.names.removeValue(forKey: path) else {
                 return .failure(IOError(.remove, path: path, .notFound))
             }
-            state.pendingNames.append(.remove(path))
+            state.bury(path, id)
+            state.pendingNames.append(NameChange(removed: path))
             return .success(())
         }
     }
@@ -403,11 +332,68 @@ package final class SimDisk: Disk {
     }
 
     package func monotonicTime() -> MonotonicTime {
-        state.change { MonotonicTime(nanoseconds: $0.nanoseconds) }
+        threads?.monotonicTime() ?? state.change { MonotonicTime(nanoseconds: $0.nanoseconds) }
     }
 
     package func pause(nanoseconds: UInt64) {
+        if let threads { return threads.pause(nanoseconds: nanoseconds) }
         state.change { $0.nanoseconds += nanoseconds }
+    }
+}
+
+extension SimDisk.NameChange {
+    /// The directory that it is in; files are never moved to another one.
+    var directory: String {
+        let name = removed ?? added?.name ?? ""
+        return name.lastIndex(of: "/").map { String(name[..<$0]) } ?? ""
+    }
+
+    func apply(to names: inout [String: Int]) {
+        if let removed { names[removed] = nil }
+        if let added { names[added.name] = added.file }
+    }
+}
+
+extension SimDisk.Contents {
+    mutating func empty() {
+        current = []
+        dirty = []
+        unreadable = []
+        wasEmptied = true
+    }
+
+    /// Makes durable what was written since the last sync, and nothing that was written before a
+    /// sync that failed.
+    mutating func sync() {
+        if wasEmptied { durable = [] }
+        resize()
+        for sector in dirty { copySector(sector) }
+        dirty = []
+        wasEmptied = false
+    }
+
+    /// Gives what is durable the length of what is read.
+    mutating func resize() {
+        durable += [UInt8](repeating: 0, count: max(0, current.count - durable.count))
+        durable.removeLast(max(0, durable.count - current.count))
+    }
+
+    mutating func copySector(_ sector: Int) {
+        let start = sector * SimDisk.sectorBytes
+        let end = min(start + SimDisk.sectorBytes, current.count, durable.count)
+        if start < end { durable.replaceSubrange(start..<end, with: current[start..<end]) }
+    }
+
+    /// Decides by chance what of the unsynced is durable after all.
+    mutating func settle(_ random: inout SeededRandom) {
+        if current.count != durable.count, random.next() & 1 == 0 { resize() }
+        // All old, all new and a mixture are equally likely: long runs of each occur in practice.
+        let mode = random.next() % 3
+        for sector in dirty.sorted() where mode == 0 || mode == 1 && random.next() & 1 == 0 {
+            copySector(sector)
+        }
+        dirty = []
+        wasEmptied = false
     }
 }
 
@@ -417,36 +403,67 @@ extension SimDisk.State {
         nextFile += 1
         files[id] = SimDisk.Contents()
         names[path] = id
-        pendingNames.append(.set(path, id))
+        pendingNames.append(SimDisk.NameChange(added: (path, id)))
         return id
+    }
+
+    mutating func bury(_ path: String, _ id: Int) {
+        guard let grave, path.hasSuffix(grave.suffix), let bytes = files[id]?.current,
+            let slash = path.lastIndex(of: "/")
+        else { return }
+        let name = grave.directory + path[slash...]
+        files[nextFile] = SimDisk.Contents(current: bytes, durable: bytes)
+        names[name] = nextFile
+        durableNames[name] = nextFile
+        nextFile += 1
+    }
+
+    /// Names in a directory; nil when there is none.
+    func entries(of path: String) -> [DirectoryEntry]? {
+        let prefix = path + "/"
+        func own(_ name: String) -> String? {
+            guard name.hasPrefix(prefix) else { return nil }
+            let rest = name.dropFirst(prefix.count)
+            return rest.contains("/") ? nil : String(rest)
+        }
+        let found =
+            names.keys.compactMap(own).map { DirectoryEntry(name: $0, isDirectory: false) }
+            + directories.compactMap(own).map { DirectoryEntry(name: $0, isDirectory: true) }
+        if found.isEmpty, !directories.contains(path) { return nil }
+        return found.sorted { $0.name < $1.name }
     }
 
     func hasRoom(_ bytes: Int) -> Bool {
         guard let capacity else { return true }
-        let used = names.values.reduce(0) { $0 + (files[$1]?.current.count ?? 0) }
-        return used + bytes <= capacity
+        return bytesUsed + bytes <= capacity
+    }
+
+    var bytesUsed: Int {
+        names.reduce(0) { sum, each in
+            if let grave, each.key.hasPrefix(grave.directory + "/") { return sum }
+            return sum + (files[each.value]?.current.count ?? 0)
+        }
     }
 
     mutating func store(
         _ bytes: [UInt8], at offset: Int, in id: Int, _ path: String
     ) -> Result<Void, IOError> {
-        guard var file = files.removeValue(forKey: id) else {
+        guard let length = files[id]?.current.count else {
             return .failure(IOError(.write, path: path, .inputOutput))
         }
-        defer { files[id] = file }
-        let missing = offset + bytes.count - file.current.count
-        if missing > 0 {
-            files[id] = file
-            guard hasRoom(missing) else { return .failure(IOError(.write, path: path, .noSpace)) }
-            files[id] = nil
-            file.current += [UInt8](repeating: 0, count: missing)
+        let missing = offset + bytes.count - length
+        guard missing <= 0 || hasRoom(missing) else {
+            return .failure(IOError(.write, path: path, .noSpace))
         }
+        guard !bytes.isEmpty, var file = files.removeValue(forKey: id) else { return .success(()) }
+        if missing > 0 { file.current += [UInt8](repeating: 0, count: missing) }
         file.current.replaceSubrange(offset..<offset + bytes.count, with: bytes)
-        for sector in offset / SimDisk.sectorBytes...(offset + max(0, bytes.count - 1))
-            / SimDisk.sectorBytes
-        {
+        let last = (offset + bytes.count - 1) / SimDisk.sectorBytes
+        for sector in offset / SimDisk.sectorBytes...last {
             file.dirty.insert(sector)
+            file.unreadable.remove(sector)
         }
+        files[id] = file
         return .success(())
     }
 }

@@ -1,6 +1,7 @@
 // A World with a clock that the test turns and a journal that the test can replay. Every command
 // goes through decide, apply and the invariant checker.
 
+import DomainFixtures
 import Testing
 import TriageBase
 
@@ -120,14 +121,6 @@ final class Driver {
 
 /// An outcome of another kind than the test is about.
 struct Unexpected: Error {}
-
-/// Everything that a snapshot would hold, as text to compare field by field.
-func described(_ state: WorldState) -> [String] {
-    state.cases.map { "\($0)" } + state.assignments.map { "\($0)" }
-        + state.disclosures.map { "\($0)" } + state.ledger.map { "\($0)" }
-        + state.evidence.map { "\($0)" } + state.holds.map { "\($0)" }
-        + state.principals.map { $0.text } + ["\(state.counters)"]
-}
 
 /// What can be seen of a World beside its state: order, lanes, timers, counts.
 func observed(_ world: borrowing World) -> [String] {

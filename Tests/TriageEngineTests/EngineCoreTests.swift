@@ -260,9 +260,47 @@ import TriageJournal
         bench.journal.appendError = .bufferFull
         bench.turn()
         #expect(!bench.core.hasWork)
+        let next = try #require(bench.core.nextDeadline)
+        #expect(next > bench.clock.monotonicTime())
         bench.journal.appendError = nil
+        bench.clock.advance(
+            milliseconds: Int64(next.nanoseconds(since: bench.clock.monotonicTime()) / 1_000_000))
         bench.turn()
         #expect(bench.core.currentStatus().counts.heldAssignments == 0)
+    }
+
+    @Test func afterTheJournalFailed_nothingIsWaitedForThatItWouldHaveToTake() throws {
+        let bench = EngineBench { $0.snapshotMilliseconds = 1_000 }
+        _ = try bench.submit(about: 1)
+        _ = try bench.claim()
+        #expect(bench.core.nextDeadline != nil)
+        bench.journal.commitError = .poisoned(IOError(.sync, path: "x", .inputOutput))
+        bench.turn(bench.request(.write(bench.report(about: 2), bench.freshKey())))
+        bench.clock.advance(milliseconds: 3_600_000)
+        bench.turn()
+        #expect(bench.core.nextDeadline == nil)
+    }
+
+    // MARK: Time of day
+
+    @Test func aClockThatIsSetBack_delaysNothing_andReordersNothing() throws {
+        let bench = EngineBench()
+        _ = try bench.submit(about: 1)
+        let offer = try bench.claim()
+        let lasts = offer.value.expiresAt.milliseconds - offer.value.offeredAt.milliseconds
+        bench.clock.setWall(byMilliseconds: -7_200_000)
+        bench.clock.advance(milliseconds: lasts - 1)
+        let between = try bench.submit(about: 2)
+        #expect(between.receivedAt.milliseconds == offer.value.expiresAt.milliseconds - 1)
+        #expect(bench.core.currentStatus().counts.heldAssignments == 1)
+        #expect(bench.core.currentStatus().clockAheadMilliseconds == 7_200_000)
+        bench.clock.advance(milliseconds: 1)
+        bench.turn()
+        #expect(bench.core.currentStatus().counts.heldAssignments == 0)
+        // Once the time of day has caught up, it counts again.
+        bench.clock.setWall(byMilliseconds: 7_300_000)
+        #expect(try bench.submit(about: 3).receivedAt == bench.clock.wallTime())
+        #expect(bench.core.currentStatus().clockAheadMilliseconds == 0)
     }
 
     // MARK: Sensitive reads

@@ -239,6 +239,31 @@ import TriageDomain
         #expect(states(bench.turn()) == [.timedOut])
     }
 
+    @Test func anAssignmentThatIsForgotten_isNotPassedOver() throws {
+        let bench = EngineBench()
+        for subject in 0..<2 { _ = try bench.submit(about: UInt64(subject)) }
+        let known = bench.core.status.durableSequence
+        _ = try bench.claim(by: "ana")
+        bench.clock.advance(milliseconds: 600_000)
+        _ = bench.turn()
+        // What ended is forgotten after a day, when another one begins.
+        bench.clock.advance(milliseconds: 25 * 3_600_000)
+        _ = bench.turn()
+        _ = try bench.claim(by: "ben")
+        let resumed = bench.turn(bench.request(.watchAssignments(resume: known), by: "ana"))
+        guard case .failed(.watchTooSlow(known))? = resumed.first?.reply else {
+            throw Unexpected()
+        }
+        let again = bench.turn(bench.request(.watchAssignments(resume: known), by: "ana"))
+        guard case .failed(.revisionCompacted(let oldest))? = again.first?.reply else {
+            throw Unexpected()
+        }
+        #expect(oldest > known && bench.core.watches.count == 0)
+        let anew = bench.turn(bench.request(.watchAssignments(resume: 0), by: "ana"))
+        guard case .assignmentChanges(let part)? = anew.first?.reply else { throw Unexpected() }
+        #expect(part.assignments.isEmpty && part.bookmark)
+    }
+
     private func file(_ bench: EngineBench, by name: String) throws -> DisclosureView {
         let filing = emergencyFiling()
         let replies = bench.turn(

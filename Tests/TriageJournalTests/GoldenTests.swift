@@ -92,7 +92,7 @@ import TriageJournal
     private func makeDirectory(_ path: String, keys: KeySource?) throws {
         var options = StorageOptions()
         options.segmentBytes = 16384
-        options.preparesInBackground = false
+        options.workers = nil
         options.snapshotBlockBytes = 4096
         let data = try DataDirectory(opening: path, options: options, keys: keys)
         var state = Recorded()

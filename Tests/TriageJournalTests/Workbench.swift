@@ -80,7 +80,7 @@ struct Workbench {
     init(seed: UInt64 = 1, segmentBytes: Int = 8192, encrypted: Bool = false) {
         disk = SimDisk(seed: seed)
         options.segmentBytes = segmentBytes
-        options.preparesInBackground = false
+        options.workers = nil
         options.preparationBytesPerSecond = nil
         options.snapshotBytesPerSecond = nil
         options.snapshotBlockBytes = 4096

@@ -1,3 +1,4 @@
+import DomainFixtures
 import Testing
 import TriageBase
 

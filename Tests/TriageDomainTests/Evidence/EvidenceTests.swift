@@ -1,26 +1,11 @@
 // Evidence in the World: attached within bounds, listed in pages, erased once and never while it is
 // held.
 
+import DomainFixtures
 import Testing
 import TriageBase
 
 @testable import TriageDomain
-
-extension AttachedObject {
-    /// An object of some bytes; each number another one.
-    static func example(_ number: UInt64 = 1, size: Int = 1_000) -> AttachedObject {
-        AttachedObject(
-            mediaType: "video/mp4", caption: "the bridge",
-            object: ObjectName(Digest(number, 0, 0, 1)),
-            sha256: Digest(number, 0, 0, 2), size: size)
-    }
-}
-
-extension Erasure {
-    static let example = Erasure(
-        ground: .dataSubjectRequest, legalBasis: "Regulation (EU) 2016/679, Article 17(1)",
-        reason: "asked for by its subject")
-}
 
 extension Driver {
     @discardableResult

@@ -1,15 +1,10 @@
 // Holds: placed under rules, ended by time or by decision, and what they and preservations forbid.
 
+import DomainFixtures
 import Testing
 import TriageBase
 
 @testable import TriageDomain
-
-extension HoldOrder {
-    static let example = HoldOrder(
-        rule: "US_2258A_REPORT", authority: "National Center", reference: "CT-1", reason: "reported"
-    )
-}
 
 @Suite struct HoldTests {
     private static let day: Int64 = 86_400_000

@@ -1,30 +1,29 @@
-// Values that tests start from.
+// Values that tests of the rules start from.
 
-import TriageBase
-
-@testable import TriageDomain
+package import TriageBase
+package import TriageDomain
 
 extension Principal {
-    static let intake = Principal(spiffeID: "spiffe://example.org/intake")
-    static let alice = Principal(spiffeID: "spiffe://example.org/specialist/alice")
-    static let bob = Principal(spiffeID: "spiffe://example.org/specialist/bob")
-    static let lena = Principal(spiffeID: "spiffe://example.org/legal/lena")
-    static let luis = Principal(spiffeID: "spiffe://example.org/legal/luis")
-    static let lars = Principal(spiffeID: "spiffe://example.org/legal/lars")
-    static let agency = Principal(dnsName: "api.police.example")
+    package static let intake = Principal(spiffeID: "spiffe://example.org/intake")
+    package static let alice = Principal(spiffeID: "spiffe://example.org/specialist/alice")
+    package static let bob = Principal(spiffeID: "spiffe://example.org/specialist/bob")
+    package static let lena = Principal(spiffeID: "spiffe://example.org/legal/lena")
+    package static let luis = Principal(spiffeID: "spiffe://example.org/legal/luis")
+    package static let lars = Principal(spiffeID: "spiffe://example.org/legal/lars")
+    package static let agency = Principal(dnsName: "api.police.example")
 }
 
 extension Eligibility {
-    static let everything = Eligibility(
+    package static let everything = Eligibility(
         skills: .max, clearances: .max, regions: .max, languages: [], allLanguages: true)
-    static let generalOnly = Eligibility(
+    package static let generalOnly = Eligibility(
         skills: .max, clearances: 1 << Clearance.general.rawValue, regions: .max, languages: [],
         allLanguages: true)
 }
 
 extension ReportFacts {
     /// A threat by a user, about subject 1, of which little is known: P2.
-    static func example(
+    package static func example(
         _ subject: UInt64 = 1, family: HarmFamily = .violentThreat, reporter: ReporterKind = .user,
         imminence: Imminence = .unspecified, modifiers: RiskModifiers = [], signal: UInt16 = 0,
         live: Bool = false, language: LanguageCode = .undetermined, region: RegionCode = .unknown,
@@ -40,7 +39,7 @@ extension ReportFacts {
 
 extension ProtocolAnswers {
     /// Answers that give `level`, without circumstances.
-    static func giving(_ level: Level) -> ProtocolAnswers {
+    package static func giving(_ level: Level) -> ProtocolAnswers {
         var answers = ProtocolAnswers(
             protocolVersion: "2026-11", happeningNow: .no, credibleThreat: .no,
             suicideRung: .notAsked, actionCount: .none, modifiersPresent: [],
@@ -57,16 +56,16 @@ extension ProtocolAnswers {
 }
 
 extension DutyAnswers {
-    static let done = DutyAnswers(
+    package static let done = DutyAnswers(
         referral: .done, statutoryReport: .notApplicable, preservation: .done,
         welfareResource: .done)
-    static let none = DutyAnswers(
+    package static let none = DutyAnswers(
         referral: .unanswered, statutoryReport: .unanswered, preservation: .unanswered,
         welfareResource: .unanswered)
 }
 
 extension CaseDecision {
-    static func example(_ duties: DutyAnswers = .done) -> CaseDecision {
+    package static func example(_ duties: DutyAnswers = .done) -> CaseDecision {
         CaseDecision(
             outcome: .harmReferred, policyVersion: "2026-11", policyKeys: ["violence.threat"],
             rationale: "credible", duties: duties)
@@ -75,7 +74,7 @@ extension CaseDecision {
 
 extension DisclosureFiling {
     /// A complete emergency request to the United States entity.
-    static func emergency(
+    package static func emergency(
         addressee: Addressee = .unitedStates, process: LegalProcessKind? = nil,
         case number: CaseNumber = .none
     ) -> DisclosureFiling {
@@ -96,7 +95,7 @@ extension DisclosureFiling {
     }
 
     /// A complete request under legal process.
-    static func process(
+    package static func process(
         _ kind: LegalProcessKind, addressee: Addressee = .unitedStates
     ) -> DisclosureFiling {
         var filing = DisclosureFiling(
@@ -107,7 +106,7 @@ extension DisclosureFiling {
     }
 
     /// A complete request for a hold.
-    static func preservation(
+    package static func preservation(
         addressee: Addressee = .unitedStates, process: LegalProcessKind? = nil
     ) -> DisclosureFiling {
         var filing = DisclosureFiling(
@@ -148,13 +147,13 @@ extension DisclosureFiling {
     }
 
     /// The period asked for: one day that lies before every test's clock.
-    static let start = WallTime(milliseconds: 1_799_000_000_000)
-    static let end = WallTime(milliseconds: 1_799_086_400_000)
+    package static let start = WallTime(milliseconds: 1_799_000_000_000)
+    package static let end = WallTime(milliseconds: 1_799_086_400_000)
 }
 
 extension Scope {
     /// One item, within what the examples ask for.
-    static func example(
+    package static func example(
         _ basis: LegalBasis, _ category: DataCategory = .subscriber,
         finding: String = "in good faith"
     ) -> Scope {
@@ -168,8 +167,39 @@ extension Scope {
 }
 
 extension Verification {
-    static let callBack = Verification(method: .callBack, outcome: .passed, note: "")
-    static let registry = Verification(method: .agencyRegistry, outcome: .passed, note: "")
-    static let email = Verification(method: .officialEmail, outcome: .passed, note: "")
-    static let forged = Verification(method: .documentExamination, outcome: .failed, note: "forged")
+    package static let callBack = Verification(method: .callBack, outcome: .passed, note: "")
+    package static let registry = Verification(method: .agencyRegistry, outcome: .passed, note: "")
+    package static let email = Verification(method: .officialEmail, outcome: .passed, note: "")
+    package static let forged = Verification(
+        method: .documentExamination, outcome: .failed, note: "forged")
+}
+
+extension AttachedObject {
+    /// An object of some bytes; each number another one.
+    package static func example(_ number: UInt64 = 1, size: Int = 1_000) -> AttachedObject {
+        AttachedObject(
+            mediaType: "video/mp4", caption: "the bridge",
+            object: ObjectName(Digest(number, 0, 0, 1)),
+            sha256: Digest(number, 0, 0, 2), size: size)
+    }
+}
+
+extension Erasure {
+    package static let example = Erasure(
+        ground: .dataSubjectRequest, legalBasis: "Regulation (EU) 2016/679, Article 17(1)",
+        reason: "asked for by its subject")
+}
+
+extension HoldOrder {
+    package static let example = HoldOrder(
+        rule: "US_2258A_REPORT", authority: "National Center", reference: "CT-1", reason: "reported"
+    )
+}
+
+/// Everything that a snapshot would hold, as text to compare field by field.
+package func described(_ state: WorldState) -> [String] {
+    state.cases.map { "\($0)" } + state.assignments.map { "\($0)" }
+        + state.disclosures.map { "\($0)" } + state.ledger.map { "\($0)" }
+        + state.evidence.map { "\($0)" } + state.holds.map { "\($0)" }
+        + state.principals.map { $0.text } + ["\(state.counters)"]
 }

@@ -1,0 +1,117 @@
+// The model: every record that was read back from the disk so far, and the World that they give.
+// What the engine recovers and shows is compared with it.
+
+import DomainFixtures
+import TestSupport
+import TriageBase
+import TriageCodec
+import TriageDomain
+import TriageEngine
+import TriageJournal
+
+/// One journal record, decoded.
+struct HistoryRecord {
+    let header: EventHeader
+    let events: [Event]
+    /// Of its body and its sealed fields.
+    let fingerprint: Hash128
+}
+
+/// Takes a journal's records.
+struct HistoryReader: RecordVisitor {
+    private let codec = EventCodec()
+    private(set) var first: UInt64 = 0
+    private(set) var records: [HistoryRecord] = []
+
+    mutating func journalRecord(
+        sequence: UInt64, time: WallTime, _ record: RecordView
+    ) throws(RecordRejection) {
+        if first == 0 { first = sequence }
+        do {
+            let (header, events) = try codec.decode(record, sequence: sequence, time: time)
+            var fingerprint = Hash128(of: record.body, seed: 0)
+            for number in 0..<record.fieldCount {
+                fingerprint = Hash128(of: record.field(number + 1), seed: fingerprint.low)
+            }
+            records.append(
+                HistoryRecord(header: header, events: events, fingerprint: fingerprint))
+        } catch {
+            throw RecordRejection("\(error)")
+        }
+    }
+}
+
+/// Every record, and the World after the last one.
+final class History {
+    private(set) var records: [HistoryRecord] = []
+    private(set) var world = World()
+
+    var count: UInt64 { UInt64(records.count) }
+
+    /// Takes what a journal holds: the records that are known must be the same, those behind the
+    /// last one that was shown may be gone, others may be new.
+    ///
+    /// - Parameters:
+    ///   - read: What was read.
+    ///   - head: The journal's last record.
+    ///   - shown: The last record that somebody was shown the effect of.
+    /// - Returns: The records that are new.
+    /// - Throws: ``Violation`` when they are not what they must be.
+    func take(
+        _ read: HistoryReader, head: UInt64, shown: UInt64
+    ) throws(Violation) -> ArraySlice<HistoryRecord> {
+        try require(head >= shown, "record \(shown) was acknowledged; the journal ends at \(head)")
+        if head < count { truncate(to: head) }
+        let known = count
+        for record in read.records {
+            let sequence = record.header.sequence
+            if sequence <= known {
+                try require(
+                    records[Int(sequence) - 1].fingerprint == record.fingerprint,
+                    "record \(sequence) is another one than before")
+            } else {
+                try require(sequence == count + 1, "record \(count + 1) is missing")
+                if let last = records.last {
+                    try require(
+                        last.header.time <= record.header.time,
+                        "record \(sequence) is of an earlier time than the one before")
+                }
+                records.append(record)
+                world.apply(record.events, record.header)
+            }
+        }
+        try require(count == head, "the journal says it ends at \(head), and ends at \(count)")
+        return records[Int(known)...]
+    }
+
+    private func truncate(to head: UInt64) {
+        records.removeLast(records.count - Int(head))
+        world = world(at: head)
+    }
+
+    /// The World after a record.
+    func world(at sequence: UInt64) -> World {
+        var world = World()
+        for record in records.prefix(Int(sequence)) { world.apply(record.events, record.header) }
+        return world
+    }
+}
+
+/// Compares two states, in every bit that a snapshot holds, and now and then in every field.
+func requireEqual(
+    _ found: borrowing World, _ expected: borrowing World, inFull: Bool, _ what: String
+) throws(Violation) {
+    let (a, b) = (found.snapshotState, expected.snapshotState)
+    try require(encoded(a) == encoded(b), "\(what): the state is another one")
+    guard inFull else { return }
+    try require(described(a) == described(b), "\(what): the state is another one, in a field")
+    do { try found.checkInvariants() } catch { throw Violation("\(what): \(error)") }
+}
+
+private func encoded(_ state: WorldState) -> UInt64 {
+    var hash: UInt64 = 0
+    SnapshotCodec.encode(state) { (section, record) throws(Never) in
+        hash = mix64(hash &* 31 &+ UInt64(section) &+ Hash128(of: record, seed: 1).low)
+    }
+    return hash
+}

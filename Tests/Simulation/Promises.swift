@@ -1,0 +1,280 @@
+// What the service has promised: which write was answered how, which was refused, and up to which
+// record somebody has been shown the effect. Judges every answer against what was promised before,
+// and every record that is found against what was asked.
+
+import TriageBase
+import TriageCodec
+import TriageDomain
+import TriageEngine
+
+/// A principal's request id.
+struct WriteID: Hashable {
+    let principal: String
+    let id: RequestID
+}
+
+/// What a write was answered with, as far as a repeat must be answered alike.
+enum Answer: Equatable {
+    case receipt(ReportReceipt)
+    case changedCase(CaseNumber)
+    case offer(AssignmentNumber)
+    case assignment(AssignmentNumber)
+    case disclosure(DisclosureID)
+    case snapshot(SnapshotAnswer)
+    case recorded
+}
+
+/// One write, with all its repeats.
+final class Write {
+    let operation: EngineOperation
+    let principal: Principal
+    let key: WriteKey
+    /// The first answer.
+    var answer: Answer?
+    /// The engine's clock was not earlier when it was given.
+    var answeredAt = WallTime.epoch
+    /// The engine's clock was not earlier at the first attempt.
+    var askedAt = WallTime.epoch
+    /// Attempts without an answer yet.
+    var pending = 0
+    /// Whether an attempt may have succeeded unheard.
+    var isUncertain = false
+
+    init(_ operation: EngineOperation, _ principal: Principal, _ key: WriteKey) {
+        self.operation = operation
+        self.principal = principal
+        self.key = key
+    }
+
+    var id: WriteID { WriteID(principal: principal.text, id: key.requestID) }
+    /// Whether a record of it may be in the journal.
+    var mayExist: Bool { answer != nil || isUncertain || pending > 0 }
+}
+
+/// Everything promised so far.
+final class Promises {
+    private(set) var writes: [Write] = []
+    private var byID: [WriteID: Write] = [:]
+    /// Every record up to this one has been shown, and must survive.
+    private(set) var shown: UInt64 = 0
+    /// A snapshot of this record, or a newer one, must survive.
+    private(set) var snapshotShown: UInt64 = 0
+    /// Recorded reads that were answered, and those that may have been recorded.
+    private var readsAnswered = 0
+    private var readsAsked = 0
+    private let transcript: Transcript
+
+    init(_ transcript: Transcript) { self.transcript = transcript }
+
+    // MARK: Asking
+
+    func asked(_ operation: EngineOperation, _ principal: Principal, _ key: WriteKey) -> Write {
+        let write = Write(operation, principal, key)
+        writes.append(write)
+        byID[write.id] = write
+        return write
+    }
+
+    func askedToRead() { readsAsked += 1 }
+
+    // MARK: Answers
+
+    /// Somebody was shown the effect of records up to `revision`.
+    func show(_ revision: UInt64) { shown = max(shown, revision) }
+
+    /// Somebody was told of a snapshot.
+    func showSnapshot(_ sequence: UInt64) { snapshotShown = max(snapshotShown, sequence) }
+
+    /// A recorded read was answered.
+    func read() { readsAnswered += 1 }
+
+    /// A write was answered.
+    ///
+    /// - Parameters:
+    ///   - write: Which.
+    ///   - reply: How.
+    ///   - journalHasFailed: Whether nothing new may be acknowledged any more.
+    ///   - earliest: The engine's clock is not earlier.
+    ///   - latest: It is not later.
+    /// - Throws: ``Violation`` when that breaks a promise.
+    func answered(
+        _ write: Write, _ reply: EngineReply, journalHasFailed: Bool, earliest: WallTime,
+        latest: WallTime
+    ) throws(Violation) {
+        write.pending -= 1
+        let isRemembered =
+            latest.milliseconds < write.answeredAt.milliseconds + Limits.requestIDMilliseconds
+        if let answer = try Self.answer(reply) {
+            if let first = write.answer, isRemembered {
+                try require(answer == first, "a repeat was answered with \(answer), not \(first)")
+                transcript.count("repeat answered alike")
+                return
+            }
+            try require(
+                !journalHasFailed || write.isUncertain,
+                "a write was acknowledged after the journal had failed")
+            write.answer = answer
+            write.answeredAt = earliest
+            return
+        }
+        switch reply {
+        case .failed(.journalFailed): write.isUncertain = true
+        case .refused(let error) where write.answer != nil && isRemembered:
+            throw Violation("a repeat of what was acknowledged was refused: \(error)")
+        default: break
+        }
+    }
+
+    /// The answer to another request under an id that was used.
+    func answeredReuse(
+        of write: Write, _ reply: EngineReply, latest: WallTime
+    ) throws(Violation) {
+        let isRemembered =
+            latest.milliseconds < write.answeredAt.milliseconds + Limits.requestIDMilliseconds
+        // Otherwise whichever came first has the id.
+        guard write.answer != nil, isRemembered else { return }
+        switch reply {
+        case .refused(.requestIDReused): transcript.count("reuse of an id refused")
+        case .failed: break
+        default: throw Violation("a request id was taken for two requests")
+        }
+    }
+
+    /// The process ended; what was not answered may have happened.
+    func processEnded() {
+        for write in writes where write.pending > 0 {
+            write.pending = 0
+            write.isUncertain = true
+        }
+    }
+
+    /// What a reply promises; nil for a refusal.
+    private static func answer(_ reply: EngineReply) throws(Violation) -> Answer? {
+        switch reply {
+        case .receipt(let receipt), .outcome(.receipt(let receipt)): .receipt(receipt)
+        case .outcome(.changedCase(let view)): .changedCase(view.value.number)
+        case .outcome(.offer(let view, _, _)): .offer(view.value.number)
+        case .outcome(.changedAssignment(let view)): .assignment(view.value.number)
+        case .outcome(.changedDisclosure(let view)): .disclosure(view.value.id)
+        case .outcome(.snapshot(let taken)), .snapshot(let taken): .snapshot(taken)
+        case .outcome(.recorded): .recorded
+        case .outcome(.nothingToClaim), .refused, .failed: nil
+        default: throw Violation("a write was answered with \(kind(of: reply))")
+        }
+    }
+
+    // MARK: Records
+
+    /// Judges records that were found: each was asked for and not refused.
+    func found(_ records: ArraySlice<HistoryRecord>) throws(Violation) {
+        for record in records {
+            let header = record.header
+            transcript.tell("record \(header.sequence) of \(header.time): \(record.events)")
+            if header.principal == .system { continue }
+            if header.requestID.isNone {
+                guard record.events.count == 1, case .sensitiveRead = record.events[0] else {
+                    throw Violation("record \(header.sequence) was never asked for")
+                }
+                continue
+            }
+            let id = WriteID(principal: header.principal.text, id: header.requestID)
+            guard let write = byID[id] else {
+                throw Violation("record \(header.sequence) was never asked for")
+            }
+            try require(
+                write.mayExist, "record \(header.sequence) is of a write that was refused")
+            transcript.count("record found")
+        }
+    }
+
+    /// Judges the whole journal: everything acknowledged is there, once.
+    func judge(_ records: [HistoryRecord]) throws(Violation) {
+        var places: [WriteID: [EventHeader]] = [:]
+        var reads = 0
+        var token: UInt64 = 0
+        for record in records {
+            for case .caseOffered(let number, _, _, _, _, _, _) in record.events {
+                try require(number.value > token, "fencing tokens rise")
+                token = number.value
+            }
+            let header = record.header
+            if header.requestID.isNone {
+                if header.principal != .system { reads += 1 }
+                continue
+            }
+            let id = WriteID(principal: header.principal.text, id: header.requestID)
+            if let last = places[id]?.last {
+                try require(
+                    header.time.milliseconds - last.time.milliseconds
+                        >= Limits.requestIDMilliseconds,
+                    "records \(last.sequence) and \(header.sequence) are of one request")
+            }
+            places[id, default: []].append(header)
+        }
+        try require(
+            readsAnswered <= reads && reads <= readsAsked,
+            "\(readsAnswered) reads were answered, \(readsAsked) asked for, \(reads) are on record")
+        for write in writes {
+            guard let answer = write.answer else { continue }
+            guard let headers = places[write.id] else {
+                throw Violation("an acknowledged write has no record: \(answer)")
+            }
+            if case .receipt(let receipt) = answer {
+                try require(
+                    headers.contains {
+                        $0.sequence == receipt.revision && $0.time == receipt.receivedAt
+                    }, "a receipt names record \(receipt.revision), which is another one")
+            }
+        }
+    }
+}
+
+/// A short name of a reply's case.
+func kind(of reply: EngineReply) -> String {
+    switch reply {
+    case .receipt: "receipt"
+    case .outcome(.nothingToClaim): "nothing to claim"
+    case .outcome: "outcome"
+    case .caseView: "case"
+    case .board: "board"
+    case .disclosure: "disclosure"
+    case .disclosures: "disclosures"
+    case .status: "status"
+    case .snapshot: "snapshot"
+    case .boardChanges: "board changes"
+    case .assignmentChanges: "assignment changes"
+    case .disclosureChange: "disclosure change"
+    case .refused(let error): "refused \(error.kind.name)"
+    case .failed(let failure): "failed \("\(failure)".prefix { $0 != "(" })"
+    }
+}
+
+/// The snapshot that a reply tells of; 0 for none.
+func snapshot(shownBy reply: EngineReply) -> UInt64 {
+    switch reply {
+    case .outcome(.snapshot(let taken)), .snapshot(let taken): taken.sequence
+    case .status(let status): status.snapshot?.sequence ?? 0
+    default: 0
+    }
+}
+
+/// The newest record that a reply shows the effect of; 0 for none.
+func revision(shownBy reply: EngineReply) -> UInt64 {
+    switch reply {
+    case .receipt(let receipt), .outcome(.receipt(let receipt)): receipt.revision
+    case .outcome(.changedCase(let view)), .caseView(let view): view.value.revision
+    case .outcome(.offer(let view, let matter, _)): max(view.value.revision, matter.value.revision)
+    case .outcome(.changedAssignment(let view)): view.value.revision
+    case .outcome(.changedDisclosure(let view)), .disclosure(let view),
+        .disclosureChange(let view, _):
+        view.value.revision
+    case .outcome(.snapshot(let taken)), .snapshot(let taken): taken.sequence
+    case .board(let page, _, let revision):
+        page.cases.reduce(revision) { max($0, $1.value.revision) }
+    case .disclosures(let page): page.requests.reduce(0) { max($0, $1.value.revision) }
+    case .status(let status): max(status.durableSequence, status.snapshot?.sequence ?? 0)
+    case .boardChanges(let part): part.revision
+    case .assignmentChanges(let part): part.revision
+    case .outcome(.nothingToClaim), .outcome(.recorded), .refused, .failed: 0
+    }
+}

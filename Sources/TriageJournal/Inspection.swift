@@ -2,6 +2,7 @@
 // records, proof that everything verifies. Changes nothing, never.
 
 package import TriageBase
+internal import TriageCrypto
 package import TriageIO
 
 /// One segment, as its batches tell.
@@ -317,7 +318,8 @@ package struct Inspection: Sendable {
         return isWhole
     }
 
-    /// The heads that snapshots and the mark remember and that were signed; what of these does not verify is a problem.
+    /// The heads that snapshots and the mark remember and that were signed; what of these does not
+    /// verify is a problem.
     private func readCheckpoints(
         _ inventory: Inventory, _ result: inout Verification
     ) -> [Checkpoint] {

@@ -1,5 +1,5 @@
-// Signed heads and proofs beside the engine: heads are signed on the journal's helper thread, proofs
-// are made from files on a thread of their own. Knows no call and no role.
+// Signed heads and proofs beside the engine: heads are signed on the journal's helper thread,
+// proofs are made from files on a thread of their own. Knows no call and no role.
 
 package import TriageBase
 package import TriageCodec
@@ -40,8 +40,8 @@ package protocol HeadKeeper: AnyObject, Sendable {
 
 /// Heads and proofs of a data directory.
 ///
-/// `@unchecked Sendable`: the journal is touched by ``sign(_:report:)`` alone, which is called on its
-/// thread, the engine's.
+/// `@unchecked Sendable`: the journal is touched by ``sign(_:report:)`` alone, which is called on
+/// its thread, the engine's.
 final class AuditWorker: HeadKeeper, @unchecked Sendable {
     private let writer: JournalWriter
     private let directory: DataDirectory

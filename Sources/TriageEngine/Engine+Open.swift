@@ -21,8 +21,8 @@ extension Engine {
     ///     turns NOT_SERVING.
     ///   - snapshotEnded: Called on the engine's thread with what became of snapshots.
     ///   - vaultFailed: Called on the vault's thread with what an operator has to know of it.
-    ///   - auditFailed: Called on a helper thread when a head could not be signed, or a proof not be
-    ///     made from the files.
+    ///   - auditFailed: Called on a helper thread when a head could not be signed, or a proof not
+    ///     be made from the files.
     /// - Returns: The engine, to be started.
     /// - Throws: `.storage` when the directory is locked, unreadable or not ours; nothing was
     ///   changed then, or only temporary files removed.
@@ -75,33 +75,18 @@ extension Engine {
                 durationMilliseconds: 0, time: $0.time)
         }
         let inbox = Monitor(Inbox())
-        let snapshots: BackgroundSnapshots
-        let audit: AuditWorker?
+        let resources: EngineResources
         do throws(IOError) {
-            snapshots = try BackgroundSnapshots(directory, clock, workers)
-            audit = try AuditWorker(writer, directory, workers, failed: auditFailed)
+            resources = try EngineResources(
+                directory, writer, opened.worker, clock, workers, auditFailed: auditFailed)
         } catch {
             throw .thread(error)
         }
-        let parts = EngineParts(
-            journal: writer, clock: clock, snapshots: snapshots, vault: opened.worker,
-            audit: audit, answered: { result in inbox.change { $0.audits.append(result) } },
-            encryption: { directory.keys.map(EncryptionReport.init) },
-            renewed: { result in inbox.change { $0.renewed.append(result) } },
-            reload: {
-                let last = writer.durableHead.sequence
-                snapshots.run {
-                    let reloaded = ReloadedWorld(RecoveredWorld.read(directory, upTo: last))
-                    inbox.change { $0.reloaded = reloaded }
-                }
-            },
-            journalFailed: journalFailed, snapshotEnded: snapshotEnded,
-            housekeep: { writer.writeMark(time: $0) },
-            wake: { result in inbox.change { $0.snapshots.append(result) } })
+        var parts = resources.parts(clock, inbox)
+        parts.journalFailed = journalFailed
+        parts.snapshotEnded = snapshotEnded
         let core = EngineCore(
             world: world, parts: parts, configuration: configuration, status: status, now: now)
-        let resources = EngineResources(
-            writer: writer, snapshots: snapshots, vault: opened.worker, audit: audit)
         return try Engine(
             core: core, inbox: inbox, configuration: configuration, workers: workers,
             vault: opened.worker, keys: directory.keys, closing: resources.close)
@@ -185,23 +170,45 @@ extension EncryptionReport {
     }
 }
 
-/// What is closed when the engine has stopped.
+/// What works beside an engine on a data directory, and is closed when the engine has stopped.
 ///
 /// `@unchecked Sendable`: the journal is the engine thread's, which is where this is called.
 private final class EngineResources: @unchecked Sendable {
+    private let directory: DataDirectory
     private let writer: JournalWriter
     private let snapshots: BackgroundSnapshots
     private let vault: VaultWorker?
     private let audit: AuditWorker?
 
     init(
-        writer: JournalWriter, snapshots: BackgroundSnapshots, vault: VaultWorker?,
-        audit: AuditWorker?
-    ) {
+        _ directory: DataDirectory, _ writer: JournalWriter, _ vault: VaultWorker?,
+        _ clock: any TimeSource, _ workers: any WorkerSource,
+        auditFailed: @escaping @Sendable (JournalError) -> Void
+    ) throws(IOError) {
+        self.directory = directory
         self.writer = writer
-        self.snapshots = snapshots
         self.vault = vault
-        self.audit = audit
+        snapshots = try BackgroundSnapshots(directory, clock, workers)
+        audit = try AuditWorker(writer, directory, workers, failed: auditFailed)
+    }
+
+    /// What the engine needs, with results that go to its inbox.
+    func parts(_ clock: any TimeSource, _ inbox: Monitor<Engine.Inbox>) -> EngineParts {
+        let (directory, writer, snapshots) = (directory, writer, snapshots)
+        return EngineParts(
+            journal: writer, clock: clock, snapshots: snapshots, vault: vault, audit: audit,
+            answered: { result in inbox.change { $0.audits.append(result) } },
+            encryption: { directory.keys.map(EncryptionReport.init) },
+            renewed: { result in inbox.change { $0.renewed.append(result) } },
+            reload: {
+                let last = writer.durableHead.sequence
+                snapshots.run {
+                    let reloaded = ReloadedWorld(RecoveredWorld.read(directory, upTo: last))
+                    inbox.change { $0.reloaded = reloaded }
+                }
+            },
+            housekeep: { writer.writeMark(time: $0) },
+            wake: { result in inbox.change { $0.snapshots.append(result) } })
     }
 
     @Sendable func close() {

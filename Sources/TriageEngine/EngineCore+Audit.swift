@@ -1,6 +1,6 @@
 // Heads and proofs as the writer sees them: a head is signed some time after a record that none
-// covers, or because somebody asked, always behind the commit and beside the calls; proofs are asked
-// for and answered when they are made.
+// covers, or because somebody asked, always behind the commit and beside the calls; proofs are
+// asked for and answered when they are made.
 
 internal import TriageBase
 internal import TriageJournal

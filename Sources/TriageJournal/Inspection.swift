@@ -245,8 +245,8 @@ package struct Inspection: Sendable {
     // MARK: Checking
 
     /// Reads and checks everything: checksums, tags, lengths, sequences, the tree from the first
-    /// record on, its agreement with every snapshot, with the mark and with the leaves; every object
-    /// of the vault.
+    /// record on, its agreement with every snapshot, with the mark and with the leaves; every
+    /// object of the vault.
     ///
     /// Goes on behind what does not verify, so that all of it is named. Of version 1 the chain,
     /// from the first segment on.

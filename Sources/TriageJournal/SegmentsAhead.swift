@@ -1,5 +1,6 @@
-// Reads segments on several threads ahead of whoever goes through them in order: reading, decrypting
-// and hashing are what checking a journal costs, and segments do not depend on each other in it.
+// Reads segments on several threads ahead of whoever goes through them in order: reading,
+// decrypting and hashing are what checking a journal costs, and segments do not depend on each
+// other in it.
 
 internal import TriageBase
 internal import TriageIO

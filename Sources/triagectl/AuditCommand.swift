@@ -1,5 +1,5 @@
-// `triagectl audit`: signed heads of the server's journal and proofs that lead to them. What it prints
-// is checked by `triaged inspect check`, or by anybody who follows FORMAT.md.
+// `triagectl audit`: signed heads of the server's journal and proofs that lead to them. What it
+// prints is checked by `triaged inspect check`, or by anybody who follows FORMAT.md.
 
 internal import ArgumentParser
 internal import TriageCodec

@@ -1,5 +1,5 @@
-// `triaged inspect heads|prove|export|check`: signed heads, proofs and exports from a data directory,
-// and their check with nothing but a public key. Text forms are FORMAT.md §15's.
+// `triaged inspect heads|prove|export|check`: signed heads, proofs and exports from a data
+// directory, and their check with nothing but a public key. Text forms are FORMAT.md §15's.
 
 internal import ArgumentParser
 internal import TriageBase
@@ -67,8 +67,8 @@ extension InspectCommand {
             abstract:
                 "Prove that a record stands in a signed head, or that history was not changed.",
             discussion: "With --record, a C2SP tlog-proof with the record, its sealed fields "
-                + "redacted. With --from, that the journal of that head is the beginning of that of "
-                + "a later one. The proof goes to standard output.")
+                + "redacted. With --from, that the journal of that head is the beginning of that "
+                + "of a later one. The proof goes to standard output.")
         @OptionGroup var place: Place
         @Option(help: "Sequence of the record.")
         var record: UInt64?

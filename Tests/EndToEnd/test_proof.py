@@ -1,5 +1,5 @@
-"""Signed heads and proofs of the real server: on demand, by time, across kill -9 and a new signing key; checked by our
-command line, and by a verifier that knows FORMAT.md alone."""
+"""Signed heads and proofs of the real server: on demand, by time, across kill -9 and a new signing
+key; checked by our command line, and by a verifier that knows FORMAT.md alone."""
 
 import subprocess
 import sys
@@ -30,7 +30,8 @@ def own(fresh, tmp_path):
 
 
 def inspect(server, command, *words, code=0):
-    return triaged("inspect", command, "--data", server.data, "--key-file", server.kek, *words, code=code)
+    place = ["--data", server.data, "--key-file", server.kek]
+    return triaged("inspect", command, *place, *words, code=code)
 
 
 def check(path, key, *words, code=0):
@@ -130,8 +131,8 @@ def test_heads_come_by_time_and_a_kill_loses_none(fresh, tmp_path):
 
     def signed():
         page = server.admin_get("/metrics")[1]
-        line = next(line for line in page.splitlines() if line.startswith("triaged_signed_head_sequence "))
-        return int(line.split()[1])
+        name = "triaged_signed_head_sequence "
+        return int(next(line for line in page.splitlines() if line.startswith(name)).split()[1])
     await_true(lambda: signed() == 2, what="a signed head over both records")
     # Acknowledged, and perhaps under no head: nothing is lost, and the next start goes on.
     submit(server, 3)
@@ -156,7 +157,8 @@ def test_a_new_signing_key_goes_on_where_the_old_one_ended(own, tmp_path):
         path = tmp_path / "history"
         path.write_text(auditor.audit.ProveHistory(
             U.ProveHistoryRequest(from_record_count=old.record_count)).proof)
-        triaged("inspect", "check", path, "--signer", old.verifier_key, "--signer", new.verifier_key)
+        triaged("inspect", "check", path, "--signer", old.verifier_key,
+                "--signer", new.verifier_key)
         check(path, new.verifier_key, code=65)
 
 

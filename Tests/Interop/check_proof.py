@@ -1,8 +1,9 @@
-"""Checks proofs and exports of `triaged` from FORMAT.md §7, §10 and §15 alone: shares no code with it.
+"""Checks proofs of `triaged` from FORMAT.md §7, §10 and §15 alone: shares no code with it.
 
 usage: check_proof.py FILE VERIFIER-KEY...
 
-Prints one line saying what is proved and exits with 0; any flaw is an exception. Needs the package `cryptography`.
+Prints one line saying what is proved and exits with 0; any flaw is an exception. Needs the package
+`cryptography`.
 """
 import hashlib
 import sys
@@ -38,7 +39,8 @@ class Key:
         self.name, self.id, encoded = text.split("+", 2)
         self.bytes = b64decode(encoded, validate=True)
         assert self.bytes[0] == 1 and len(self.bytes) == 33, "Ed25519"
-        assert sha(self.name.encode(), b"\n", self.bytes)[:4].hex() == self.id, "the id is not the key's"
+        id = sha(self.name.encode(), b"\n", self.bytes)[:4].hex()
+        assert id == self.id, "the id is not the key's"
 
     def signed(self, text, name, blob):
         """Whether the signature line is this key's; raises when it says so and is not."""
@@ -53,8 +55,10 @@ def head(text, signatures, keys):
     body = ("\n".join(text) + "\n").encode()
     lines = [line.split(" ") for line in signatures]
     assert all(len(words) == 3 and words[0] == "\u2014" for words in lines), "signature lines"
-    signers = [key for key in keys for _, name, blob in lines if key.signed(body, name, b64decode(blob, validate=True))]
-    assert signers and text[0] == signers[0].name and text[0].startswith("triaged/"), "not signed by a known key"
+    signers = [key for key in keys for _, name, blob in lines
+               if key.signed(body, name, b64decode(blob, validate=True))]
+    assert signers and text[0] == signers[0].name, "not signed by a known key"
+    assert text[0].startswith("triaged/"), "another kind of log"
     return number(text[1]), digest(text[2]), int(text[3].removeprefix("time "))
 
 
@@ -76,7 +80,8 @@ def inclusion(leaf, index, path, size, root):
     assert index < size, "the record is not in the tree"
     now = [leaf]
     climb(path, index, size - 1,
-          lambda left: now.append(node(left, now[-1])), lambda right: now.append(node(now[-1], right)))
+          lambda left: now.append(node(left, now[-1])),
+          lambda right: now.append(node(now[-1], right)))
     assert now[-1] == root, "the record does not lead to the root"
 
 
@@ -131,7 +136,8 @@ def check_record(blocks, keys):
     extra = b64decode(lines[1].removeprefix("extra "), validate=True)
     index = number(lines[2].removeprefix("index "))
     sequence, _, fields = unpack_from("<QqQ", extra)
-    assert sequence == index + 1 and len(extra) >= 24 + 32 * fields, "the entry is of another record"
+    assert sequence == index + 1, "the entry is of another record"
+    assert len(extra) >= 24 + 32 * fields, "the entry is cut short"
     inclusion(sha(b"\x00", extra), index, [digest(line) for line in lines[3:]], size, root)
     return f"record {sequence} of {size}"
 
@@ -175,7 +181,8 @@ def check_records(blocks, keys):
     finish()
     assert tree.size == first - 1 + count, "records are missing at the end"
     for part in right:
-        # The largest subtree that begins here: a power of two that divides the place and ends in the tree.
+        # The largest subtree that begins here: of a power of two that divides the place, and within
+        # the tree.
         level = (size - tree.size).bit_length() - 1
         if tree.size:
             level = min(level, (tree.size & -tree.size).bit_length() - 1)

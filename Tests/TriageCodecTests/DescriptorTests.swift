@@ -14,10 +14,8 @@ import TriageDomain
     static func declared() throws -> Set<DescriptorSet.Method> {
         let root = URL(filePath: #filePath).deletingLastPathComponent()
             .appending(path: "../../Protos").standardized
-        let files = [
-            "triaged/v1/triage_service", "triaged/v1/assignment_service",
-            "triaged/v1/disclosure_service", "triaged/v1/evidence_service",
-            "triaged/v1/audit_service", "triaged/v1/operations_service",
+        let ours = ["triage", "assignment", "disclosure", "evidence", "audit", "operations"]
+        let files = ours.map { "triaged/v1/\($0)_service" } + [
             "grpc/channelz/v1/channelz", "grpc/health/v1/health",
             "grpc/reflection/v1/reflection", "grpc/reflection/v1alpha/reflection",
         ]

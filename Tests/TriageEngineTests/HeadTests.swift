@@ -1,5 +1,6 @@
-// When heads are signed: within the interval after a record, whoever asks behind the commit of what was
-// acknowledged before, never after a failed journal; and proofs, which are asked for and come later.
+// When heads are signed: within the interval after a record, whoever asks behind the commit of what
+// was acknowledged before, never after a failed journal; and proofs, which are asked for and come
+// later.
 
 import TestSupport
 import Testing

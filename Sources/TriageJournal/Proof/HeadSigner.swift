@@ -1,5 +1,5 @@
-// Signs heads of the journal and keeps them in the `heads` file: beside the commits, on the writer's
-// helper thread. Which head, and when, is decided by others.
+// Signs heads of the journal and keeps them in the `heads` file: beside the commits, on the
+// writer's helper thread. Which head, and when, is decided by others.
 
 package import TriageBase
 internal import TriageCrypto

@@ -1,5 +1,5 @@
-// The `heads` file (FORMAT.md §10): a header block, then signed heads of a sector each. Reads and lays
-// out; verifies no signature, because it has no keys.
+// The `heads` file (FORMAT.md §10): a header block, then signed heads of a sector each. Reads and
+// lays out; verifies no signature, because it has no keys.
 
 internal import TriageBase
 internal import TriageCrypto

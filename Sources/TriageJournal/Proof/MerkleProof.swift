@@ -1,5 +1,5 @@
-// Proofs over the tree: that a record is in it, that one tree is the beginning of another, that a run
-// of records stands in it. Values and their verification, pure; where the digests come from is
+// Proofs over the tree: that a record is in it, that one tree is the beginning of another, that a
+// run of records stands in it. Values and their verification, pure; where the digests come from is
 // ProofMaker's.
 
 package import TriageBase
@@ -24,8 +24,8 @@ package struct InclusionProof: Equatable, Sendable {
 
     /// Whether the leaf stands in the tree of that head at the proof's place.
     ///
-    /// The proof's size is believed no more than the rest: it must be the head's, because a path alone
-    /// does not tell trees apart whose sizes differ.
+    /// The proof's size is believed no more than the rest: it must be the head's, because a path
+    /// alone does not tell trees apart whose sizes differ.
     ///
     /// - Complexity: O(log size) hashes; constant memory.
     ///
@@ -53,7 +53,8 @@ package struct InclusionProof: Equatable, Sendable {
     }
 }
 
-/// Proves that a tree is the beginning of another: nothing in it was changed, dropped or moved since.
+/// Proves that a tree is the beginning of another: nothing in it was changed, dropped or moved
+/// since.
 ///
 /// Source: RFC 9162 §2.1.4
 package struct ConsistencyProof: Equatable, Sendable {
@@ -112,13 +113,13 @@ package struct ConsistencyProof: Equatable, Sendable {
     }
 }
 
-/// Proves that a run of leaves stands in a tree: what the tree has before and behind it, as roots of
-/// perfect subtrees.
+/// Proves that a run of leaves stands in a tree: what the tree has before and behind it, as roots
+/// of perfect subtrees.
 ///
-/// An inclusion proof for each of many neighbours would say the same nodes over and over. Which subtrees
-/// these are follows from the numbers: those before the run are its frontier (FORMAT.md §7); from the
-/// run's end on always the largest that begins there, its size a power of two that divides the place, and
-/// that ends within the tree.
+/// An inclusion proof for each of many neighbours would say the same nodes over and over. Which
+/// subtrees these are follows from the numbers: those before the run are its frontier (FORMAT.md
+/// §7); from the run's end on always the largest that begins there, its size a power of two that
+/// divides the place, and that ends within the tree.
 package struct RangeProof: Equatable, Sendable {
     /// Number of the run's first leaf, from 0.
     package var first: UInt64
@@ -140,8 +141,8 @@ package struct RangeProof: Equatable, Sendable {
         self.right = right
     }
 
-    /// The subtrees that a run of leaves behind the first `range.lowerBound` consists of, as levels,
-    /// from left to right.
+    /// The subtrees that a run of leaves behind the first `range.lowerBound` consists of, as
+    /// levels, from left to right.
     static func levels(_ range: Range<UInt64>) -> [Int] {
         var levels: [Int] = []
         var place = range.lowerBound

@@ -1,6 +1,6 @@
 // Proofs as files that stand for themselves (FORMAT.md §15): what is proved, the digests, and the
-// signed head or heads that they lead to. Text to values, back, and to a verdict, with nothing but a
-// public key; reads no directory.
+// signed head or heads that they lead to. Text to values, back, and to a verdict, with nothing but
+// a public key; reads no directory.
 
 package import TriageBase
 

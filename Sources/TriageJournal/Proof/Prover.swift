@@ -1,5 +1,6 @@
-// Makes proofs from a data directory seen from outside: which signed head, the digests from the leaf
-// store, the records from their segments. Checks every proof before it hands it out; changes nothing.
+// Makes proofs from a data directory seen from outside: which signed head, the digests from the
+// leaf store, the records from their segments. Checks every proof before it hands it out; changes
+// nothing.
 
 internal import TriageBase
 internal import TriageCrypto
@@ -57,8 +58,8 @@ package struct Prover {
         } catch { throw .journal(error) }
         guard let found, !found.file.heads.isEmpty else {
             throw .request(
-                "the directory has no signed head: only an encrypted one has a signing key, and the "
-                    + "server signs the first head soon after its first record")
+                "the directory has no signed head: only an encrypted one has a signing key, and "
+                    + "the server signs the first head soon after its first record")
         }
         signed = found
         store = try Self.store(inspection, parts, reader)
@@ -102,8 +103,8 @@ package struct Prover {
         let size = head.signed.head.sequence
         guard sequence > 0, sequence <= size else {
             throw .request(
-                "record \(sequence) is not in the journal of the signed head, which ends with record "
-                    + "\(size)")
+                "record \(sequence) is not in the journal of the signed head, which ends with "
+                    + "record \(size)")
         }
         do throws(JournalError) {
             try checkSize(size)

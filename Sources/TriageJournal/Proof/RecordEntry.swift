@@ -118,7 +118,8 @@ package struct RecordEntry: Equatable, Sendable {
         self.body = body
     }
 
-    /// Adds the field that a line of an export says; false when the line does not, or is one too many.
+    /// Adds the field that a line of an export says; false when the line does not, or is one too
+    /// many.
     mutating func addField(line words: [Substring]) -> Bool {
         guard fields.count < Limits.sealedFieldsMax, words.count > 1,
             let first = Base64.decode(text: words[1])

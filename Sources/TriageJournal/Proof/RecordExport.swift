@@ -1,6 +1,6 @@
 // A run of records that stands for itself (FORMAT.md §15): a signed head, what the tree has around
-// the run, and the records, each sealed field shown or redacted. Written and checked as a stream; of
-// any length.
+// the run, and the records, each sealed field shown or redacted. Written and checked as a stream;
+// of any length.
 
 internal import TriageBase
 internal import TriageIO

@@ -1,6 +1,6 @@
 // Signed notes and the keys that verify them, as C2SP defines them: a text, and lines that say who
-// signed it. Whoever witnesses transparency logs reads and signs such notes. Knows nothing of what a
-// text says.
+// signed it. Whoever witnesses transparency logs reads and signs such notes. Knows nothing of what
+// a text says.
 
 internal import TriageBase
 package import TriageCrypto
@@ -37,8 +37,8 @@ package struct SignedNote: Equatable, Sendable, CustomStringConvertible {
 
     /// Reads a note.
     ///
-    /// - Returns: nil for what is none: no UTF-8, control characters, no signature line, or one that
-    ///   is malformed.
+    /// - Returns: nil for what is none: no UTF-8, control characters, no signature line, or one
+    ///   that is malformed.
     package init?(_ bytes: [UInt8]) {
         guard bytes.count <= Self.bytesMax,
             bytes.allSatisfy({ $0 >= 0x20 || $0 == UInt8(ascii: "\n") }),

@@ -1,6 +1,6 @@
-// Proofs made from a directory: every record and every pair of heads, exports with every field shown
-// and redacted, checked by us, and by a verifier in Python that knows nothing but FORMAT.md. Then all
-// that may be done to a proof, line by line.
+// Proofs made from a directory: every record and every pair of heads, exports with every field
+// shown and redacted, checked by us, and by a verifier in Python that knows nothing but FORMAT.md.
+// Then all that may be done to a proof, line by line.
 
 import Foundation
 import TestSupport

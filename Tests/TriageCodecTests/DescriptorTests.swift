@@ -15,10 +15,11 @@ import TriageDomain
         let root = URL(filePath: #filePath).deletingLastPathComponent()
             .appending(path: "../../Protos").standardized
         let ours = ["triage", "assignment", "disclosure", "evidence", "audit", "operations"]
-        let files = ours.map { "triaged/v1/\($0)_service" } + [
-            "grpc/channelz/v1/channelz", "grpc/health/v1/health",
-            "grpc/reflection/v1/reflection", "grpc/reflection/v1alpha/reflection",
-        ]
+        let files =
+            ours.map { "triaged/v1/\($0)_service" } + [
+                "grpc/channelz/v1/channelz", "grpc/health/v1/health",
+                "grpc/reflection/v1/reflection", "grpc/reflection/v1alpha/reflection",
+            ]
         var methods: Set<DescriptorSet.Method> = []
         for file in files {
             let text = try String(

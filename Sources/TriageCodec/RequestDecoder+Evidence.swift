@@ -100,7 +100,8 @@ extension RequestDecoder {
         let number = unsafe form.caseName(start.pointee.case_, "start.case")
         let mediaType = unsafe form.text(
             start.pointee.media_type, min: 3, max: 127, "start.media_type")
-        if !mediaType.isEmpty, !Self.isMediaType(Array(mediaType.utf8).span) {
+        let hasSize = (3...127).contains(mediaType.utf8.count)
+        if hasSize, !Self.isMediaType(Array(mediaType.utf8).span) {
             form.refuse(
                 { "start.media_type" },
                 "must be a type and a subtype in lower case, without parameters")

@@ -89,8 +89,7 @@ struct SealedLayout {
 /// Hashes records to leaves, two records at a time: two messages of about one length take a third
 /// less time than one after the other.
 struct RecordHasher: ~Copyable {
-    /// The heads of two leaves, which is what comes before their bodies, and the byte before a
-    /// salt.
+    /// The heads of two leaves, up to their bodies, and the byte before a salt.
     private var heads = PageBuffer(capacity: Format.blockBytes)
 
     private static let otherHead = 1024

@@ -147,8 +147,7 @@ package enum HoldRules {
 
     /// Whether a disclosure request is about a case.
     ///
-    /// The identities are those of the case's subjects; some may be missing whose words were
-    /// erased.
+    /// The identities are those of the case's subjects; some may be missing, of erased words.
     static func names(
         _ request: DisclosureRequest, _ value: Case, _ identities: Set<Hash128>
     ) -> Bool {

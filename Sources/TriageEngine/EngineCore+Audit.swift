@@ -54,6 +54,14 @@ struct HeadSchedule {
 }
 
 extension EngineCore {
+    /// Has a head signed in time over what the last process left without one.
+    func coverWithHead(upTo sequence: UInt64) {
+        guard let keeper = parts.audit, keeper.status.newest?.head.sequence ?? 0 < sequence else {
+            return
+        }
+        heads.recorded(configuration, now: monotonic)
+    }
+
     /// The answer to a question about heads or proofs; nil when it comes later.
     func answerAudit(_ request: EngineRequest, _ reactor: Int) -> EngineReply? {
         guard let keeper = parts.audit else { return .failed(.encryptionRequired) }
@@ -79,6 +87,10 @@ extension EngineCore {
 
     /// Answers whoever asked.
     func auditAnswered(_ result: AuditResult) {
+        if case .failed(.signingFailed) = result.answer {
+            // Tried again in time, although nothing may be recorded until then.
+            heads.recorded(configuration, now: monotonic)
+        }
         for call in result.calls {
             if case .prove = call.request.operation { heads.proofs -= 1 }
             let reply: EngineReply =

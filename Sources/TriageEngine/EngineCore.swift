@@ -184,6 +184,7 @@ package final class EngineCore: @unchecked Sendable {
         watches = WatchTable(configuration, floor: sequence)
         snapshots.begin(sequence: status.snapshot?.sequence ?? 0, now: monotonic)
         self.status.durableSequence = sequence
+        coverWithHead(upTo: sequence)
     }
 
     // MARK: Turn

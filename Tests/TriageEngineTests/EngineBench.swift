@@ -61,7 +61,7 @@ final class FakeSnapshots: SnapshotTaker {
 /// The parts put together.
 final class EngineBench {
     let clock = FakeClock()
-    let journal = FakeJournal()
+    let journal: FakeJournal
     let sinks = [RecordingSink(), RecordingSink()]
     let snapshots = FakeSnapshots()
     let core: EngineCore
@@ -71,14 +71,15 @@ final class EngineBench {
     var sink: RecordingSink { sinks[0] }
 
     init(
-        audit: FakeKeeper? = nil, _ configure: (inout EngineConfiguration) -> Void = { _ in }
+        audit: FakeKeeper? = nil, journal: FakeJournal = FakeJournal(),
+        _ configure: (inout EngineConfiguration) -> Void = { _ in }
     ) {
         var configuration = EngineConfiguration()
         configuration.unguessableBits = { 0x1234_5678_9ABC_DEF0 }
         configuration.snapshotRecords = 0
         configuration.snapshotMilliseconds = 0
         configure(&configuration)
-        let journal = journal
+        self.journal = journal
         let box = FailureBox()
         let world = World()
         let status = EngineStatus(

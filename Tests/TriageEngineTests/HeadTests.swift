@@ -6,6 +6,7 @@ import TestSupport
 import Testing
 import TriageBase
 import TriageCodec
+import TriageCrypto
 import TriageDomain
 import TriageIO
 import TriageJournal
@@ -89,6 +90,29 @@ final class FakeKeeper: HeadKeeper, @unchecked Sendable {
         #expect(replies.isEmpty && keeper.signings.count == 1)
         keeper.signings[0].report(.failed(.signingFailed))
         #expect(answer().map(\.reply.kind) == ["failed(signingFailed)", "failed(signingFailed)"])
+    }
+
+    @Test func aHeadThatFailedIsTriedAgain_andWhatAnEarlierProcessLeftIsCovered() throws {
+        _ = try bench.submit(about: 1)
+        bench.clock.advance(milliseconds: 60_000)
+        bench.turn()
+        keeper.signings[0].report(.failed(.signingFailed))
+        #expect(answer().isEmpty)
+        let due = try #require(bench.core.nextDeadline)
+        #expect(due.nanoseconds(since: bench.clock.monotonicTime()) == 60_000_000_000)
+        bench.clock.advance(milliseconds: 60_000)
+        bench.turn()
+        #expect(keeper.signings.count == 2)
+        // A process that finds one record and no head over it.
+        let again = EngineBench(audit: keeper, journal: bench.journal) {
+            $0.headMilliseconds = 60_000
+        }
+        #expect(again.core.nextDeadline != nil)
+        keeper.status.newest = SignedHead(
+            head: bench.journal.durableHead, time: .epoch, keyNumber: 2,
+            signature: Signature(copying: [UInt8](repeating: 0, count: 64).span))
+        let covered = EngineBench(audit: keeper, journal: bench.journal)
+        #expect(covered.core.nextDeadline == nil)
     }
 
     @Test func withoutEncryptionThereIsNoHead() {

@@ -71,6 +71,14 @@ package struct SignedHead: Equatable, Sendable {
     /// Over the checkpoint's text.
     package let signature: Signature
 
+    /// Groups what was read, or signed.
+    package init(head: JournalHead, time: WallTime, keyNumber: UInt32, signature: Signature) {
+        self.head = head
+        self.time = time
+        self.keyNumber = keyNumber
+        self.signature = signature
+    }
+
     /// What is signed.
     func text(_ cluster: ClusterID) -> HeadText {
         HeadText(cluster: cluster, head: head, time: time)

@@ -25,7 +25,7 @@ import TriageDomain
             let text = try String(
                 contentsOf: root.appending(path: file + ".proto"), encoding: .utf8)
             let package = try #require(text.firstMatch(of: /package ([\w.]+);/)).1
-            let service = try #require(text.firstMatch(of: /\nservice (\w+) /)).1
+            let service = try #require(text.firstMatch(of: /\nservice (\w+)\b/)).1
             for rpc in text.matches(of: /rpc (\w+)\((stream )?\w+\) returns \((stream )?\w+\)/) {
                 methods.insert(
                     DescriptorSet.Method(

@@ -12,9 +12,7 @@ struct ShapeTests {
     /// Functions that are longer, each with the length it may have and no more: the ratchet.
     ///
     /// A function that got shorter lowers its number, one that fits leaves the list.
-    static let longFunctions: [String: Int] = [
-        // A table of names and numbers.
-    ]
+    static let longFunctions: [String: Int] = [:]
 
     struct Function: Equatable {
         let name: String

@@ -1,5 +1,5 @@
-"""Instructions a call under callgrind: the same whatever else the machine does, and so the figure
-for a gate. Counts a server's own instructions, not the kernel's for it."""
+"""Instructions and allocations a call under callgrind: the same whatever else the machine does, and
+so the figures for a gate. Counts a server's own instructions, not the kernel's for it."""
 
 import json
 import pathlib
@@ -7,8 +7,9 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 
-from . import servers
+from . import callgrind, servers
 from .load import LOAD
 from .machine import BIN, CLIENT_CPU, ROOT, pinned, run, say
 
@@ -16,6 +17,8 @@ ACCEPTED = ROOT / "Deploy" / "measure" / "instructions.json"
 # The difference of two runs: the start and the handshake cancel out.
 FEW, MANY = 500, 3500
 TOLERANCE = 1.03
+# On our side of the C libraries.
+ALLOCATIONS_MAX = 4
 PACKAGES = ("libnghttp2-14", "libssl3", "libprotobuf-c1", "libc6", "valgrind")
 
 
@@ -34,32 +37,40 @@ def under_callgrind(server, work):
 
 
 def total(make, work, calls):
-    """Instructions of a server's whole life, in which it answers so many calls."""
+    """What a server's whole life takes, in which it answers so many calls."""
     server = make()
     counts = under_callgrind(server, work)
     with server:
         run([LOAD, "calls", f"port={server.port}", f"certs={servers.CERTS}", "connections=1",
              "streams=32", f"calls={calls}", *server.request.words(work)], cpu=CLIENT_CPU)
-    return int(re.search(r"^(?:summary|totals): (\d+)", counts.read_text(), re.M)[1])
+    run_of_it = callgrind.read(counts)
+    if run_of_it.allocations == 0:
+        sys.exit(f"bench: {server.name} never allocated: callgrind names the allocator otherwise")
+    return run_of_it
 
 
 def per_call(make, work):
-    """Instructions a call."""
-    return (total(make, work, MANY) - total(make, work, FEW)) / (MANY - FEW)
+    """What a call takes."""
+    many, few = total(make, work, MANY), total(make, work, FEW)
+    return callgrind.Run(*((more - less) / (MANY - FEW) for more, less in zip(many, few)))
 
 
 def count(report, work):
-    """The figures; returns instructions a call by server."""
+    """The figures; returns what a call takes by server."""
     makers = {"floor": lambda: servers.floor(work), "echo": lambda: servers.echo_server(work),
               "submit_unjournaled": lambda: servers.volatile(work)}
-    counts = {name: per_call(make, work) for name, make in makers.items()}
+    runs = {name: per_call(make, work) for name, make in makers.items()}
+    counts = {name: run.instructions for name, run in runs.items()}
     for name, value in counts.items():
         report.add(f"{name}_instructions", value, "instructions")
     report.add("echo_instructions_per_floor", counts["echo"] / counts["floor"], "ratio",
                at_most=1.3)
     report.add("submit_unjournaled_instructions_per_floor",
                counts["submit_unjournaled"] / counts["floor"], "ratio")
-    return counts
+    for name in ("echo", "submit_unjournaled"):
+        report.add(f"{name}_allocations", runs[name].allocations, "allocations",
+                   at_most=ALLOCATIONS_MAX)
+    return runs
 
 
 def versions():
@@ -76,9 +87,11 @@ def versions():
 
 def gate(report, work, accept):
     """Counts, and compares with what was accepted: always as multiples of the C floor, so that
-    another library changes both; and as they are where toolchain and libraries are the same."""
+    another library changes both; and as they are where toolchain and libraries are the same. What a
+    call allocates has a limit of its own."""
     report.begin("instructions")
-    counts = count(report, work)
+    runs = count(report, work)
+    counts = {name: run.instructions for name, run in runs.items()}
     found = versions()
     if accept:
         text = json.dumps({"versions": found, "counts": {name: round(value) for name, value
@@ -92,6 +105,10 @@ def gate(report, work, accept):
         say("other versions than the accepted counts': only the multiples of the floor are judged")
     passed = True
     for name in counts.keys() - {"floor"}:
+        if runs[name].allocations > ALLOCATIONS_MAX:
+            passed = False
+            say(f"{name}: a call allocates {runs[name].allocations:.1f} times,"
+                f" {ALLOCATIONS_MAX} at most: callgrind_annotate --tree=caller says where")
         was, floor_was = accepted["counts"][name], accepted["counts"]["floor"]
         grown = [counts[name] / counts["floor"] / (was / floor_was)]
         if same:

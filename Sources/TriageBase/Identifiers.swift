@@ -81,25 +81,17 @@ package struct RequestID: Hashable, Sendable {
     ///
     /// - Returns: nil unless the text has exactly that form and is not the nil UUID.
     package init?(uuid text: Span<UInt8>) {
-        guard text.count == 36 else { return nil }
-        var words: (UInt64, UInt64) = (0, 0)
-        var digits = 0
-        for index in 0..<36 {
-            let byte = text[index]
-            if index == 8 || index == 13 || index == 18 || index == 23 {
-                guard byte == UInt8(ascii: "-") else { return nil }
-                continue
-            }
-            guard let value = hexDigitValue(byte) else { return nil }
-            if digits < 16 {
-                words.0 = words.0 << 4 | UInt64(value)
-            } else {
-                words.1 = words.1 << 4 | UInt64(value)
-            }
-            digits += 1
-        }
-        high = words.0
-        low = words.1
+        let hyphen = UInt8(ascii: "-")
+        guard text.count == 36, text[8] == hyphen, text[13] == hyphen, text[18] == hyphen,
+            text[23] == hyphen
+        else { return nil }
+        guard let first = hexWordValue(characters(text, at: 0), characters(text, at: 4)),
+            let second = hexWordValue(characters(text, at: 9), characters(text, at: 14)),
+            let third = hexWordValue(characters(text, at: 19), characters(text, at: 24)),
+            let fourth = hexWordValue(characters(text, at: 28), characters(text, at: 32))
+        else { return nil }
+        high = UInt64(first) << 32 | UInt64(second)
+        low = UInt64(third) << 32 | UInt64(fourth)
         if isNone { return nil }
     }
 
@@ -198,6 +190,39 @@ package struct DisclosureID: Hashable, Sendable {
     package init(_ value: UInt64) { self.value = value }
     /// No request.
     package static let none = DisclosureID(0)
+}
+
+/// Four characters as a word, the first in its low byte.
+@inline(__always)
+private func characters(_ text: Span<UInt8>, at start: Int) -> UInt32 {
+    // On a part of known length, so that the optimiser makes one load of the four.
+    let four = text.extracting(start..<start + 4)
+    return UInt32(four[0]) | UInt32(four[1]) << 8 | UInt32(four[2]) << 16 | UInt32(four[3]) << 24
+}
+
+/// The value of eight hexadecimal digits of either case, worked out for all of them at once: a
+/// request id is read with every write.
+///
+/// - Parameters:
+///   - first: The first four characters, the first of them in the low byte.
+///   - last: The last four.
+/// - Returns: nil unless each is such a digit.
+@inline(__always)
+private func hexWordValue(_ first: UInt32, _ last: UInt32) -> UInt32? {
+    let text = UInt64(first) | UInt64(last) << 32
+    let ones: UInt64 = 0x0101_0101_0101_0101
+    let highs = 0x80 * ones
+    let lower = text | (0x20 * ones)
+    // The high bit of a byte of a sum tells whether the character reaches the bound that is taken
+    // from 0x80. No byte carries into the next, unless one had its high bit before.
+    let isDigit = (text &+ (0x80 - 0x30) * ones) & ~(text &+ (0x80 - 0x3A) * ones)
+    let isLetter = (lower &+ (0x80 - 0x61) * ones) & ~(lower &+ (0x80 - 0x67) * ones)
+    guard text & highs == 0, (isDigit | isLetter) & highs == highs else { return nil }
+    // A letter has bit 6, and counts from 10, where its low bits count from 1.
+    let digits = (text & (0x0F * ones)) &+ 9 * ((text >> 6) & ones)
+    let bytes = (digits << 4 | digits >> 8) & 0x00FF_00FF_00FF_00FF
+    let pairs = (bytes | bytes >> 8) & 0x0000_FFFF_0000_FFFF
+    return UInt32(truncatingIfNeeded: pairs | pairs >> 16).byteSwapped
 }
 
 /// The value of one hexadecimal digit, either case; nil for any other byte.

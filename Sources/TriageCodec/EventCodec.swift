@@ -27,8 +27,9 @@ package final class EventCodec {
     package func encode(
         _ header: EventHeader, _ events: [Event], into record: inout RecordParts
     ) {
-        arena.reset()
         record.removeAll()
+        if let report = ReportRecord(header, events) { return report.write(into: &record) }
+        arena.reset()
         let packed = unsafe arena.packed(body(header, events, &record))
         unsafe record.body.append(
             copying: UnsafeBufferPointer(start: packed.data, count: packed.len).span)

@@ -72,15 +72,19 @@ extension Form {
     /// Checks a BCP 47 tag.
     @inline(__always)
     mutating func language(_ tag: CText?, _ field: @autoclosure () -> String) -> LanguageCode {
-        let code = unsafe withBytes(tag) { Self.isLanguageTag($0) ? LanguageCode(tag: $0) : nil }
-        if let code { return code }
+        if let code = unsafe withBytes(tag, Self.languageCode) { return code }
         refuse(field, "must be a BCP 47 tag with a primary subtag of two or three letters")
         return .undetermined
     }
 
+    /// The primary subtag of a well-formed BCP 47 tag.
+    static func languageCode(_ tag: Span<UInt8>) -> LanguageCode? {
+        isLanguageTag(tag) ? LanguageCode(tag: tag) : nil
+    }
+
     /// Subtags of 1 to 8 letters and digits, 35 bytes in all (RFC 5646 §4.4.1).
     private static func isLanguageTag(_ tag: Span<UInt8>) -> Bool {
-        guard tag.count <= 35 else { return false }
+        guard tag.count <= ReportBound.languageTag else { return false }
         var length = 0
         for index in tag.indices {
             switch tag[index] {
@@ -289,7 +293,13 @@ extension Form {
     }
 
     private static func isInRange(_ time: Google__Protobuf__Timestamp) -> Bool {
-        unsafe (-62_135_596_800...253_402_300_799).contains(time.seconds)
-            && (0...999_999_999).contains(time.nanos)
+        unsafe isInRange(seconds: time.seconds, nanos: Int64(time.nanos))
+    }
+
+    /// Between the years 1 and 9999.
+    @inline(__always)
+    static func isInRange(seconds: Int64, nanos: Int64) -> Bool {
+        seconds >= -62_135_596_800 && seconds <= 253_402_300_799 && nanos >= 0
+            && nanos <= 999_999_999
     }
 }

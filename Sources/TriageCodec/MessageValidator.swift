@@ -346,22 +346,42 @@ struct MessageValidator {
     /// Eight bytes at a time as long as they are ASCII, which is nearly always.
     @inline(__always)
     private mutating func text(_ range: Range<Int>) -> Bool {
-        var at = range.lowerBound
-        let end = range.upperBound
+        let plain = unsafe Self.plainTextBytes(base + range.lowerBound, range.count)
+        return plain == range.count || slowText(range.lowerBound + plain, range.upperBound)
+    }
+
+    /// Whether bytes are such a text.
+    @inline(__always)
+    static func isText(_ start: UnsafePointer<UInt8>, _ count: Int) -> Bool {
+        let plain = unsafe plainTextBytes(start, count)
+        return unsafe plain == count || isSlowText(start + plain, count - plain)
+    }
+
+    @inline(never)
+    private static func isSlowText(_ start: UnsafePointer<UInt8>, _ count: Int) -> Bool {
+        var walk = unsafe MessageValidator(base: start, fieldsLeft: 0, unknownBytesLeft: 0)
+        return walk.slowText(0, count)
+    }
+
+    /// How many bytes from the start on are ASCII without NUL; may stop up to seven before the
+    /// first that is not.
+    @inline(__always)
+    private static func plainTextBytes(_ start: UnsafePointer<UInt8>, _ count: Int) -> Int {
+        var at = 0
         let high: UInt64 = 0x8080_8080_8080_8080
         let ones: UInt64 = 0x0101_0101_0101_0101
-        while end - at >= 8 {
-            let word = unsafe UnsafeRawPointer(base + at).loadUnaligned(as: UInt64.self)
+        while count - at >= 8 {
+            let word = unsafe UnsafeRawPointer(start + at).loadUnaligned(as: UInt64.self)
             // Any byte at or above 0x80, or equal to 0: the slow path tells which.
-            if (word | (word &- ones)) & high != 0 { return slowText(at, end) }
+            if (word | (word &- ones)) & high != 0 { return at }
             at &+= 8
         }
-        while at < end {
-            let byte = unsafe base[at]
-            if byte >= 0x80 || byte == 0 { return slowText(at, end) }
+        while at < count {
+            let byte = unsafe start[at]
+            if byte >= 0x80 || byte == 0 { return at }
             at &+= 1
         }
-        return true
+        return at
     }
 
     /// Source: Unicode 15, table 3-7 "Well-Formed UTF-8 Byte Sequences".

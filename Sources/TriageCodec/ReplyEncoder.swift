@@ -22,12 +22,6 @@ package final class ReplyEncoder {
 
     // MARK: TriageService
 
-    /// The reply of SubmitReport.
-    package func submitReport(_ receipt: ReportReceipt) -> [UInt8] {
-        arena.reset()
-        return unsafe arena.pack(build(receipt))
-    }
-
     /// The reply of SubmitReports: one result for each message, in their order.
     package func submitReports(_ results: [StreamedReportResult]) -> [UInt8] {
         arena.reset()
@@ -205,15 +199,24 @@ enum API {
     static func level(_ level: Level) -> Triaged__V1__Level {
         Triaged__V1__Level(UInt32(level.rawValue) + 1)
     }
+
+    /// A time as `google.protobuf.Timestamp` has it.
+    static func time(_ time: WallTime) -> (seconds: Int64, nanos: Int32) {
+        let (seconds, rest) = time.milliseconds.quotientAndRemainder(dividingBy: 1_000)
+        return (
+            rest < 0 ? seconds - 1 : seconds,
+            Int32(rest < 0 ? rest + 1_000 : rest) * 1_000_000
+        )
+    }
 }
 
 extension Arena {
     /// A time.
     func time(_ time: WallTime) -> UnsafeMutablePointer<Google__Protobuf__Timestamp> {
         let message = unsafe new(google__protobuf__timestamp__init)
-        let (seconds, rest) = time.milliseconds.quotientAndRemainder(dividingBy: 1_000)
-        unsafe message.pointee.seconds = rest < 0 ? seconds - 1 : seconds
-        unsafe message.pointee.nanos = Int32(rest < 0 ? rest + 1_000 : rest) * 1_000_000
+        let (seconds, nanos) = API.time(time)
+        unsafe message.pointee.seconds = seconds
+        unsafe message.pointee.nanos = nanos
         return unsafe message
     }
 

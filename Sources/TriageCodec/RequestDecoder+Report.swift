@@ -18,7 +18,8 @@ private typealias Stored = Triaged__Storage__V1__ReportContent
 private typealias StoredSubject = Triaged__Storage__V1__Subject
 private typealias StoredTime = Triaged__Storage__V1__SubmittedTime
 
-private enum Bound {
+/// How much a report may have; bytes, unless a name says otherwise.
+enum ReportBound {
     static let relatedSubjects = 32
     static let signals = 32
     static let evidenceURIs = 32
@@ -26,6 +27,18 @@ private enum Bound {
     static let uri = 2 << 10
     static let description = 8 << 10
     static let externalID = 128
+    static let signalText = 128
+    static let signalVersion = 64
+    /// RFC 5646 §4.4.1.
+    static let languageTag = 35
+    /// The last kind of subject.
+    static let subjectKindMax: UInt8 = 9
+    static let liveStreamKind: UInt8 = 7
+
+    /// A confidence in thousandths: up, not to the nearest, because doubt raises.
+    static func permille(_ confidence: Double) -> UInt16 {
+        UInt16((confidence * 1_000).rounded(.up))
+    }
 }
 
 extension RequestDecoder {
@@ -68,8 +81,8 @@ extension RequestDecoder {
             form.refuse({ "report.subject" }, "is required")
         }
         let count = unsafe report.pointee.n_related_subjects
-        form.checkCount(count, max: Bound.relatedSubjects, "report.related_subjects")
-        guard count > 0, count <= Bound.relatedSubjects else { return facts }
+        form.checkCount(count, max: ReportBound.relatedSubjects, "report.related_subjects")
+        guard count > 0, count <= ReportBound.relatedSubjects else { return facts }
         let list = unsafe arena.take(count, of: UnsafeMutablePointer<StoredSubject>?.self)
         for index in 0..<count {
             guard let subject = unsafe report.pointee.related_subjects[index] else { continue }
@@ -87,15 +100,16 @@ extension RequestDecoder {
     ) -> UnsafeMutablePointer<StoredSubject> {
         let stored = unsafe arena.new(triaged__storage__v1__subject__init)
         let kind = unsafe subject.pointee.kind.rawValue
-        if kind < 1 || kind > 9 {
+        if kind < 1 || kind > UInt32(ReportBound.subjectKindMax) {
             form.refuse(
                 { path() + ".kind" },
                 kind == 0 ? "is required" : "is not a value that this service knows")
         }
-        unsafe form.checkText(subject.pointee.id, min: 1, max: Bound.identifier, path() + ".id")
         unsafe form.checkText(
-            subject.pointee.account_id, max: Bound.identifier, path() + ".account_id")
-        unsafe form.checkText(subject.pointee.uri, max: Bound.uri, path() + ".uri")
+            subject.pointee.id, min: 1, max: ReportBound.identifier, path() + ".id")
+        unsafe form.checkText(
+            subject.pointee.account_id, max: ReportBound.identifier, path() + ".account_id")
+        unsafe form.checkText(subject.pointee.uri, max: ReportBound.uri, path() + ".uri")
         unsafe stored.pointee.kind = Int32(truncatingIfNeeded: kind)
         unsafe stored.pointee.id = unsafe subject.pointee.id
         unsafe stored.pointee.account_id = unsafe subject.pointee.account_id
@@ -180,7 +194,8 @@ extension RequestDecoder {
             return
         }
         facts.reporter = unsafe form.choice(reporter.pointee.kind, "report.reporter.kind")
-        unsafe form.checkText(reporter.pointee.id, max: Bound.identifier, "report.reporter.id")
+        unsafe form.checkText(
+            reporter.pointee.id, max: ReportBound.identifier, "report.reporter.id")
         unsafe stored.pointee.reporter_kind = Int32(facts.reporter.rawValue)
         unsafe stored.pointee.reporter_id = unsafe reporter.pointee.id
     }
@@ -190,8 +205,8 @@ extension RequestDecoder {
         _ facts: inout ReportFacts, _ form: inout Form
     ) {
         let count = unsafe report.pointee.n_signals
-        form.checkCount(count, max: Bound.signals, "report.signals")
-        guard count > 0, count <= Bound.signals else { return }
+        form.checkCount(count, max: ReportBound.signals, "report.signals")
+        guard count > 0, count <= ReportBound.signals else { return }
         let list = unsafe arena.take(
             count, of: UnsafeMutablePointer<Triaged__Storage__V1__MachineSignal>?.self)
         for index in 0..<count {
@@ -199,15 +214,17 @@ extension RequestDecoder {
             let copy = unsafe arena.new(triaged__storage__v1__machine_signal__init)
             unsafe list[index] = unsafe copy
             func path() -> String { "report.signals[\(index)]" }
-            unsafe form.checkText(signal.pointee.source, min: 1, max: 128, path() + ".source")
-            unsafe form.checkText(signal.pointee.version, max: 64, path() + ".version")
-            unsafe form.checkText(signal.pointee.label, min: 1, max: 128, path() + ".label")
+            unsafe form.checkText(
+                signal.pointee.source, min: 1, max: ReportBound.signalText, path() + ".source")
+            unsafe form.checkText(
+                signal.pointee.version, max: ReportBound.signalVersion, path() + ".version")
+            unsafe form.checkText(
+                signal.pointee.label, min: 1, max: ReportBound.signalText, path() + ".label")
             let confidence = unsafe signal.pointee.confidence
             // Written so that NaN is refused.
             if confidence >= 0, confidence <= 1 {
-                // Up, not to the nearest: doubt raises.
-                let permille = UInt16((confidence * 1_000).rounded(.up))
-                facts.signalPermille = max(facts.signalPermille, permille)
+                facts.signalPermille = max(
+                    facts.signalPermille, ReportBound.permille(confidence))
             } else {
                 form.refuse({ path() + ".confidence" }, "must be 0 to 1")
             }
@@ -228,14 +245,14 @@ extension RequestDecoder {
         _ form: inout Form
     ) {
         unsafe form.checkText(
-            report.pointee.description, max: Bound.description, "report.description")
+            report.pointee.description, max: ReportBound.description, "report.description")
         unsafe form.checkText(
-            report.pointee.external_id, max: Bound.externalID, "report.external_id")
+            report.pointee.external_id, max: ReportBound.externalID, "report.external_id")
         let count = unsafe report.pointee.n_evidence_uris
-        form.checkCount(count, max: Bound.evidenceURIs, "report.evidence_uris")
-        for index in 0..<min(count, Bound.evidenceURIs) {
+        form.checkCount(count, max: ReportBound.evidenceURIs, "report.evidence_uris")
+        for index in 0..<min(count, ReportBound.evidenceURIs) {
             unsafe form.checkText(
-                report.pointee.evidence_uris[index], min: 1, max: Bound.uri,
+                report.pointee.evidence_uris[index], min: 1, max: ReportBound.uri,
                 "report.evidence_uris[\(index)]")
         }
         unsafe stored.pointee.description = unsafe report.pointee.description

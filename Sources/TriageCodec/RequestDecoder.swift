@@ -28,11 +28,19 @@ package final class RequestDecoder {
     ///
     /// - Complexity: O(bytes); one allocation, the stored content.
     package func decodeSubmitReport(_ bytes: Span<UInt8>) throws(RequestError) -> WriteRequest {
+        if let (id, report) = decodeCanonical(bytes) { return submission(id, report) }
+        return try decodeAnySubmitReport(bytes)
+    }
+
+    /// The way for reports that are written otherwise than usual, or have something wrong; takes
+    /// all others as well, so that a test can hold the two ways against each other.
+    package func decodeAnySubmitReport(_ bytes: Span<UInt8>) throws(RequestError) -> WriteRequest {
         let message = unsafe try unpack(bytes, triaged__v1__submit_report_request__init)
         var form = Form()
         let requestID = unsafe form.requestID(message.pointee.request_id)
         let report = unsafe decode(message.pointee.report, &form)
-        return try submission(requestID, report, form)
+        guard let report = try form.finish(report) else { throw .invalid(form.problems) }
+        return submission(requestID, report)
     }
 
     /// Decodes one message of the stream of SubmitReports.
@@ -40,22 +48,23 @@ package final class RequestDecoder {
     /// - Throws: ``RequestError/malformed(_:)`` when the bytes are not a message, which ends the
     ///   stream; what is wrong with a well-formed report is in the result.
     package func decodeSubmitReports(_ bytes: Span<UInt8>) throws(RequestError) -> StreamedReport {
+        if let (id, report) = decodeCanonical(bytes) {
+            return StreamedReport(requestID: id, write: .success(submission(id, report)))
+        }
         let message = unsafe try unpack(bytes, triaged__v1__submit_reports_request__init)
         var form = Form()
         let requestID = unsafe form.requestID(message.pointee.request_id)
         let report = unsafe decode(message.pointee.report, &form)
-        do {
-            let write = try submission(requestID, report, form)
-            return StreamedReport(requestID: requestID, write: .success(write))
+        do throws(RequestError) {
+            guard let report = try form.finish(report) else { throw .invalid(form.problems) }
+            return StreamedReport(
+                requestID: requestID, write: .success(submission(requestID, report)))
         } catch {
             return StreamedReport(requestID: requestID, write: .failure(error))
         }
     }
 
-    private func submission(
-        _ requestID: RequestID, _ report: DecodedReport?, _ form: consuming Form
-    ) throws(RequestError) -> WriteRequest {
-        guard let report = try form.finish(report) else { throw .invalid(form.problems) }
+    private func submission(_ requestID: RequestID, _ report: DecodedReport) -> WriteRequest {
         let fingerprint = Hash128(of: report.content.span, seed: Seed.submitReport.rawValue)
         return WriteRequest(
             key: WriteKey(requestID: requestID, fingerprint: fingerprint),

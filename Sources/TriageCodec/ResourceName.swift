@@ -156,6 +156,21 @@ package enum ResourceName {
     }
 }
 
+extension FieldWriter {
+    /// The name of a case.
+    mutating func name(_ number: CaseNumber) {
+        ascii(ResourceName.cases)
+        decimal(number.value)
+    }
+
+    /// The name of a report.
+    mutating func name(_ number: CaseNumber, _ report: ReportNumber) {
+        name(number)
+        ascii(ResourceName.reports)
+        decimal(report.value)
+    }
+}
+
 extension Arena {
     /// The name of a case as a C string; empty for none.
     func name(_ number: CaseNumber) -> CText {

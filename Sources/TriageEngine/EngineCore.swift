@@ -327,7 +327,7 @@ package final class EngineCore: @unchecked Sendable {
     }
 
     /// Keeps a reply back until what it shows is durable.
-    func hold(_ asked: some Asked, _ reply: EngineReply, _ reactor: Int) {
+    func hold(_ asked: some Asked, _ reply: consuming EngineReply, _ reactor: Int) {
         guard reactor < held.count else { return }
         held[reactor].append(
             Completion(

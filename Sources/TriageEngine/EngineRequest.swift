@@ -115,6 +115,14 @@ package enum EngineOperation: Sendable {
         }
     }
 
+    /// True for a page of a list, which may be long.
+    package var isBulkRead: Bool {
+        switch self {
+        case .listCases, .listDisclosures: true
+        default: false
+        }
+    }
+
     /// About how many bytes it may add to the journal, for back-pressure.
     package var journalBytes: Int {
         switch self {

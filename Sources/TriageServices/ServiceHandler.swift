@@ -293,7 +293,7 @@ package final class ServiceHandler: CallHandler {
     // MARK: To the engine
 
     /// Gathers a unary call's request for the engine, with the call's deadline.
-    func ask(_ caller: Caller, echo: UInt64, _ operation: EngineOperation) {
+    func ask(_ caller: Caller, echo: UInt64, _ operation: consuming EngineOperation) {
         ask(caller.call, echo: echo, caller.principal, operation, deadline: caller.deadline)
     }
 
@@ -303,17 +303,16 @@ package final class ServiceHandler: CallHandler {
     /// later one stands whether its caller still waits or not, and the same request id tells what
     /// became of it. Claims that wait, and watches, can be taken back for as long as they do.
     func ask(
-        _ call: CallID, echo: UInt64, _ principal: Principal, _ operation: EngineOperation,
-        deadline: MonotonicTime = .never
+        _ call: CallID, echo: UInt64, _ principal: Principal,
+        _ operation: consuming EngineOperation, deadline: MonotonicTime = .never
     ) {
         gatheredBytes += operation.journalBytes
-        switch operation {
-        case .listCases, .listDisclosures:
+        if operation.isBulkRead {
             bulkReads.add(
                 EngineRequest(
                     call: call.raw, echo: echo | Echo.bulkRead, principal: principal,
                     operation: operation, deadline: deadline))
-        default:
+        } else {
             gathered.append(
                 EngineRequest(
                     call: call.raw, echo: echo, principal: principal, operation: operation,
@@ -407,6 +406,9 @@ package final class ServiceHandler: CallHandler {
             }
             longCalls[completion.call] = nil
         }
+        if case .receipt(let receipt) = completion.reply {
+            return encoder.withSubmitReport(receipt) { responder.respond(call, copying: $0) }
+        }
         switch reply(completion, binding) {
         case .success(let message): responder.respond(call, message)
         case .failure(let error): responder.finish(call, error)
@@ -418,7 +420,6 @@ package final class ServiceHandler: CallHandler {
         _ completion: Completion, _ binding: PageBinding?
     ) -> Result<[UInt8], RPCError> {
         switch completion.reply {
-        case .receipt(let receipt): .success(encoder.submitReport(receipt))
         case .outcome(let outcome): reply(outcome, completion)
         case .caseView(let view):
             .success(
@@ -450,7 +451,10 @@ package final class ServiceHandler: CallHandler {
         case .audit(let answer): reply(answer)
         case .refused(let error): .failure(RPCError(error))
         case .failed(let failure): .failure(RPCError(failure))
-        case .boardChanges, .assignmentChanges, .disclosureChange, .attachable, .evidence:
+        // A receipt was answered before; what may be attached, and evidence, have streams of their
+        // own; the others are parts of watches.
+        case .receipt, .boardChanges, .assignmentChanges, .disclosureChange, .attachable,
+            .evidence:
             .failure(Self.internalError)
         }
     }
@@ -459,7 +463,6 @@ package final class ServiceHandler: CallHandler {
         _ outcome: Outcome, _ completion: Completion
     ) -> Result<[UInt8], RPCError> {
         switch outcome {
-        case .receipt(let receipt): .success(encoder.submitReport(receipt))
         case .changedCase(let view): .success(encoder.case(view, detail: .basic))
         case .offer(let assignment, let view, let explanation):
             .success(encoder.claimNext(assignment, view, explanation))
@@ -473,8 +476,8 @@ package final class ServiceHandler: CallHandler {
         case .erasedTexts(let number, let count, let revision):
             .success(encoder.erasedTexts(number, reportCount: count, revision: revision))
         case .key(let answer): .success(encoder.rotateKeys(answer))
-        // A snapshot's answer is an EngineReply of its own.
-        case .snapshot, .recorded: .failure(Self.internalError)
+        // A receipt and a snapshot's answer are EngineReplies of their own.
+        case .receipt, .snapshot, .recorded: .failure(Self.internalError)
         }
     }
 

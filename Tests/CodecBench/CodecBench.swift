@@ -64,7 +64,9 @@ struct CodecBench {
         let receipt = ReportReceipt(
             caseNumber: CaseNumber(1_234_567), report: ReportNumber(7_654_321), opened: true,
             level: .p1, revision: 123_456, receivedAt: time)
-        measure("encode_submit_reply", reach: 500) { keep(encoder.submitReport(receipt).count) }
+        measure("encode_submit_reply", reach: 500) {
+            encoder.withSubmitReport(receipt) { keep($0.count) }
+        }
         var value = Case(
             number: CaseNumber(1_234_567), facts: facts, level: .p1, code: assessment.code,
             first: StoredReport(

@@ -15,8 +15,14 @@ import TriageBase
         caseNumber: CaseNumber(12), report: ReportNumber(281_474_976_710_655), opened: true,
         level: .p0, revision: 9, receivedAt: CaseSamples.received)
 
+    private func copy(_ receipt: ReportReceipt) -> [UInt8] {
+        var bytes: [UInt8] = []
+        encoder.withSubmitReport(receipt) { bytes.append(copying: $0) }
+        return bytes
+    }
+
     @Test func encodesAReceipt() throws {
-        let sent = try reply("SubmitReport", encoder.submitReport(receipt))
+        let sent = try reply("SubmitReport", copy(receipt))
         #expect(
             sent == [
                 "report": "cases/12/reports/281474976710655", "case": "cases/12", "opened": true,
@@ -399,7 +405,7 @@ import TriageBase
     @Test func roundsTimesBeforeTheEpochDown() throws {
         var early = receipt
         early.receivedAt = WallTime(milliseconds: -1_500)
-        let sent = try reply("SubmitReport", encoder.submitReport(early))
+        let sent = try reply("SubmitReport", copy(early))
         #expect(sent.time("create_time") == WallTime(milliseconds: -1_500))
     }
 }

@@ -71,7 +71,7 @@ package struct ChunkedArray<Element>: RandomAccessCollection {
 
     /// Adds `element` at ``endIndex``.
     @inlinable
-    package mutating func append(_ element: Element) {
+    package mutating func append(_ element: consuming Element) {
         let position = end - origin
         let group = position >> 16 - groupsRemoved
         if group == groups.count { groups.append(Group()) }

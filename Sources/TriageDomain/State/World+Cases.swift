@@ -183,7 +183,7 @@ extension World {
         value.revision = header.sequence
         let place = CasePlace(value)
         state.counters.lastCase = number
-        state.cases.append(value)
+        state.cases.append(consume value)
         indexes.enter(place, state)
     }
 

@@ -15,7 +15,7 @@ struct CasePlace {
     let awaitsLegalClock: Bool
     let legalDeadline: WallTime
 
-    init(_ value: Case) {
+    init(_ value: borrowing Case) {
         number = value.number
         isOpen = value.isOpen
         isQueued = value.state == .queued

@@ -1,5 +1,6 @@
 // Request bytes through the validator and every decoder. The same bytes give the same result twice:
-// a decoder that is used again remembers nothing.
+// a decoder that is used again remembers nothing. A report gives the same through the reader of
+// canonical ones and without it.
 
 import TriageBase
 import TriageCodec
@@ -14,6 +15,18 @@ enum MessageFuzz {
         let decoder = RequestDecoder(pageTokenKey: PageTokenKey(first: 1, second: 2))
         let first = outcome(decoder, method, message)
         check(outcome(decoder, method, message) == first, "another result the second time")
+        check(
+            report(message) { bytes throws(RequestError) in try decoder.decodeSubmitReport(bytes) }
+                == report(message) { bytes throws(RequestError) in
+                    try decoder.decodeAnySubmitReport(bytes)
+                }, "the reader of canonical reports takes it otherwise")
+    }
+
+    /// What came of a report, as text.
+    private static func report(
+        _ bytes: [UInt8], _ decode: (Span<UInt8>) throws(RequestError) -> WriteRequest
+    ) -> String {
+        do throws(RequestError) { return "\(try decode(bytes.span))" } catch { return "\(error)" }
     }
 
     private static func outcome(

@@ -245,9 +245,8 @@ let package = Package(
         testTarget(
             "TriageEngineTests",
             [
-                "TriageBase", "TriageIO", "TriageDomain", "TriageCodec", "TriageJournal",
-                "TriageEngine",
-                "TestSupport",
+                "TriageBase", "TriageIO", "TriageCrypto", "TriageDomain", "TriageCodec",
+                "TriageJournal", "TriageEngine", "TestSupport",
             ]),
         testTarget("TriageGRPCTests", ["TriageBase", "TriageGRPC"]),
         testTarget("TriageGzipTests", ["TriageBase", "TriageGzip"]),

@@ -1,6 +1,6 @@
-// Base64, for binary metadata on the wire and for bytes in JSON.
+// Base64, for binary metadata on the wire, for bytes in JSON and for signed notes.
 
-/// Base64 without padding when written, with or without when read.
+/// Base64; with or without padding when read.
 ///
 /// Source: RFC 4648 §4; gRPC PROTOCOL-HTTP2: "implementations must accept padded and un-padded
 /// values and should emit un-padded values".
@@ -8,8 +8,13 @@ package enum Base64 {
     private static let alphabet = Array(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 
-    /// Encodes bytes, without padding.
-    package static func encode(_ bytes: Span<UInt8>) -> [UInt8] {
+    /// Encodes bytes.
+    ///
+    /// - Parameters:
+    ///   - bytes: Any bytes.
+    ///   - padded: Whether `=` fills the last four characters up.
+    /// - Returns: ASCII.
+    package static func encode(_ bytes: Span<UInt8>, padded: Bool = false) -> [UInt8] {
         var out: [UInt8] = []
         out.reserveCapacity((bytes.count * 4 + 2) / 3)
         var bits: UInt32 = 0
@@ -23,7 +28,21 @@ package enum Base64 {
             }
         }
         if count > 0 { out.append(alphabet[Int(bits << UInt32(6 - count) & 63)]) }
+        while padded, out.count % 4 != 0 { out.append(UInt8(ascii: "=")) }
         return out
+    }
+
+    /// Encodes bytes as text, padded.
+    package static func text(_ bytes: Span<UInt8>) -> String {
+        String(decoding: encode(bytes, padded: true), as: UTF8.self)
+    }
+
+    /// Decodes text that has its padding.
+    ///
+    /// - Returns: As ``decode(_:)``; nil without padding, too.
+    package static func decode(text: some StringProtocol) -> [UInt8]? {
+        let bytes = Array(text.utf8)
+        return bytes.count % 4 == 0 ? decode(bytes.span) : nil
     }
 
     /// Decodes text.

@@ -95,6 +95,20 @@ package struct ClusterID: Hashable, Sendable, CustomStringConvertible {
         self.high = high
     }
 
+    /// Parses 32 lower-case hexadecimal digits.
+    ///
+    /// - Returns: nil for anything else.
+    package init?(_ text: some StringProtocol) {
+        let digits = Array(text.utf8)
+        guard digits.count == 32, digits.allSatisfy({ hexDigitValue($0) != nil }),
+            let low = UInt64(text.prefix(16), radix: 16),
+            let high = UInt64(text.suffix(16), radix: 16)
+        else { return nil }
+        self.init(low: low.byteSwapped, high: high.byteSwapped)
+        // One text for each value.
+        guard description == text else { return nil }
+    }
+
     /// 32 lower-case hexadecimal digits, in byte order.
     package var description: String { hexText(low.byteSwapped) + hexText(high.byteSwapped) }
 }

@@ -18,6 +18,7 @@ package struct MethodSchema: Sendable {
             triaged__v1__assignment_service__descriptor,
             triaged__v1__disclosure_service__descriptor,
             triaged__v1__evidence_service__descriptor,
+            triaged__v1__audit_service__descriptor,
             triaged__v1__operations_service__descriptor,
             grpc__health__v1__health__descriptor,
             grpc__channelz__v1__channelz__descriptor,

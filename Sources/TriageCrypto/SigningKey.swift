@@ -28,6 +28,12 @@ package struct Signature: Sendable {
     }
 }
 
+extension Signature: Equatable {
+    package static func == (a: Signature, b: Signature) -> Bool {
+        a.span.indices.allSatisfy { a.span[$0] == b.span[$0] }
+    }
+}
+
 /// The public half of a ``SigningKey``.
 package struct VerifyingKey: Sendable {
     private var bytes: InlineArray<32, UInt8>
@@ -72,6 +78,12 @@ package struct VerifyingKey: Sendable {
                     message.count) == 1
             }
         }
+    }
+}
+
+extension VerifyingKey: Equatable {
+    package static func == (a: VerifyingKey, b: VerifyingKey) -> Bool {
+        a.span.indices.allSatisfy { a.span[$0] == b.span[$0] }
     }
 }
 

@@ -21,6 +21,8 @@ extension Engine {
     ///     turns NOT_SERVING.
     ///   - snapshotEnded: Called on the engine's thread with what became of snapshots.
     ///   - vaultFailed: Called on the vault's thread with what an operator has to know of it.
+    ///   - auditFailed: Called on a helper thread when a head could not be signed, or a proof not
+    ///     be made from the files.
     /// - Returns: The engine, to be started.
     /// - Throws: `.storage` when the directory is locked, unreadable or not ours; nothing was
     ///   changed then, or only temporary files removed.
@@ -30,7 +32,8 @@ extension Engine {
         clock: any TimeSource = SystemClock(),
         journalFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
         snapshotEnded: @escaping @Sendable (SnapshotResult) -> Void = { _ in },
-        vaultFailed: @escaping @Sendable (JournalError) -> Void = { _ in }
+        vaultFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
+        auditFailed: @escaping @Sendable (JournalError) -> Void = { _ in }
     ) throws(EngineError) -> Engine {
         let started = clock.monotonicTime()
         let directory: DataDirectory
@@ -72,35 +75,21 @@ extension Engine {
                 durationMilliseconds: 0, time: $0.time)
         }
         let inbox = Monitor(Inbox())
-        let snapshots = try takeSnapshots(of: directory, clock, workers)
-        let parts = EngineParts(
-            journal: writer, clock: clock, snapshots: snapshots, vault: opened.worker,
-            encryption: { directory.keys.map(EncryptionReport.init) },
-            renewed: { result in inbox.change { $0.renewed.append(result) } },
-            reload: {
-                let last = writer.durableHead.sequence
-                snapshots.run {
-                    let reloaded = ReloadedWorld(RecoveredWorld.read(directory, upTo: last))
-                    inbox.change { $0.reloaded = reloaded }
-                }
-            },
-            journalFailed: journalFailed, snapshotEnded: snapshotEnded,
-            housekeep: { writer.writeMark(time: $0) },
-            wake: { result in inbox.change { $0.snapshots.append(result) } })
+        let resources: EngineResources
+        do throws(IOError) {
+            resources = try EngineResources(
+                directory, writer, opened.worker, clock, workers, auditFailed: auditFailed)
+        } catch {
+            throw .thread(error)
+        }
+        var parts = resources.parts(clock, inbox)
+        parts.journalFailed = journalFailed
+        parts.snapshotEnded = snapshotEnded
         let core = EngineCore(
             world: world, parts: parts, configuration: configuration, status: status, now: now)
-        let resources = EngineResources(writer, snapshots, opened.worker)
         return try Engine(
             core: core, inbox: inbox, configuration: configuration, workers: workers,
             vault: opened.worker, keys: directory.keys, closing: resources.close)
-    }
-
-    private static func takeSnapshots(
-        of directory: DataDirectory, _ clock: any TimeSource, _ workers: any WorkerSource
-    ) throws(EngineError) -> BackgroundSnapshots {
-        do throws(IOError) { return try BackgroundSnapshots(directory, clock, workers) } catch {
-            throw .thread(error)
-        }
     }
 
     /// Brings the vault of an encrypted directory in line with what the state says, and gives it a
@@ -157,6 +146,7 @@ extension Engine {
                     + "at byte \(torn.offset)"
             )
         }
+        if report.isHeadTorn { lines.append("left out a signed head that was not finished") }
         if let first = report.missingLeaves.first {
             let more = report.missingLeaves.count - 1
             lines.append("made \(first)" + (more > 0 ? " and \(more) more" : "") + " again")
@@ -180,23 +170,51 @@ extension EncryptionReport {
     }
 }
 
-/// What is closed when the engine has stopped.
+/// What works beside an engine on a data directory, and is closed when the engine has stopped.
 ///
 /// `@unchecked Sendable`: the journal is the engine thread's, which is where this is called.
 private final class EngineResources: @unchecked Sendable {
+    private let directory: DataDirectory
     private let writer: JournalWriter
     private let snapshots: BackgroundSnapshots
     private let vault: VaultWorker?
+    private let audit: AuditWorker?
 
-    init(_ writer: JournalWriter, _ snapshots: BackgroundSnapshots, _ vault: VaultWorker?) {
+    init(
+        _ directory: DataDirectory, _ writer: JournalWriter, _ vault: VaultWorker?,
+        _ clock: any TimeSource, _ workers: any WorkerSource,
+        auditFailed: @escaping @Sendable (JournalError) -> Void
+    ) throws(IOError) {
+        self.directory = directory
         self.writer = writer
-        self.snapshots = snapshots
         self.vault = vault
+        snapshots = try BackgroundSnapshots(directory, clock, workers)
+        audit = try AuditWorker(writer, directory, workers, failed: auditFailed)
+    }
+
+    /// What the engine needs, with results that go to its inbox.
+    func parts(_ clock: any TimeSource, _ inbox: Monitor<Engine.Inbox>) -> EngineParts {
+        let (directory, writer, snapshots) = (directory, writer, snapshots)
+        return EngineParts(
+            journal: writer, clock: clock, snapshots: snapshots, vault: vault, audit: audit,
+            answered: { result in inbox.change { $0.audits.append(result) } },
+            encryption: { directory.keys.map(EncryptionReport.init) },
+            renewed: { result in inbox.change { $0.renewed.append(result) } },
+            reload: {
+                let last = writer.durableHead.sequence
+                snapshots.run {
+                    let reloaded = ReloadedWorld(RecoveredWorld.read(directory, upTo: last))
+                    inbox.change { $0.reloaded = reloaded }
+                }
+            },
+            housekeep: { writer.writeMark(time: $0) },
+            wake: { result in inbox.change { $0.snapshots.append(result) } })
     }
 
     @Sendable func close() {
         writer.close()
         snapshots.stop()
         vault?.stop()
+        audit?.stop()
     }
 }

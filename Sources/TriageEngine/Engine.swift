@@ -44,6 +44,7 @@ package final class Engine: Sendable {
         var sinks: [(reactor: Int, sink: any CompletionSink)] = []
         var snapshots: [SnapshotResult] = []
         var renewed: [RenewedKey] = []
+        var audits: [AuditResult] = []
         var reloaded: ReloadedWorld?
         var stopping = false
         var stopped = false
@@ -51,7 +52,7 @@ package final class Engine: Sendable {
         /// True when the engine has something to take.
         var isReady: Bool {
             !batches.isEmpty || !sinks.isEmpty || !snapshots.isEmpty || !renewed.isEmpty
-                || reloaded != nil || stopping
+                || !audits.isEmpty || reloaded != nil || stopping
         }
     }
 
@@ -145,7 +146,7 @@ package final class Engine: Sendable {
             for (reactor, sink) in taken.sinks { core.connect(reactor: reactor, sink: sink) }
             core.turn(
                 taken.batches, snapshots: taken.snapshots, renewed: taken.renewed,
-                reloaded: taken.reloaded)
+                audits: taken.audits, reloaded: taken.reloaded)
             taken.batches = []
             if stopping { break }
             let idle = !inbox.change { $0.isReady }
@@ -185,7 +186,10 @@ package final class Engine: Sendable {
         core.deliverLast()
         // Ends the snapshot thread, and what it still tidies up: the last that there is to hear of.
         closing()
-        for result in inbox.change({ $0.snapshots }) { core.snapshotEnded(result) }
+        let (snapshots, audits) = inbox.change { ($0.snapshots, $0.audits) }
+        for result in snapshots { core.snapshotEnded(result) }
+        for result in audits { core.auditAnswered(result) }
+        core.deliver()
         let status = core.currentStatus()
         published.change { $0 = status }
     }

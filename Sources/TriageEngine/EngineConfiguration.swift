@@ -25,6 +25,8 @@ package struct EngineConfiguration: Sendable {
     package var watchCredits = 8
     /// Milliseconds between two writings of the journal's mark.
     package var markMilliseconds: Int64 = 5_000
+    /// Milliseconds after a record within which a head that covers it is signed.
+    package var headMilliseconds: Int64 = 300_000
     /// Unpredictable bits, for identifiers.
     package var unguessableBits: @Sendable () -> UInt64 = {
         var generator = SystemRandomNumberGenerator()

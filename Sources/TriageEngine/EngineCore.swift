@@ -67,6 +67,10 @@ package struct EngineParts {
     package var snapshots: (any SnapshotTaker)?
     /// Where evidence is; nil without encryption.
     package var vault: (any VaultKeeper)?
+    /// Signs heads and makes proofs; nil without encryption.
+    package var audit: (any HeadKeeper)?
+    /// Called by a helper thread with what came of signing or proving.
+    package var answered: @Sendable (AuditResult) -> Void
     /// How what is on disk is encrypted; nil without.
     package var encryption: () -> EncryptionReport?
     /// Called by the vault's thread when a key was made for a call.
@@ -85,7 +89,8 @@ package struct EngineParts {
     /// Groups the parts.
     package init(
         journal: any Journal, clock: any TimeSource, snapshots: (any SnapshotTaker)? = nil,
-        vault: (any VaultKeeper)? = nil,
+        vault: (any VaultKeeper)? = nil, audit: (any HeadKeeper)? = nil,
+        answered: @escaping @Sendable (AuditResult) -> Void = { _ in },
         encryption: @escaping () -> EncryptionReport? = { nil },
         renewed: @escaping @Sendable (RenewedKey) -> Void = { _ in },
         reload: @escaping () -> Void = {},
@@ -98,6 +103,8 @@ package struct EngineParts {
         self.clock = clock
         self.snapshots = snapshots
         self.vault = vault
+        self.audit = audit
+        self.answered = answered
         self.encryption = encryption
         self.renewed = renewed
         self.reload = reload
@@ -112,7 +119,7 @@ package struct EngineParts {
 ///
 /// ```
 ///   turn: timers -> requests (decide, append, apply) -> waiting claims
-///         -> commit -> watches -> deliver to each reactor -> snapshot when due
+///         -> commit -> watches -> deliver to each reactor -> snapshot, signed head when due
 /// ```
 ///
 /// - Isolation: one thread at a time. `@unchecked Sendable`: ``Engine`` hands it to its thread
@@ -147,6 +154,7 @@ package final class EngineCore: @unchecked Sendable {
     var watches: WatchTable
     var status: EngineStatus
     var snapshots = SnapshotSchedule()
+    var heads = HeadSchedule()
     let identities = CaseIdentities()
     /// Objects whose erasure was applied and is not durable yet.
     private var erasures: [ObjectName] = []
@@ -176,6 +184,7 @@ package final class EngineCore: @unchecked Sendable {
         watches = WatchTable(configuration, floor: sequence)
         snapshots.begin(sequence: status.snapshot?.sequence ?? 0, now: monotonic)
         self.status.durableSequence = sequence
+        coverWithHead(upTo: sequence)
     }
 
     // MARK: Turn
@@ -194,13 +203,14 @@ package final class EngineCore: @unchecked Sendable {
     /// - Durability: what it delivered is on disk
     func turn(
         _ batches: consuming [RequestBatch], snapshots results: [SnapshotResult] = [],
-        renewed: [RenewedKey] = [], reloaded: ReloadedWorld? = nil
+        renewed: [RenewedKey] = [], audits: [AuditResult] = [], reloaded: ReloadedWorld? = nil
     ) {
         readClocks()
         hasWork = false
         status.counters.turns += 1
         for result in results { snapshotEnded(result) }
         for result in renewed { keyRenewed(result) }
+        for result in audits { auditAnswered(result) }
         if let reloaded { takeOver(reloaded) }
         fireTimers()
         for batch in batches {
@@ -210,6 +220,7 @@ package final class EngineCore: @unchecked Sendable {
         commit()
         publish()
         snapshotIfDue()
+        signHeadIfDue()
     }
 
     /// Takes the time of day; if that was set back, goes on as the monotonic clock does until it
@@ -236,6 +247,7 @@ package final class EngineCore: @unchecked Sendable {
                 byNanoseconds: milliseconds > 1 << 40 ? 1 << 60 : milliseconds * 1_000_000)
             next = min(next ?? .never, max(due, timersHeldUntil))
         }
+        if failure == nil, let due = heads.due { next = min(next ?? due, due) }
         if let due = snapshots.due(configuration, durable: status.durableSequence) {
             next = min(next ?? due, due)
         }
@@ -299,6 +311,7 @@ package final class EngineCore: @unchecked Sendable {
             return nil
         case .checkAttachment, .readEvidence, .listEvidence, .listHolds, .erase, .renewKey:
             return answerEvidence(request, reactor)
+        case .signHead, .prove: return answerAudit(request, reactor)
         case .status:
             var now = currentStatus()
             now.durableSequence = revision
@@ -468,6 +481,7 @@ package final class EngineCore: @unchecked Sendable {
             erasures = []
         }
         durableCounts = world.counts
+        if parts.audit != nil { heads.recorded(configuration, now: ended) }
         status.counters.commits += 1
         status.counters.commitNanoseconds.record(ended.nanoseconds(since: started))
         status.counters.commitRecords.record(records)
@@ -496,6 +510,9 @@ package final class EngineCore: @unchecked Sendable {
             hold(waiting, .failed(.journalFailed), waiting.reactor)
         }
         for call in snapshots.fail() {
+            hold(call.request, .failed(.journalFailed), call.reactor)
+        }
+        for call in heads.takeCalls() {
             hold(call.request, .failed(.journalFailed), call.reactor)
         }
         for watch in watches.removeAll() {
@@ -546,6 +563,7 @@ package final class EngineCore: @unchecked Sendable {
         status.waitingClaimCount = claims.count
         status.encryption = parts.encryption()
         status.vault = parts.vault?.status
+        status.signing = parts.audit?.status
         return status
     }
 

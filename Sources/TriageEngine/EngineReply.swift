@@ -52,6 +52,8 @@ package enum EngineReply: Sendable {
     indirect case status(EngineStatus)
     /// A snapshot is durable.
     indirect case snapshot(SnapshotAnswer)
+    /// A head was signed, or a proof made.
+    indirect case audit(AuditAnswer)
 
     /// A part of a board watch.
     case boardChanges(BoardChanges)
@@ -71,7 +73,7 @@ package enum EngineReply: Sendable {
         case .boardChanges, .assignmentChanges: true
         case .disclosureChange(_, let ended): !ended
         case .receipt, .outcome, .caseView, .board, .disclosure, .disclosures, .attachable,
-            .evidence, .evidenceList, .holdList, .status, .snapshot, .refused, .failed:
+            .evidence, .evidenceList, .holdList, .status, .snapshot, .audit, .refused, .failed:
             false
         }
     }
@@ -105,6 +107,12 @@ package enum EngineFailure: Error, Equatable, Sendable {
     case rotationRunning
     /// The key could not be made; the ones before are in use.
     case rotationFailed
+    /// The head could not be signed or written; those before stand.
+    case signingFailed
+    /// What was asked cannot be proved; the text says why, without internals.
+    case notProvable(String)
+    /// The files do not lead to the proof.
+    case proofFailed
 }
 
 /// A part of a board watch.

@@ -80,6 +80,11 @@ package enum EngineOperation: Sendable {
     /// A new key, answered when it is in use.
     case renewKey(KeyPurpose, WriteKey)
 
+    /// A head of everything before it, answered when it is signed.
+    case signHead
+    /// A proof from a signed head, answered when it is made.
+    case prove(AuditQuestion)
+
     /// How the service is.
     case status
     /// A snapshot now, answered when it is durable.
@@ -92,8 +97,8 @@ package enum EngineOperation: Sendable {
         case .readCase(_, let purpose, _): purpose != nil
         case .readDisclosure(_, _, let purpose): purpose != nil
         case .watchDisclosure(_, let requester): requester == nil
-        case .snapshot, .checkAttachment, .readEvidence, .erase, .renewKey: true
-        case .listCases, .listDisclosures, .listEvidence, .listHolds, .watchBoard,
+        case .snapshot, .checkAttachment, .readEvidence, .erase, .renewKey, .signHead: true
+        case .prove, .listCases, .listDisclosures, .listEvidence, .listHolds, .watchBoard,
             .watchAssignments, .credit, .cancel, .status:
             false
         }
@@ -105,7 +110,7 @@ package enum EngineOperation: Sendable {
         case .watchBoard, .watchAssignments, .watchDisclosure: true
         case .write, .claim, .readCase, .listCases, .readDisclosure, .listDisclosures, .credit,
             .cancel, .status, .snapshot, .checkAttachment, .readEvidence, .listEvidence,
-            .listHolds, .erase, .renewKey:
+            .listHolds, .erase, .renewKey, .signHead, .prove:
             false
         }
     }
@@ -127,7 +132,7 @@ package enum EngineOperation: Sendable {
             .renewKey:
             512
         case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .credit, .cancel,
-            .status, .checkAttachment, .listEvidence, .listHolds:
+            .status, .checkAttachment, .listEvidence, .listHolds, .signHead, .prove:
             0
         }
     }

@@ -36,6 +36,8 @@ package struct EngineStatus: Sendable {
     package var encryption: EncryptionReport?
     /// The vault; nil without encryption.
     package var vault: VaultStatus?
+    /// How far heads are signed; nil without encryption.
+    package var signing: SigningStatus?
     /// Watches that are open.
     package var watchCount = 0
     /// Claims that wait for a case.

@@ -62,7 +62,7 @@ struct WatchTable {
             add(request, reactor, .disclosure(id, requester: requester, changed: true), 0, 0)
         case .write, .claim, .readCase, .listCases, .readDisclosure, .listDisclosures, .credit,
             .cancel, .status, .snapshot, .checkAttachment, .readEvidence, .listEvidence,
-            .listHolds, .erase, .renewKey:
+            .listHolds, .erase, .renewKey, .signHead, .prove:
             preconditionFailure("not a watch")
         }
         return nil

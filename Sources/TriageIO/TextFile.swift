@@ -53,7 +53,7 @@ package enum TextFile {
         return text
     }
 
-    private static func words(_ code: Int32) -> String {
+    fileprivate static func words(_ code: Int32) -> String {
         guard let words = unsafe strerror(code) else { return "error \(code)" }
         return unsafe String(cString: words)
     }
@@ -85,6 +85,68 @@ extension TextFile {
                 throw .system(words(errno))
             }
             rest = rest.dropFirst(count)
+        }
+    }
+}
+
+/// Reads a text file line by line, however long it is.
+package struct LineReader: ~Copyable {
+    private let descriptor: Int32
+    private var chunk = [UInt8](repeating: 0, count: 1 << 20)
+    /// The bytes of the chunk that were not handed out.
+    private var rest = 0..<0
+    private let lineBytesMax: Int
+
+    /// Opens a file.
+    ///
+    /// - Parameters:
+    ///   - path: Its path.
+    ///   - lineBytesMax: A longer line is refused.
+    /// - Throws: ``TextFileError``.
+    ///
+    /// Source: open(2).
+    package init(path: String, lineBytesMax: Int) throws(TextFileError) {
+        descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        self.lineBytesMax = lineBytesMax
+        guard descriptor >= 0 else { throw .system(TextFile.words(errno)) }
+    }
+
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
+    /// The next line, without its line feed; nil behind the last one.
+    ///
+    /// - Throws: ``TextFileError``.
+    ///
+    /// Source: read(2).
+    package mutating func next() throws(TextFileError) -> String? {
+        var line: [UInt8] = []
+        while true {
+            if rest.isEmpty, try !refill() {
+                if line.isEmpty { return nil }
+                break
+            }
+            let end = chunk[rest].firstIndex(of: UInt8(ascii: "\n"))
+            line += chunk[rest.lowerBound..<(end ?? rest.upperBound)]
+            rest = (end.map { $0 + 1 } ?? rest.upperBound)..<rest.upperBound
+            guard line.count <= lineBytesMax else { throw .tooLarge(limitBytes: lineBytesMax) }
+            if end != nil { break }
+        }
+        guard let text = String(validating: line, as: UTF8.self) else { throw .notUTF8 }
+        return text
+    }
+
+    /// Reads on; false at the end of the file.
+    private mutating func refill() throws(TextFileError) -> Bool {
+        while true {
+            let count = unsafe chunk.withUnsafeMutableBytes {
+                unsafe Glibc.read(descriptor, $0.baseAddress, $0.count)
+            }
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw .system(TextFile.words(errno))
+            }
+            rest = 0..<count
+            return count > 0
         }
     }
 }

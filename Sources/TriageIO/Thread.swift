@@ -49,6 +49,11 @@ package final class Thread: Sendable {
         }
     }
 
+    /// Processors that the process may use; at least 1.
+    ///
+    /// Source: sysconf(3).
+    package static var processorCount: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+
     private let handle: pthread_t
     private let isJoined = Atomic<Bool>(false)
 

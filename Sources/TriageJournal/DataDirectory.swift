@@ -100,9 +100,9 @@ package final class DataDirectory: Sendable {
     private static func isUnfinishedFirstStart(
         _ inventory: Inventory, _ disk: any Disk, _ path: String
     ) throws(JournalError) -> Bool {
-        guard inventory.snapshots.isEmpty, inventory.leaves.isEmpty, !inventory.hasMark else {
-            return false
-        }
+        guard inventory.snapshots.isEmpty, inventory.leaves.isEmpty, !inventory.hasMark,
+            !inventory.hasHeads
+        else { return false }
         if inventory.segments.isEmpty { return true }
         guard inventory.segments == [1] else { return false }
         let name = path + "/" + FileName.segment(1)
@@ -178,7 +178,10 @@ package final class DataDirectory: Sendable {
             JournalWriter.Start(
                 disk: disk, directory: path, cluster: cluster, options: options, keys: keys,
                 file: file, header: last.header, offset: last.offset, leaves: last.leaves,
-                tree: report.tree, mark: mark))
+                tree: report.tree, mark: mark,
+                signer: keys.map {
+                    HeadSigner(disk, directory: path, keys: $0, file: report.heads)
+                }))
     }
 
     /// Begins a snapshot of the state after the last record of `tree`, which must be durable.

@@ -57,6 +57,8 @@ package struct Verification: Sendable {
     package var statistics: DirectoryStatistics
     /// Snapshots that were read whole and verify.
     package var snapshots: [SnapshotInfo] = []
+    /// Signed heads whose signatures verify.
+    package var signedHeads = 0
     /// Everything that does not verify; empty means that all is well.
     package var problems: [JournalError] = []
 }
@@ -90,16 +92,21 @@ protocol JournalParts: ~Copyable {
 
 /// A data directory seen from outside.
 package struct Inspection: Sendable {
+    /// The format version that this release writes.
+    package static let currentVersion = Format.version
+
     /// The directory's path.
     package let path: String
     /// Which deployment it belongs to.
     package let cluster: ClusterID
     /// Version of its format.
     package let version: UInt32
-    private let disk: any Disk
-    private let keys: KeyRing?
+    let disk: any Disk
+    let keys: KeyRing?
     /// Where segments from before the directory's are; nil for nowhere.
     private let archive: String?
+    /// Threads that read segments ahead while everything is checked.
+    private let threads: Int
 
     /// Looks at a directory.
     ///
@@ -109,13 +116,16 @@ package struct Inspection: Sendable {
     ///     read too.
     ///   - disk: The file system.
     ///   - source: Opens the directory's keys, if it is encrypted.
+    ///   - threads: How many read ahead while everything is checked; 0: none, one segment after the
+    ///     other.
     /// - Throws: `.foreignFile`, `.dataLoss` without a good identity, `.newerVersion`,
     ///   `.keyMissing`, `.keyUnexpected`, `.wrongKey`, `.io`.
     package init(
         path: String, archive: String? = nil, disk: any Disk = RealDisk(),
-        keys source: KeySource? = nil
+        keys source: KeySource? = nil, threads: Int = 0
     ) throws(JournalError) {
         self.path = path
+        self.threads = threads
         self.archive = archive
         self.disk = disk
         let inventory = try Inventory(disk, path)
@@ -134,6 +144,17 @@ package struct Inspection: Sendable {
             version = OldFormat.version
         }
         keys = try DataDirectory.openKeys(inventory, disk, path, cluster, source)
+    }
+
+    /// Looks at the directory that this process owns.
+    init(_ data: DataDirectory, archive: String?) {
+        path = data.path
+        cluster = data.cluster
+        version = Format.version
+        disk = data.disk
+        keys = data.keys
+        self.archive = archive
+        threads = 0
     }
 
     // MARK: Reading
@@ -199,7 +220,7 @@ package struct Inspection: Sendable {
     }
 
     /// The parts of the journal, in order.
-    private func parts(withLeaves: Bool) throws(JournalError) -> [JournalPart] {
+    func parts(withLeaves: Bool) throws(JournalError) -> [JournalPart] {
         let inventory = try Inventory(disk, path)
         guard let oldest = inventory.segments.first, let newest = inventory.segments.last else {
             throw .dataLoss(
@@ -256,6 +277,7 @@ package struct Inspection: Sendable {
             isWhole = check(list, &old, &result)
         } else {
             var parts = Segments(disk, path, cluster, keys, checkpoints)
+            if threads > 0 { try parts.readAhead(list, threads: threads) }
             isWhole = check(list, &parts, &result)
         }
         let last = result.statistics.head?.sequence ?? 0
@@ -299,7 +321,8 @@ package struct Inspection: Sendable {
         return isWhole
     }
 
-    /// The heads that snapshots and the mark remember; what of these does not verify is a problem.
+    /// The heads that snapshots and the mark remember and that were signed; what of these does not
+    /// verify is a problem.
     private func readCheckpoints(
         _ inventory: Inventory, _ result: inout Verification
     ) -> [Checkpoint] {
@@ -310,6 +333,15 @@ package struct Inspection: Sendable {
                 let info = try readSnapshot(after: sequence, into: &none).info
                 result.snapshots.append(info)
                 checkpoints.append(Checkpoint(head: info.head, file: info.file))
+            } catch { result.problems.append(error) }
+        }
+        if inventory.hasHeads {
+            do throws(JournalError) {
+                if let heads = try readHeads() {
+                    let good = heads.checkpoints(&result.problems)
+                    result.signedHeads = good.count
+                    checkpoints += good
+                }
             } catch { result.problems.append(error) }
         }
         // Without one, a server cannot start here, whatever an archive holds.

@@ -17,6 +17,7 @@ struct Inventory {
     var hasIdentity = false
     var hasKeys = false
     var hasMark = false
+    var hasHeads = false
 
     /// Lists `directory`.
     ///
@@ -32,7 +33,8 @@ struct Inventory {
             case .keys: hasKeys = true
             case .mark: hasMark = true
             case .temporary: temporaries.append(entry.name)
-            case .heads, .ignored: break
+            case .heads: hasHeads = true
+            case .ignored: break
             case .foreign: throw .foreignFile(file: entry.name)
             }
         }
@@ -41,7 +43,7 @@ struct Inventory {
     /// Whether nothing was ever finished here.
     var isEmpty: Bool {
         segments.isEmpty && leaves.isEmpty && snapshots.isEmpty && !hasIdentity && !hasKeys
-            && !hasMark
+            && !hasMark && !hasHeads
     }
 
     /// First sequences of segments that are complete and have no leaves, rising.

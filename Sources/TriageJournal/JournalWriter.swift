@@ -28,6 +28,7 @@ package final class JournalWriter: Journal {
     private let helper: (any Worker)?
     private let mark: MarkFile
     private let leavesWriter: LeavesWriter
+    private let signer: HeadSigner?
 
     private var file: any DiskFile
     private var segmentBytes: Int
@@ -72,6 +73,8 @@ package final class JournalWriter: Journal {
         let leaves: [Digest]
         let tree: MerkleTree
         let mark: MarkFile
+        /// Signs heads; nil without encryption.
+        let signer: HeadSigner?
     }
 
     init(_ start: consuming Start) throws(JournalError) {
@@ -90,6 +93,7 @@ package final class JournalWriter: Journal {
         segmentTree = start.header.tree ?? MerkleTree()
         leaves = start.leaves
         mark = start.mark
+        signer = start.signer
         random = options.makeRandom()
         cipher = try FileCipher(
             start.header, FileName.segment(start.header.sequence), start.keys)
@@ -207,8 +211,10 @@ package final class JournalWriter: Journal {
         segmentsBegun += 1
         keepLeaves()
         try writeBatch()
-        preparer.request()
+        // Before the preparation, which takes its time on the same thread.
         writeMark(time: lastTime)
+        signHead(time: lastTime)
+        preparer.request()
     }
 
     /// Hands over the leaves of the segment that is complete.
@@ -240,17 +246,42 @@ package final class JournalWriter: Journal {
         if let helper { helper.submit { mark.write(tree, time) } } else { mark.write(tree, time) }
     }
 
+    /// Signs the durable head, beside the commits, unless that was done already.
+    ///
+    /// - Parameters:
+    ///   - time: Wall time now.
+    ///   - report: Called with what came of it, from the helper thread if there is one; not at all
+    ///     without encryption.
+    /// - Durability: on disk when `report` is called with a receipt
+    package func signHead(
+        time: WallTime,
+        report: @escaping @Sendable (Result<SignedHeadReceipt, JournalError>) -> Void = { _ in }
+    ) {
+        guard let signer else { return }
+        if let failure { return report(.failure(.poisoned(failure))) }
+        let head = durableHead
+        let sign: @Sendable () -> Void = { report(signer.sign(head, time: time)) }
+        if let helper { helper.submit(sign) } else { sign() }
+    }
+
+    /// How far heads are signed, asked from any thread; nil without encryption.
+    package var signing: (@Sendable () -> SigningStatus)? {
+        guard let signer else { return nil }
+        return { signer.status }
+    }
+
     /// Marks that could not be written, for metrics.
     package var markFailures: Int { mark.failures }
 
     /// Leaves of segments that could not be written, for metrics; the next start makes them.
     package var leavesFailures: Int { leavesWriter.failures }
 
-    /// Writes the last mark and ends the helper.
+    /// Writes the last mark, signs the last head, and ends the helper.
     ///
     /// What was not committed is not written.
     package func close() {
         writeMark(time: lastTime)
+        if durableTree.size > 0 { signHead(time: lastTime) }
         helper?.stop()
     }
 }

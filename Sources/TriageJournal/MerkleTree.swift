@@ -47,30 +47,42 @@ package struct MerkleTree: Sendable {
     }
 
     /// Adds a leaf.
-    package mutating func append(_ leaf: Digest) {
-        var digest = leaf
-        let level = (~size).trailingZeroBitCount
-        for index in 0..<level { digest = Self.node(subtrees[index], digest) }
-        subtrees[level] = digest
-        size += 1
+    package mutating func append(_ leaf: Digest) { append(subtree: leaf, level: 0) }
+
+    /// Adds a perfect subtree of 2^level leaves.
+    ///
+    /// - Precondition: The size is a multiple of 2^level.
+    package mutating func append(subtree root: Digest, level: Int) {
+        let count: UInt64 = 1 << UInt64(level)
+        precondition(size & (count - 1) == 0)
+        var digest = root
+        var place = level
+        while size >> UInt64(place) & 1 == 1 {
+            digest = Self.node(subtrees[place], digest)
+            place += 1
+        }
+        subtrees[place] = digest
+        size += count
     }
 
     /// Adds leaves: level by level, because the nodes of one level can be hashed two at a time.
     ///
     /// - Parameters:
     ///   - leaves: Leaf hashes.
-    ///   - first: The leaves to add are those from this index on.
+    ///   - first: The leaves to add are those from this index on,
+    ///   - end: up to this one; nil: all.
     ///   - scratch: Memory that the caller keeps from call to call; its content means nothing.
     /// - Complexity: O(count) hashes; allocates only until `scratch` has its size.
     package mutating func append(
-        _ leaves: [Digest], from first: Int = 0, scratch: inout [Digest]
+        _ leaves: [Digest], from first: Int = 0, to end: Int? = nil, scratch: inout [Digest]
     ) {
-        var count = leaves.count - first
+        let end = end ?? leaves.count
+        var count = end - first
         if count == 0 { return }
         scratch.removeAll(keepingCapacity: true)
         // The first place is for what a level has already.
         scratch.append(.zero)
-        scratch.append(contentsOf: leaves[first...])
+        scratch.append(contentsOf: leaves[first..<end])
         var before = size
         size += UInt64(count)
         var level = 0
@@ -87,6 +99,11 @@ package struct MerkleTree: Sendable {
     }
 
     // MARK: Frontier
+
+    /// The root of the perfect subtree of 2^level leaves; nil when the tree has none such.
+    package func subtree(level: Int) -> Digest? {
+        size >> UInt64(level) & 1 == 1 ? subtrees[level] : nil
+    }
 
     /// Digests in the frontier.
     package var frontierCount: Int { size.nonzeroBitCount }

@@ -36,6 +36,10 @@ package struct RecoveryReport: Sendable {
     package internal(set) var missingLeaves: [String] = []
     /// Where the journal ends.
     package var head: JournalHead { JournalHead(tree) }
+    /// Whether a signed head was being written when the power went; the next one takes its place.
+    package var isHeadTorn: Bool { heads?.isTorn ?? false }
+    /// The signed heads; nil when there is no file of them.
+    var heads: HeadsFile?
     /// The tree over the journal.
     var tree = MerkleTree()
     /// The last segment, for the writer.
@@ -74,6 +78,7 @@ struct Recovery {
         try checkHeaders()
         report.missingLeaves = inventory.withoutLeaves.map(FileName.leaves)
         let mark = try readMark()
+        report.heads = try readHeads()
         try loadSnapshot(&report, firstSegment, &target)
         let loaded = report.snapshot?.head.sequence ?? 0
         let start = inventory.segments.lastIndex { $0 <= loaded + 1 } ?? 0
@@ -88,6 +93,7 @@ struct Recovery {
             report.marked = mark.sequence
             checkpoints.append(Checkpoint(head: mark, file: FileName.mark))
         }
+        checkpoints += try signedHeads(report.heads, from: inventory.segments[start])
         try replay(start, checkpoints, after: loaded, &report, &target)
         for checkpoint in checkpoints where checkpoint.head.sequence > report.tree.size {
             throw .dataLoss(
@@ -127,6 +133,21 @@ struct Recovery {
         let path = directory + "/" + FileName.mark
         let file = try TriageJournal.disk { () throws(IOError) in try disk.open(path, .read) }
         return try MarkFile.head(file, cluster)
+    }
+
+    private func readHeads() throws(JournalError) -> HeadsFile? {
+        guard inventory.hasHeads else { return nil }
+        guard keys != nil else { throw HeadsFile.withoutKeys }
+        return try HeadsFile.read(disk, directory, cluster)
+    }
+
+    /// The signed heads of the segments that are read, their signatures verified.
+    private func signedHeads(
+        _ file: HeadsFile?, from first: UInt64
+    ) throws(JournalError) -> [Checkpoint] {
+        guard let file, let keys else { return [] }
+        let start = file.heads.firstIndex { $0.head.sequence >= first } ?? file.heads.count
+        return try SignedHeads(file, keys).checkpoints(from: start)
     }
 
     /// Loads the newest snapshot that is good, if the journal covers what comes after it.

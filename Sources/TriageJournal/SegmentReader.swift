@@ -28,6 +28,8 @@ struct SegmentContent: ~Copyable, Sendable {
     var torn: TornTail?
     /// What stands behind it, if it is anything else.
     var problem: JournalError?
+    /// The leaves of the records of `batches`, once they were hashed.
+    var leaves: [Digest] = []
 
     var size: Int { Int(header.size) }
 
@@ -42,6 +44,40 @@ struct SegmentContent: ~Copyable, Sendable {
         let rest = image.span(offset..<size)
         // Most questions are about a batch, whose first bytes answer.
         return rest.loadUInt64(at: 0) == 0 && rest.isZero
+    }
+
+    /// Checks the layout of the records and makes their leaves; what is malformed, and all behind
+    /// it, leaves `batches` and is the `problem`.
+    mutating func hashRecords() {
+        var hasher = RecordHasher()
+        var made: [Digest] = []
+        for (index, batch) in batches.enumerated() {
+            do throws(JournalError) { try check(batch) } catch {
+                batches.removeSubrange(index...)
+                problem = error
+                break
+            }
+            hasher.hash(bytes.extracting(batch.records), from: batch.first, into: &made)
+        }
+        leaves = made
+    }
+
+    /// Checks the layout of a batch's records.
+    private func check(_ batch: BatchPlace) throws(JournalError) {
+        let records = bytes.extracting(0..<batch.records.upperBound)
+        var offset = batch.records.lowerBound
+        for index in 0..<batch.count {
+            guard let record = RecordLayout(records, at: offset), record.view(records) != nil else {
+                throw .dataLoss(
+                    file: file, offset: offset, what: "record \(batch.first + index) is malformed")
+            }
+            offset = record.end
+        }
+        guard offset == batch.records.upperBound else {
+            throw .dataLoss(
+                file: file, offset: batch.start + 16,
+                what: "the count of the batch of record \(batch.first) is wrong")
+        }
     }
 
     /// Gives the memory for the next segment.
@@ -61,12 +97,14 @@ struct SegmentReader: Sendable {
     ///   - directory: Where it is.
     ///   - isLast: Whether its last batch may be torn.
     ///   - memory: A buffer from an earlier segment, to be used again.
+    ///   - hashes: Whether the leaves are made.
     /// - Returns: What it holds, decrypted.
     /// - Throws: `.dataLoss` about the header, `.foreignCluster`, `.newerVersion`, `.olderVersion`,
     ///   `.io`. What is wrong behind the header is the content's `problem`, because records before
     ///   it are good.
     func read(
-        _ first: UInt64, in directory: String, isLast: Bool, memory: consuming PageBuffer
+        _ first: UInt64, in directory: String, isLast: Bool, memory: consuming PageBuffer,
+        hashes: Bool = true
     ) throws(JournalError) -> SegmentContent {
         let file = FileName.segment(first)
         let path = directory + "/" + file
@@ -85,6 +123,7 @@ struct SegmentReader: Sendable {
         var content = SegmentContent(file: file, header: header, image: memory)
         var reader = BatchReader(key: Format.key(cluster), cipher: cipher)
         Self.openBatches(&content, &reader, isLast)
+        if hashes { content.hashRecords() }
         return content
     }
 
@@ -105,7 +144,9 @@ struct SegmentReader: Sendable {
                         content.bytes, file: content.file, offset: content.end)
                 } else {
                     content.problem = .dataLoss(
-                        file: content.file, offset: error.offset, what: error.what)
+                        file: content.file, offset: error.offset,
+                        what: "\(error.what): record \(next) is not readable, nor is what "
+                            + "follows it in this segment")
                 }
                 return
             }

@@ -9,6 +9,8 @@ struct Checkpoint {
     let head: JournalHead
     /// The file that remembers it.
     let file: String
+    /// Where its root stands there.
+    var offset = 64
 }
 
 /// Takes the records of a journal, in order.
@@ -38,6 +40,8 @@ struct SegmentScanner: ~Copyable {
     private let checkpoints: [Checkpoint]
     /// The first of them that the tree has not passed.
     private var nextCheckpoint = 0
+    /// The last record up to which a remembered head has the tree's root.
+    private var passed: UInt64 = 0
     /// Records up to this sequence are verified but not handed out.
     private let after: UInt64
     /// The tree over everything gone through; nil before the first segment, whose header is then
@@ -45,7 +49,6 @@ struct SegmentScanner: ~Copyable {
     private(set) var tree: MerkleTree?
     /// The leaves of the segment gone through last.
     private(set) var leaves: [Digest] = []
-    private var hasher = RecordHasher()
     private var scratch: [Digest] = []
 
     init(_ checkpoints: [Checkpoint] = [], after: UInt64 = 0) {
@@ -63,15 +66,14 @@ struct SegmentScanner: ~Copyable {
     mutating func scan<Visitor: RecordVisitor & ~Copyable>(
         _ segment: borrowing SegmentContent, into visitor: inout Visitor
     ) throws(JournalError) {
-        leaves.removeAll(keepingCapacity: true)
+        leaves = segment.leaves
         var current = try start(segment.header, segment.file)
         let bytes = segment.bytes
+        var known = 0
         for batch in segment.batches {
-            try check(bytes, batch, segment.file)
-            let known = leaves.count
-            hasher.hash(bytes.extracting(batch.records), from: batch.first, into: &leaves)
+            let end = known + Int(batch.count)
             var grown = current
-            grown.append(leaves, from: known, scratch: &scratch)
+            grown.append(leaves, from: known, to: end, scratch: &scratch)
             guard grown.root == bytes.loadDigest(at: batch.root) else {
                 throw .dataLoss(
                     file: segment.file, offset: batch.root,
@@ -79,6 +81,7 @@ struct SegmentScanner: ~Copyable {
             }
             try passCheckpoints(current, leaves, from: known, grown)
             current = grown
+            known = end
             try visit(bytes, batch, segment.file, &visitor)
         }
         tree = current
@@ -127,27 +130,8 @@ struct SegmentScanner: ~Copyable {
         {
             nextCheckpoint += 1
         }
-        if let contradicted = contradicted(by: start) { throw Self.contradiction(contradicted) }
+        if let contradicted = contradicted(by: start) { throw contradiction(contradicted) }
         return start
-    }
-
-    /// Checks the layout of a batch's records.
-    private func check(
-        _ bytes: Span<UInt8>, _ batch: BatchPlace, _ file: String
-    ) throws(JournalError) {
-        let records = bytes.extracting(0..<batch.records.upperBound)
-        var offset = batch.records.lowerBound
-        for index in 0..<batch.count {
-            guard let record = RecordLayout(records, at: offset), record.view(records) != nil else {
-                throw .dataLoss(
-                    file: file, offset: offset, what: "record \(batch.first + index) is malformed")
-            }
-            offset = record.end
-        }
-        guard offset == batch.records.upperBound else {
-            throw .dataLoss(
-                file: file, offset: batch.start + 16, what: "the batch's count is wrong")
-        }
     }
 
     /// Compares every remembered head from behind `before` to `after` with the tree.
@@ -164,9 +148,9 @@ struct SegmentScanner: ~Copyable {
             while part.size < checkpoints[nextCheckpoint].head.sequence {
                 part.append(leaves[known + Int(part.size - before.size)])
             }
-            if let contradicted = contradicted(by: part) { throw Self.contradiction(contradicted) }
+            if let contradicted = contradicted(by: part) { throw contradiction(contradicted) }
         }
-        if let contradicted = contradicted(by: after) { throw Self.contradiction(contradicted) }
+        if let contradicted = contradicted(by: after) { throw contradiction(contradicted) }
     }
 
     /// Passes the heads of this size; the first one with another root.
@@ -177,15 +161,21 @@ struct SegmentScanner: ~Copyable {
             if checkpoints[nextCheckpoint].head.root != tree.root {
                 return checkpoints[nextCheckpoint]
             }
+            passed = tree.size
             nextCheckpoint += 1
         }
         return nil
     }
 
-    private static func contradiction(_ checkpoint: Checkpoint) -> JournalError {
-        .dataLoss(
-            file: checkpoint.file, offset: 64,
-            what: "its root at record \(checkpoint.head.sequence) is not the journal's")
+    /// Names the records among which one is another than when the head was remembered.
+    private func contradiction(_ checkpoint: Checkpoint) -> JournalError {
+        let last = checkpoint.head.sequence
+        let records =
+            passed + 1 < last ? "one of records \(passed + 1) to \(last)" : "record \(last)"
+        return .dataLoss(
+            file: checkpoint.file, offset: checkpoint.offset,
+            what: "its root at record \(last) is not the journal's: \(records) is not the one that "
+                + "was committed")
     }
 
     private func visit<Visitor: RecordVisitor & ~Copyable>(

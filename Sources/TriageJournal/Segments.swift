@@ -13,6 +13,8 @@ struct Segments: JournalParts, ~Copyable {
     private let reader: SegmentReader
     private var scanner: SegmentScanner
     private var memory = PageBuffer(capacity: Format.blockBytes)
+    private var ahead: SegmentsAhead?
+    private var aheadIndex = 0
 
     init(
         _ disk: any Disk, _ directory: String, _ cluster: ClusterID, _ keys: KeyRing?,
@@ -23,6 +25,32 @@ struct Segments: JournalParts, ~Copyable {
         self.cluster = cluster
         reader = SegmentReader(disk: disk, cluster: cluster, keys: keys)
         scanner = SegmentScanner(checkpoints)
+    }
+
+    /// Reads on threads of their own from now on.
+    ///
+    /// - Parameters:
+    ///   - list: The parts, in the order in which they are then gone through.
+    ///   - threads: How many.
+    /// - Throws: `.io` when there is no thread left.
+    mutating func readAhead(_ list: [JournalPart], threads: Int) throws(JournalError) {
+        let reader = reader
+        ahead = try TriageJournal.disk { () throws(IOError) in
+            try SegmentsAhead(
+                list.filter { $0.directory != nil }, reader, threads: threads)
+        }
+    }
+
+    private mutating func read(
+        _ part: JournalPart, in place: String
+    ) throws(JournalError) -> SegmentContent {
+        if let ahead {
+            defer { aheadIndex += 1 }
+            return try ahead.take(aheadIndex)
+        }
+        var taken = PageBuffer(capacity: Format.blockBytes)
+        swap(&taken, &memory)
+        return try reader.read(part.first, in: place, isLast: part.isLast, memory: taken)
     }
 
     var head: JournalHead? { scanner.tree.map { JournalHead($0) } }
@@ -36,17 +64,18 @@ struct Segments: JournalParts, ~Copyable {
             try scanner.scan(LeavesFile(disk, directory, part.first, cluster))
             return nil
         }
-        var taken = PageBuffer(capacity: Format.blockBytes)
-        swap(&taken, &memory)
-        let segment = try reader.read(
-            part.first, in: place, isLast: part.isLast, memory: taken)
+        let segment = try read(part, in: place)
         do { try scanner.scan(segment, into: &visitor) } catch { throw named(error, part) }
         let statistics = SegmentStatistics(
             file: segment.file, time: segment.header.time, first: part.first,
             last: scanner.tree?.size ?? 0, batches: segment.batches.count, bytesUsed: segment.end,
             bytes: segment.size)
         let torn = segment.torn
-        memory = segment.takeMemory()
+        if let ahead {
+            ahead.giveBack(segment.takeMemory())
+        } else {
+            memory = segment.takeMemory()
+        }
         if part.hasLeaves { try compareLeaves(part.first) }
         return (statistics, torn)
     }

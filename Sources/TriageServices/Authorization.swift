@@ -16,6 +16,7 @@ package enum Route: UInt8, CaseIterable, Sendable {
     case attachEvidence, listEvidence, readEvidence, eraseEvidence, eraseReportTexts
     case placeHold, releaseHold, listHolds, listHoldRules
     case getStatus, createSnapshot, rotateKeys
+    case signHead, proveRecord, proveHistory
     case healthCheck, healthList, healthWatch
     case channelzTopChannels, channelzServers, channelzServer, channelzServerSockets
     case channelzChannel, channelzSubchannel, channelzSocket
@@ -66,6 +67,9 @@ package enum Route: UInt8, CaseIterable, Sendable {
         case .getStatus: "/triaged.v1.OperationsService/GetStatus"
         case .createSnapshot: "/triaged.v1.OperationsService/CreateSnapshot"
         case .rotateKeys: "/triaged.v1.OperationsService/RotateKeys"
+        case .signHead: "/triaged.v1.AuditService/SignHead"
+        case .proveRecord: "/triaged.v1.AuditService/ProveRecord"
+        case .proveHistory: "/triaged.v1.AuditService/ProveHistory"
         case .healthCheck: "/grpc.health.v1.Health/Check"
         case .healthList: "/grpc.health.v1.Health/List"
         case .healthWatch: "/grpc.health.v1.Health/Watch"
@@ -89,7 +93,7 @@ package enum Route: UInt8, CaseIterable, Sendable {
         switch self {
         case .submitReport, .submitReports: 0
         case .listCases, .watchBoard, .listDisclosureRequests, .createSnapshot, .attachEvidence,
-            .readEvidence, .rotateKeys:
+            .readEvidence, .rotateKeys, .signHead, .proveRecord, .proveHistory:
             Limits.bulkReadCost
         case .getCase, .answerProtocol, .decideCase, .closeCase, .reopenCase, .claimNext,
             .acceptCase, .renewLease, .releaseLease, .handOffCase, .completeCase,
@@ -128,6 +132,8 @@ package enum Route: UInt8, CaseIterable, Sendable {
         case .getStatus: RoleSet(.operator, .lead, .auditor)
         case .createSnapshot: RoleSet(.operator, .lead)
         case .rotateKeys: RoleSet(.operator)
+        case .signHead: RoleSet(.operator, .auditor)
+        case .proveRecord, .proveHistory: RoleSet(.auditor)
         case .channelzTopChannels, .channelzServers, .channelzServer, .channelzServerSockets,
             .channelzChannel, .channelzSubchannel, .channelzSocket:
             RoleSet(.operator)

@@ -198,6 +198,10 @@ extension RPCError {
         case .encryptionRequired: self = .encryptionRequired
         case .rotationRunning: self = .rotationRunning
         case .rotationFailed: self = .rotationFailed
+        case .signingFailed: self = .signingFailed
+        case .proofFailed: self = .proofFailed
+        case .notProvable(let what):
+            self.init(.failedPrecondition, reason: "NOT_PROVABLE", message: what)
         case .snapshotFailed:
             self.init(
                 .unavailable, reason: "SNAPSHOT_FAILED",
@@ -221,6 +225,16 @@ extension RPCError {
         .unavailable, reason: "ROTATION_FAILED",
         message: "the key could not be made, the ones before are in use: see the server's log",
         retryAfterMilliseconds: 60_000)
+
+    private static let signingFailed = RPCError(
+        .unavailable, reason: "SIGNING_FAILED",
+        message: "the head could not be written; those before stand: see the server's log",
+        retryAfterMilliseconds: 60_000)
+
+    private static let proofFailed = RPCError(
+        .dataLoss, reason: "PROOF_FAILED",
+        message: "the files of the journal do not lead to this proof: have the operator run "
+            + "`triaged inspect verify`, and see the server's log")
 
     /// A request that is wrong in form.
     init(_ error: RequestError) {

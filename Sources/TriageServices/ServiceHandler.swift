@@ -151,6 +151,7 @@ package final class ServiceHandler: CallHandler {
             try evidence(route, caller, message)
         case .getStatus, .createSnapshot, .rotateKeys:
             try operations(route, caller, message)
+        case .signHead, .proveRecord, .proveHistory: try audit(route, caller, message)
         case .channelzTopChannels, .channelzServers, .channelzServer, .channelzServerSockets,
             .channelzChannel, .channelzSubchannel, .channelzSocket:
             try channelz(route, caller, message)
@@ -447,6 +448,7 @@ package final class ServiceHandler: CallHandler {
                 ?? .failure(Self.internalError)
         case .status(let status): .success(encoder.status(report(status)))
         case .snapshot(let answer): .success(encoder.createSnapshot(answer))
+        case .audit(let answer): reply(answer)
         case .refused(let error): .failure(RPCError(error))
         case .failed(let failure): .failure(RPCError(failure))
         // A receipt was answered before; what may be attached, and evidence, have streams of their

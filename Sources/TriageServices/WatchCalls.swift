@@ -34,7 +34,7 @@ extension ServiceHandler {
         case .refused(let error): end(call, RPCError(error))
         case .failed(let failure): end(call, RPCError(failure))
         case .receipt, .outcome, .caseView, .board, .disclosure, .disclosures, .attachable,
-            .evidence, .evidenceList, .holdList, .status, .snapshot:
+            .evidence, .evidenceList, .holdList, .status, .snapshot, .audit:
             end(call, Self.internalError)
         }
     }

@@ -11,6 +11,9 @@ enum Output {
         StandardStream.output.write(text + "\n")
     }
 
+    /// Prints a text that ends its lines itself.
+    static func text(_ text: String) { StandardStream.output.write(text) }
+
     /// Prints a message as one line of JSON.
     static func json(_ message: DynamicMessage) {
         line(JSONMapping.text(.message(message)))

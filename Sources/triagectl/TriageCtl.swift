@@ -20,7 +20,7 @@ struct TriageCtl: AsyncParsableCommand {
             SubmitCommand.self, BoardCommand.self, CaseCommand.self, ClaimCommand.self,
             LeaseCommand.self, AnswerCommand.self, DecideCommand.self, CloseCommand.self,
             ReopenCommand.self, DisclosureCommand.self, EvidenceCommand.self, HoldCommand.self,
-            KeysCommand.self, ReplayCommand.self, BenchCommand.self,
+            KeysCommand.self, AuditCommand.self, ReplayCommand.self, BenchCommand.self,
             StatusCommand.self, SnapshotCommand.self,
         ])
 }

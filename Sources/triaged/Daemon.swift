@@ -101,6 +101,7 @@ final class Daemon {
         var settings = EngineConfiguration()
         settings.snapshotRecords = configuration.snapshotRecords
         settings.snapshotMilliseconds = configuration.snapshotMilliseconds
+        settings.headMilliseconds = configuration.headMilliseconds
         var storage = StorageOptions()
         storage.snapshotsKept = configuration.snapshotsKept
         storage.journalRetention = configuration.journalRetention
@@ -117,6 +118,10 @@ final class Daemon {
                 }, snapshotEnded: { Self.note($0, log) },
                 vaultFailed: { error in
                     log.error("the vault failed", metadata: ["error": "\(error)"])
+                },
+                auditFailed: { error in
+                    log.error(
+                        "no head signed, or no proof made", metadata: ["error": "\(error)"])
                 })
         } catch EngineError.storage(let error) where error.isAboutKeys {
             throw ConfigurationError("\(error)")

@@ -15,7 +15,9 @@ struct InspectCommand: ParsableCommand {
         discussion:
             "Exit codes: 0 all is well; 65 something does not verify; 74 it cannot be read; "
             + "78 the key is wrong.",
-        subcommands: [Stat.self, Verify.self, Dump.self], defaultSubcommand: Stat.self)
+        subcommands: [
+            Stat.self, Verify.self, Dump.self, Heads.self, Prove.self, Export.self, Check.self,
+        ], defaultSubcommand: Stat.self)
 
     /// Where the files are.
     struct Place: ParsableArguments {
@@ -29,14 +31,15 @@ struct InspectCommand: ParsableCommand {
     }
 
     /// Runs `body` on a directory; a directory that cannot be read is one line and an exit code.
-    fileprivate static func inspecting(
+    static func inspecting(
         _ place: Place, _ body: (Inspection) throws -> Void
     ) throws {
         do {
             let source = try place.key.source()
             try body(
                 try Inspection(
-                    path: place.directory, archive: place.archive, keys: source))
+                    path: place.directory, archive: place.archive, keys: source,
+                    threads: Thread.processorCount))
         } catch let error as JournalError {
             StandardStream.error.write("triaged: \(error)\n")
             throw ExitCode(error.isAboutKeys ? 78 : error.isDamage ? 65 : 74)
@@ -63,7 +66,7 @@ struct InspectCommand: ParsableCommand {
     /// Checks everything.
     struct Verify: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Check every checksum, tag and sequence, the tree, and every snapshot.")
+            abstract: "Check every checksum, tag and sequence, the tree, every snapshot and head.")
         @OptionGroup var place: Place
 
         mutating func run() throws {
@@ -74,7 +77,8 @@ struct InspectCommand: ParsableCommand {
                     StandardStream.error.write("triaged: \(problem)\n")
                 }
                 guard result.problems.isEmpty else { throw ExitCode(65) }
-                StandardStream.output.write("verified\n")
+                StandardStream.output.write(
+                    "verified, \(result.signedHeads) signed heads with it\n")
             }
         }
     }
@@ -138,7 +142,7 @@ private struct Ignoring: RecordVisitor {
 }
 
 /// Prints records as JSON lines.
-private struct RecordPrinter: RecordVisitor {
+struct RecordPrinter: RecordVisitor {
     let range: ClosedRange<UInt64>
     let content: Bool
     /// Of the directory's format.

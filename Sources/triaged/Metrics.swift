@@ -168,6 +168,7 @@ enum Metrics {
             "triaged_evidence_bytes", "gauge", "Their bytes.", UInt64(status.counts.evidenceBytes))
         page.single(
             "triaged_holds_active", "gauge", "Holds in force.", UInt64(status.counts.activeHolds))
+        appendHeads(status, to: &page)
         guard let vault = status.vault else { return }
         page.single(
             "triaged_vault_open", "gauge", "Objects that are being put or read.",
@@ -185,6 +186,22 @@ enum Metrics {
         page.single(
             "triaged_vault_failures_total", "counter", "Calls of the vault's disk that failed.",
             vault.failures)
+    }
+
+    private static func appendHeads(_ status: EngineStatus, to page: inout PrometheusText) {
+        guard let signing = status.signing else { return }
+        page.single(
+            "triaged_signed_head_sequence", "gauge", "The last record under a signed head.",
+            signing.newest?.head.sequence ?? 0)
+        page.single(
+            "triaged_signed_head_time_seconds", "gauge",
+            "When the newest head was signed, Unix time; 0 when none was.",
+            signing.newest.map { seconds($0.time) } ?? 0)
+        page.single(
+            "triaged_heads_signed_total", "counter", "Heads signed.", signing.signed)
+        page.single(
+            "triaged_head_failures_total", "counter", "Heads that could not be signed or written.",
+            signing.failures)
     }
 
     private static func appendStorage(_ status: EngineStatus, to page: inout PrometheusText) {

@@ -18,6 +18,7 @@ struct ServeConfiguration {
     var identityCallsPerSecond: Int
     var snapshotRecords: UInt64
     var snapshotMilliseconds: Int64
+    var headMilliseconds: Int64
     var snapshotsKept: Int
     var journalRetention: JournalRetention
     var keys: KeyMaterial
@@ -64,6 +65,7 @@ struct ServeConfiguration {
         identityCallsPerSecond = Int(try reader.number(.identityCalls, 1_000...100_000_000))
         snapshotRecords = UInt64(try reader.number(.snapshotRecords, 1...1_000_000_000))
         snapshotMilliseconds = try reader.number(.snapshotMinutes, 1...10_080) * 60_000
+        headMilliseconds = try reader.number(.headSeconds, 1...86_400) * 1_000
         snapshotsKept = Int(try reader.number(.snapshotsKept, 1...64))
         journalRetention = try Self.retention(reader, data: dataDirectory)
         keys = try reader.keyMaterial(data: dataDirectory)

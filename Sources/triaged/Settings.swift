@@ -30,6 +30,7 @@ enum Setting: String, CaseIterable {
     case identityCalls = "identity-calls-per-second"
     case snapshotRecords = "snapshot-records"
     case snapshotMinutes = "snapshot-minutes"
+    case headSeconds = "head-seconds"
     case snapshotsKept = "snapshots-kept"
     case journalRetention = "journal-retention"
     case journalArchive = "journal-archive"
@@ -57,6 +58,7 @@ enum Setting: String, CaseIterable {
         case .identityCalls: String(Limits.callsPerSecondPerIdentity)
         case .snapshotRecords: "2000000"
         case .snapshotMinutes: "60"
+        case .headSeconds: "300"
         case .snapshotsKept: "2"
         case .journalRetention: "keep"
         case .logLevel: "info"
@@ -149,6 +151,10 @@ struct SettingFlags: ParsableArguments {
     var snapshotRecords: String?
     @Option(name: .customLong("snapshot-minutes"), help: "Take a snapshot after this many minutes.")
     var snapshotMinutes: String?
+    @Option(
+        name: .customLong("head-seconds"),
+        help: "Sign a head of the journal within so many seconds of a record.")
+    var headSeconds: String?
     @Option(name: .customLong("snapshots-kept"), help: "Keep this many snapshots.")
     var snapshotsKept: String?
     @Option(
@@ -200,6 +206,7 @@ struct SettingFlags: ParsableArguments {
         case .identityCalls: identityCalls
         case .snapshotRecords: snapshotRecords
         case .snapshotMinutes: snapshotMinutes
+        case .headSeconds: headSeconds
         case .snapshotsKept: snapshotsKept
         case .journalRetention: journalRetention
         case .journalArchive: journalArchive

@@ -201,6 +201,7 @@ class Client:
         self.assignments = stubs.assignment_grpc.AssignmentServiceStub(channel)
         self.disclosures = stubs.disclosures_grpc.DisclosureServiceStub(channel)
         self.evidence = stubs.evidences_grpc.EvidenceServiceStub(channel)
+        self.audit = stubs.audits_grpc.AuditServiceStub(channel)
         self.operations = stubs.operations_grpc.OperationsServiceStub(channel)
         self.health = stubs.health_grpc.HealthStub(channel)
 

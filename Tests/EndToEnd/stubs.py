@@ -49,6 +49,7 @@ assignment, assignment_grpc = _load("triaged/v1/assignment_service.proto")
 disclosures, disclosures_grpc = _load("triaged/v1/disclosure_service.proto")
 evidence, _ = _load("triaged/v1/evidence.proto")
 evidences, evidences_grpc = _load("triaged/v1/evidence_service.proto")
+audits, audits_grpc = _load("triaged/v1/audit_service.proto")
 operations, operations_grpc = _load("triaged/v1/operations_service.proto")
 status, _ = _load("google/rpc/status.proto")
 error_details, _ = _load("google/rpc/error_details.proto")
@@ -58,6 +59,6 @@ health, health_grpc = _load(_health)
 SERVICES = [module.DESCRIPTOR.services_by_name[name] for module, name in (
     (triage, "TriageService"), (assignment, "AssignmentService"),
     (disclosures, "DisclosureService"), (evidences, "EvidenceService"),
-    (operations, "OperationsService"))]
+    (audits, "AuditService"), (operations, "OperationsService"))]
 METHODS = {f"/{service.full_name}/{method.name}"
            for service in SERVICES for method in service.methods}

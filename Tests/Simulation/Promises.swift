@@ -259,6 +259,7 @@ func kind(of reply: EngineReply) -> String {
     case .holdList: "hold list"
     case .status: "status"
     case .snapshot: "snapshot"
+    case .audit: "audit"
     case .boardChanges: "board changes"
     case .assignmentChanges: "assignment changes"
     case .disclosureChange: "disclosure change"
@@ -298,8 +299,8 @@ func revision(shownBy reply: EngineReply) -> UInt64 {
     case .status(let status): max(status.durableSequence, status.snapshot?.sequence ?? 0)
     case .boardChanges(let part): part.revision
     case .assignmentChanges(let part): part.revision
-    case .outcome(.nothingToClaim), .outcome(.recorded), .outcome(.key), .attachable, .refused,
-        .failed:
+    case .outcome(.nothingToClaim), .outcome(.recorded), .outcome(.key), .attachable, .audit,
+        .refused, .failed:
         0
     }
 }

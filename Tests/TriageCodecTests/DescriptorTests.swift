@@ -14,12 +14,12 @@ import TriageDomain
     static func declared() throws -> Set<DescriptorSet.Method> {
         let root = URL(filePath: #filePath).deletingLastPathComponent()
             .appending(path: "../../Protos").standardized
-        let files = [
-            "triaged/v1/triage_service", "triaged/v1/assignment_service",
-            "triaged/v1/disclosure_service", "triaged/v1/evidence_service",
-            "triaged/v1/operations_service", "grpc/channelz/v1/channelz", "grpc/health/v1/health",
-            "grpc/reflection/v1/reflection", "grpc/reflection/v1alpha/reflection",
-        ]
+        let ours = ["triage", "assignment", "disclosure", "evidence", "audit", "operations"]
+        let files =
+            ours.map { "triaged/v1/\($0)_service" } + [
+                "grpc/channelz/v1/channelz", "grpc/health/v1/health",
+                "grpc/reflection/v1/reflection", "grpc/reflection/v1alpha/reflection",
+            ]
         var methods: Set<DescriptorSet.Method> = []
         for file in files {
             let text = try String(
@@ -43,9 +43,9 @@ import TriageDomain
             set.services == [
                 "grpc.channelz.v1.Channelz", "grpc.health.v1.Health",
                 "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
-                "triaged.v1.AssignmentService", "triaged.v1.DisclosureService",
-                "triaged.v1.EvidenceService", "triaged.v1.OperationsService",
-                "triaged.v1.TriageService",
+                "triaged.v1.AssignmentService", "triaged.v1.AuditService",
+                "triaged.v1.DisclosureService", "triaged.v1.EvidenceService",
+                "triaged.v1.OperationsService", "triaged.v1.TriageService",
             ])
     }
 

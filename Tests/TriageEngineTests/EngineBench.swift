@@ -61,7 +61,7 @@ final class FakeSnapshots: SnapshotTaker {
 /// The parts put together.
 final class EngineBench {
     let clock = FakeClock()
-    let journal = FakeJournal()
+    let journal: FakeJournal
     let sinks = [RecordingSink(), RecordingSink()]
     let snapshots = FakeSnapshots()
     let core: EngineCore
@@ -70,13 +70,16 @@ final class EngineBench {
 
     var sink: RecordingSink { sinks[0] }
 
-    init(_ configure: (inout EngineConfiguration) -> Void = { _ in }) {
+    init(
+        audit: FakeKeeper? = nil, journal: FakeJournal = FakeJournal(),
+        _ configure: (inout EngineConfiguration) -> Void = { _ in }
+    ) {
         var configuration = EngineConfiguration()
         configuration.unguessableBits = { 0x1234_5678_9ABC_DEF0 }
         configuration.snapshotRecords = 0
         configuration.snapshotMilliseconds = 0
         configure(&configuration)
-        let journal = journal
+        self.journal = journal
         let box = FailureBox()
         let world = World()
         let status = EngineStatus(
@@ -85,7 +88,8 @@ final class EngineBench {
         core = EngineCore(
             world: world,
             parts: EngineParts(
-                journal: journal, clock: clock, snapshots: snapshots,
+                journal: journal, clock: clock, snapshots: snapshots, audit: audit,
+                answered: { audit?.answers.append($0) },
                 reload: { box.reloads += 1 }, journalFailed: { box.failures.append($0) }),
             configuration: configuration, status: status, now: clock.wallTime())
         self.box = box
@@ -186,6 +190,7 @@ extension EngineReply {
         case .holdList: "holdList"
         case .status: "status"
         case .snapshot: "snapshot"
+        case .audit: "audit"
         case .boardChanges: "boardChanges"
         case .assignmentChanges: "assignmentChanges"
         case .disclosureChange: "disclosureChange"

@@ -76,6 +76,7 @@ import TriageJournal
                 _ = try snapshot.finish()
                 _ = try data.tidy()
             case 1: journal.writeMark(time: .epoch)
+            case 2: journal.signHead(time: .epoch)
             default:
                 for _ in 0...random.next() % 3 {
                     let sequence = journal.nextSequence

@@ -34,6 +34,8 @@ import TriageGRPC
         ([.operator, .lead, .auditor], [.getStatus]),
         ([.operator, .lead], [.createSnapshot]),
         ([.operator], [.rotateKeys]),
+        ([.operator, .auditor], [.signHead]),
+        ([.auditor], [.proveRecord, .proveHistory]),
         ([.specialist, .lead, .legal], [.attachEvidence]),
         (
             [.specialist, .lead, .legal, .auditor],

@@ -19,6 +19,7 @@
 #include "triaged/storage/v1/report_content.pb-c.h"
 #include "triaged/storage/v1/snapshot.pb-c.h"
 #include "triaged/v1/assignment_service.pb-c.h"
+#include "triaged/v1/audit_service.pb-c.h"
 #include "triaged/v1/case.pb-c.h"
 #include "triaged/v1/disclosure.pb-c.h"
 #include "triaged/v1/disclosure_service.pb-c.h"

@@ -277,15 +277,19 @@ internal import TriageBase
     ///
     /// - Parameters:
     ///   - stream: The stream; nothing happens when it is closed or its output has ended.
-    ///   - bytes: Shared, not copied, until they are framed.
+    ///   - bytes: Shared, not copied, until they are framed, unless they are few.
     ///   - prefix: Five bytes to send before them.
     package func submitData(_ stream: HTTP2Stream, _ bytes: [UInt8], prefix: DataPrefix? = nil) {
         guard state.streams.isCurrent(stream) else { return }
         guard state.streams[stream.slot].end == .open else { return }
-        let chunk = OutputChunk(prefix: prefix, bytes: bytes)
-        guard chunk.count > 0 else { return }
-        state.bufferedBytes += chunk.count
-        state.streams[stream.slot].append(chunk)
+        if let prefix, state.appendSmall(stream.slot, bytes.span, prefix) {
+            // A short message with nothing before it needs no queue.
+        } else {
+            let chunk = OutputChunk(prefix: prefix, bytes: bytes)
+            guard chunk.count > 0 else { return }
+            state.bufferedBytes += chunk.count
+            state.streams[stream.slot].append(chunk)
+        }
         let buffered = state.streams[stream.slot].buffered
         if buffered > state.settings.highWaterBytes {
             state.streams[stream.slot].isAboveHighWater = true

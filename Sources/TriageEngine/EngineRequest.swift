@@ -76,7 +76,9 @@ package enum EngineOperation: Sendable {
     /// The holds of a case, oldest first.
     case listHolds(CaseNumber, after: UInt64, limit: Int)
     /// Erases evidence, or the words of a case's reports, unless it is held.
-    case erase(EraseRequest)
+    ///
+    /// Indirect, so that the many small requests are not as large as this rare one.
+    indirect case erase(EraseRequest)
     /// A new key, answered when it is in use.
     case renewKey(KeyPurpose, WriteKey)
 

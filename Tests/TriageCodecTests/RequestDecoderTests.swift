@@ -51,6 +51,9 @@ struct Decoding {
         case "ListHolds": _ = try decoder.decodeListHolds(bytes, principal: principal)
         case "ListHoldRules": try decoder.decodeListHoldRules(bytes)
         case "RotateKeys": _ = try decoder.decodeRotateKeys(bytes)
+        case "SignHead": try decoder.decodeSignHead(bytes)
+        case "ProveRecord": _ = try decoder.decodeProveRecord(bytes)
+        case "ProveHistory": _ = try decoder.decodeProveHistory(bytes)
         case "GetStatus": try decoder.decodeGetStatus(bytes)
         case "CreateSnapshot": _ = try decoder.decodeCreateSnapshot(bytes)
         case "Check", "Watch": _ = try decoder.decodeHealthCheck(bytes)
@@ -103,7 +106,8 @@ struct Decoding {
         "PlaceHold": Valid.placeHold, "ReleaseHold": Valid.releaseHold,
         "ListHolds": ["case": "cases/7", "page_size": 10], "ListHoldRules": [:],
         "RotateKeys": ["request_id": .string(uuid), "kind": e("KEY_KIND_DATA")],
-        "GetStatus": [:],
+        "SignHead": [:], "ProveRecord": ["sequence": 3, "record_count": 7],
+        "ProveHistory": ["from_record_count": 3, "to_record_count": 7], "GetStatus": [:],
         "CreateSnapshot": ["request_id": .string(uuid)], "Check": ["service": "triaged.v1"],
         "List": [:], "GetTopChannels": [:], "GetServers": ["start_server_id": .long(1)],
         "GetServer": ["server_id": .long(1)],

@@ -64,7 +64,7 @@ import TriageJournal
         return bench
     }
 
-    @Test(arguments: [0, 1, 3, 77])
+    @Test(arguments: [1, 3, 77])
     func anotherVersionIsCalledThatAndNotCorrupt(version: UInt8) throws {
         let bench = try Self.withEverything()
         let names = [
@@ -84,6 +84,19 @@ import TriageJournal
                 ? .newerVersion(file: name, found: found, supported: 2)
                 : .olderVersion(file: name, found: found, supported: 2)
             #expect(throws: expected) { _ = try outcome.get() }
+        }
+    }
+
+    /// No release ever wrote it.
+    @Test(arguments: ["identity", segment1, "00000000000000000001.leaves"])
+    func versionZeroIsDamage(name: String) throws {
+        let bench = try Self.withEverything()
+        let outcome = try bench.recovering(name) { bytes in
+            bytes[8] = 0
+            sealHeader(&bytes, at: 0)
+        }
+        #expect(throws: JournalError.dataLoss(file: name, offset: 8, what: "no version is 0")) {
+            _ = try outcome.get()
         }
     }
 

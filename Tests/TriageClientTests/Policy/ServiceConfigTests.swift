@@ -55,13 +55,14 @@ import TriageGRPC
         #expect(Set(read.codes.map(\.name)) == Set(codes))
     }
 
-    /// A policy is what makes a call one that may be tried again: it is for reads, and for writes
-    /// that carry a request id, only.
+    /// A policy is what makes a call one that may be tried again: it is for reads, for heads, of
+    /// which a second says no more than the first, and for writes that carry a request id, only.
     @Test func everyPolicy_isOfAReadOrOfAWriteWithARequestID() {
         for path in ServiceConfig.published.namedPaths {
             let schema = MethodSchema.all.first { $0.path == path }
             let name = path.split(separator: "/").last ?? ""
-            let isRead = ["Get", "List", "Watch"].contains { name.hasPrefix($0) }
+            let isRead = ["Get", "List", "Watch", "Prove", "SignHead"]
+                .contains { name.hasPrefix($0) }
             #expect(isRead || schema?.request.fieldNames.contains("request_id") == true, "\(path)")
         }
     }

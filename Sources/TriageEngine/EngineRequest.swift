@@ -67,16 +67,16 @@ package enum EngineOperation: Sendable {
     case cancel
 
     /// Whether an object of that size may be attached to a case; a repeat is answered at once.
-    case checkAttachment(CaseNumber, size: Int, WriteKey, clearedForChildSafety: Bool)
+    indirect case checkAttachment(CaseNumber, size: Int, WriteKey, clearedForChildSafety: Bool)
     /// Evidence, whose read is recorded before the answer goes.
-    case readEvidence(
+    indirect case readEvidence(
         CaseNumber, EvidenceNumber, purpose: String, clearedForChildSafety: Bool)
     /// The evidence of a case, oldest first.
     case listEvidence(CaseNumber, after: UInt64, limit: Int)
     /// The holds of a case, oldest first.
     case listHolds(CaseNumber, after: UInt64, limit: Int)
     /// Erases evidence, or the words of a case's reports, unless it is held.
-    case erase(EraseRequest)
+    indirect case erase(EraseRequest)
     /// A new key, answered when it is in use.
     case renewKey(KeyPurpose, WriteKey)
 

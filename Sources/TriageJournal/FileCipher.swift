@@ -10,8 +10,8 @@ internal import TriageIO
 /// No nonce may come twice under one key, or both messages are lost. The key is the file's alone:
 /// it follows from 32 bytes that are random for each file. Under it every message has 96 random
 /// bits of its own; a counter would start again where a write was cut and is written anew, and
-/// nobody could tell whether the first attempt had reached the disk. Of 2^24 messages at most, which
-/// is what a file has room for, two share a nonce with a probability below 2^-49.
+/// nobody could tell whether the first attempt had reached the disk. Of 2^24 messages at most,
+/// which is what a file has room for, two share a nonce with a probability below 2^-49.
 struct FileCipher: ~Copyable {
     /// nil: the content stands as it is.
     private var sealing: Sealing?

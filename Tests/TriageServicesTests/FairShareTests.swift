@@ -14,7 +14,11 @@ import TriageGRPC
         let free = Route.allCases.filter { $0.cost == 0 }
         #expect(free == [.submitReport, .submitReports])
         let bulk = Route.allCases.filter { $0.cost == Limits.bulkReadCost }
-        #expect(bulk == [.listCases, .watchBoard, .listDisclosureRequests, .createSnapshot])
+        #expect(
+            bulk == [
+                .listCases, .watchBoard, .listDisclosureRequests, .attachEvidence, .readEvidence,
+                .createSnapshot, .rotateKeys,
+            ])
         let methods = ServiceBench().factory.methods
         for (index, method) in methods.methods.enumerated() {
             #expect(methods.costs[index] == Route(path: method.path)?.cost)

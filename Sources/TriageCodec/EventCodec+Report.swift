@@ -1,6 +1,6 @@
 // The record of a report, which is nearly every record: written straight into the body's bytes,
-// with its content sealed.
-// 5,000 instructions less than packing generated structures, and the same bytes: a test says so.
+// with its content sealed. 5,000 instructions less than packing generated structures, and the same
+// bytes: a test says so.
 
 internal import TriageBase
 internal import TriageDomain

@@ -217,8 +217,7 @@ def test_another_format_version_is_refused(small, pattern, version):
             assert f"passed over {path.name}" in small.said()
             small.kill()
         else:
-            says = {0: (), 1: ("version 1", "triaged upgrade --from"),
-                    99: ("version 99", "upgrade")}
+            says = {0: (), 1: ("version 1", "triaged upgrade"), 99: ("version 99", "upgrade")}
             refused_start(small, 74 if version else 65, path.name, *says[version])
 
 

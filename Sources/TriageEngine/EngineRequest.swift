@@ -85,7 +85,7 @@ package enum EngineOperation: Sendable {
     /// A head of everything before it, answered when it is signed.
     case signHead
     /// A proof from a signed head, answered when it is made.
-    case prove(AuditQuestion)
+    indirect case prove(AuditQuestion)
 
     /// How the service is.
     case status

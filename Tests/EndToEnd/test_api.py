@@ -11,7 +11,7 @@ from google.protobuf import duration_pb2
 from harness import Client, Refusal, key_file, refused, request_id
 
 T, A, S, O = stubs.triage, stubs.assignment, stubs.disclosures, stubs.operations
-E, V = stubs.evidences, stubs.evidence
+E, V, U = stubs.evidences, stubs.evidence, stubs.audits
 ANA, BEN = "spiffe://triaged.example/specialist/ana", "spiffe://triaged.example/specialist/ben"
 CHLOE = "spiffe://triaged.example/specialist/chloe"
 DANA = "spiffe://triaged.example/lead/dana"
@@ -437,6 +437,18 @@ def test_keys_are_rotated_while_all_goes_on(locked):
     sre.operations.RotateKeys(O.RotateKeysRequest(
         request_id=request_id(), kind=O.KEY_KIND_SIGNING))
     assert sre.operations.GetStatus(O.GetStatusRequest()).encryption.key_count == 4
+
+
+def test_an_auditor_has_heads_and_proofs(locked):
+    gil, intake = locked("gil"), locked("classifier")
+    intake.triage.SubmitReport(submission())
+    first = gil.audit.SignHead(U.SignHeadRequest())
+    proof = gil.audit.ProveRecord(U.ProveRecordRequest(sequence=first.record_count)).proof
+    assert first.checkpoint in proof
+    intake.triage.SubmitReport(submission())
+    assert gil.audit.SignHead(U.SignHeadRequest()).record_count > first.record_count
+    request = U.ProveHistoryRequest(from_record_count=first.record_count)
+    assert first.checkpoint in gil.audit.ProveHistory(request).proof
 
 
 def test_without_encryption_there_is_no_evidence(own):

@@ -21,9 +21,10 @@ def methods():
 
 
 def test_every_idempotent_method_has_a_policy():
-    """Reads, and writes with a request_id; a stream of reports is its caller's to resume."""
+    """Reads, heads (a second says what the first did), and writes with a request_id; a stream of
+    reports is its caller's to resume."""
     for path, method in methods():
-        is_read = re.match(r"Get|List|Read|Watch", method.name)
+        is_read = re.match(r"Get|List|Read|Watch|Prove|SignHead", method.name)
         is_keyed = "request_id" in method.input_type.fields_by_name
         assert is_read or is_keyed or method.client_streaming, path
         assert (path in NAMED) == (not method.client_streaming), path

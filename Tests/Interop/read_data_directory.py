@@ -95,7 +95,7 @@ class Keys:
         if len(kek) == 64:
             kek = bytes.fromhex(kek.decode())
         elif len(kek) != 32:
-            kek = base64.b64decode(kek)
+            kek = base64.b64decode(kek + b"=" * (-len(kek) % 4))
         data = open(os.path.join(directory, "keys"), "rb").read()
         self.data = {}
         half = len(data) // 2

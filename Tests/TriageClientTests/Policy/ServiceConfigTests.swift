@@ -61,7 +61,7 @@ import TriageGRPC
         for path in ServiceConfig.published.namedPaths {
             let schema = MethodSchema.all.first { $0.path == path }
             let name = path.split(separator: "/").last ?? ""
-            let isRead = ["Get", "List", "Watch", "Prove", "SignHead"]
+            let isRead = ["Get", "List", "Read", "Watch", "Prove", "SignHead"]
                 .contains { name.hasPrefix($0) }
             #expect(isRead || schema?.request.fieldNames.contains("request_id") == true, "\(path)")
         }

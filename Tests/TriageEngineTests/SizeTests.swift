@@ -7,7 +7,7 @@ import TriageDomain
 
 @Suite struct SizeTests {
     @Test func whatAReportPassesThrough_isSmall() {
-        #expect(MemoryLayout<EngineRequest>.stride <= 160)
+        #expect(MemoryLayout<EngineRequest>.stride <= 176)
         #expect(MemoryLayout<Completion>.stride <= 80)
         #expect(MemoryLayout<Event>.stride <= 112)
         #expect(MemoryLayout<Outcome>.stride <= 40)

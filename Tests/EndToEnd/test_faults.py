@@ -76,8 +76,15 @@ def figure(server, name):
 
 
 def cases(client):
-    page = client.triage.ListCases(T.ListCasesRequest(page_size=1000))
-    return {each.name for each in page.cases}, page.withheld_count
+    """Names of the open cases, and how many are withheld, on all pages."""
+    names, withheld, token = set(), 0, ""
+    while True:
+        page = client.triage.ListCases(T.ListCasesRequest(page_size=1000, page_token=token))
+        names.update(each.name for each in page.cases)
+        withheld += page.withheld_count
+        token = page.next_page_token
+        if not token:
+            return names, withheld
 
 
 def fill(intake, acknowledged, limit=2000):

@@ -1,4 +1,5 @@
-/* Lets calls of the C library fail, for test_faults.py: loaded into the real triaged by LD_PRELOAD.
+/* Lets calls of the C library fail, and sets the clock, for test_faults.py: loaded into the real
+   triaged by LD_PRELOAD.
    Which calls, on which files, how many and how is read at each call from a page that the test
    shares with it (the file named by TRIAGED_FAULTS), so that a running server can be hit. */
 
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -27,6 +29,7 @@ struct plan {
     int32_t error;   /* with this; 0: a read or write ends early instead */
     uint32_t hits;   /* how many did */
     char suffix[108];  /* on paths that end in this */
+    int64_t clock;   /* so many seconds the time of day is ahead */
 };
 
 static struct plan *plan;
@@ -122,4 +125,12 @@ int open(const char *path, int flags, ...) {
     mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
     va_end(rest);
     return fails(OPEN, path) ? -1 : real(path, flags, mode);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    REAL(clock_gettime);
+    int result = real(clock, time);
+    if (plan && clock == CLOCK_REALTIME)
+        time->tv_sec += __atomic_load_n(&plan->clock, __ATOMIC_RELAXED);
+    return result;
 }

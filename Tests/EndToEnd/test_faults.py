@@ -49,6 +49,10 @@ class Faults:
     def clear(self):
         self.page[:4] = bytes(4)
 
+    def set_clock(self, hours):
+        """Sets the server's time of day, and only that."""
+        self.page[self.FORMAT.size:self.FORMAT.size + 8] = struct.pack("<q", hours * 3600)
+
     @property
     def hits(self):
         return self.FORMAT.unpack_from(self.page)[4]
@@ -76,8 +80,15 @@ def figure(server, name):
 
 
 def cases(client):
-    page = client.triage.ListCases(T.ListCasesRequest(page_size=1000))
-    return {each.name for each in page.cases}, page.withheld_count
+    """Names of the open cases, and how many are withheld, on all pages."""
+    names, withheld, token = set(), 0, ""
+    while True:
+        page = client.triage.ListCases(T.ListCasesRequest(page_size=1000, page_token=token))
+        names.update(each.name for each in page.cases)
+        withheld += page.withheld_count
+        token = page.next_page_token
+        if not token:
+            return names, withheld
 
 
 def fill(intake, acknowledged, limit=2000):
@@ -307,6 +318,8 @@ def test_a_full_disk_refuses_and_goes_on_when_there_is_room(faulty):
         shown, withheld = cases(dana)
         assert len(shown) == len(acknowledged) and withheld == 0
         assert figure(server, "triaged_journal_failed") == 0
+        assert figure(server, "triaged_storage_full_total") > 0
+        await_true(lambda: "the disk is full: writes are refused" in server.said(), 20, "the log")
         faults.clear()
 
         def goes_on():
@@ -318,10 +331,46 @@ def test_a_full_disk_refuses_and_goes_on_when_there_is_room(faulty):
                 assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
                 return False
         await_true(goes_on, 30, "room")
+        await_true(lambda: "no write is refused for want of room" in server.said(), 60, "the log")
     assert server.stop() == 0
     inspect(server)
     server.start()
     assert_all_there(server, acknowledged)
+
+
+def test_a_clock_that_is_set_reorders_and_loses_nothing(faulty):
+    """Two hours back, twenty forward, thirty behind that, and a restart there."""
+    server, faults = faulty()
+    server.start()
+    acknowledged = []
+
+    def submit(intake):
+        for _ in range(5):
+            message = submission()
+            acknowledged.append((message, intake.triage.SubmitReport(message)))
+
+    with server.client("classifier") as intake, server.client("chloe") as chloe:
+        submit(intake)
+        offer = chloe.assignments.ClaimNext(A.ClaimNextRequest(request_id=request_id())).assignment
+        accept = A.AcceptCaseRequest(request_id=request_id(), name=offer.name,
+                                     fencing_token=offer.fencing_token)
+        for hours in (-2, 18, -12):
+            faults.set_clock(hours)
+            submit(intake)
+        refusal = refused(chloe.assignments.AcceptCase, accept)
+        assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION, "it has ended meanwhile"
+        # Scraped a moment later than the last submission, and rounded.
+        ahead = figure(server, "triaged_clock_ahead_milliseconds")
+        assert abs(ahead - 30 * 3_600_000) < 60_000
+    server.kill()
+    server.start()
+    with server.client("classifier") as intake:
+        submit(intake)
+    shown = [(receipt.revision, receipt.create_time.ToNanoseconds()) for _, receipt in acknowledged]
+    assert len(shown) == 25 and shown == sorted(shown), "later is later, in number and in time"
+    assert_all_there(server, acknowledged)
+    assert server.stop() == 0
+    inspect(server)
 
 
 @contextlib.contextmanager

@@ -73,6 +73,8 @@ final class Life {
     private let journalFailed: Monitor<Bool>
     private var open: [UInt64: Asked] = [:]
     private(set) var probes: [UInt64: EngineReply] = [:]
+    /// Attempts made when the write had been answered already.
+    private var repeats: Set<UInt64> = []
     private var credits: [UInt64: Int] = [:]
     private var reactors: [UInt64: Int] = [:]
     private(set) var lost: [WatchMirror] = []
@@ -124,6 +126,7 @@ final class Life {
             return
         }
         for (request, asked) in batch {
+            transcript.tell("\(request.call) by \(request.principal): \(request.operation)")
             if case .cancel = request.operation {
                 cancelled(request.call)
                 continue
@@ -135,6 +138,7 @@ final class Life {
             case .write(let write):
                 if !write.mayExist { write.askedAt = clock().earliest }
                 write.pending += 1
+                if write.answer != nil { repeats.insert(request.call) }
             // If it comes first, the id is its own.
             case .reuse(let write): write.isUncertain = true
             case .read(recorded: true), .watch(_, recorded: true): promises.askedToRead()
@@ -204,8 +208,8 @@ final class Life {
         switch asked {
         case .write(let write):
             try promises.answered(
-                write, reply, journalHasFailed: arrival.journalHasFailed,
-                earliest: write.askedAt, latest: latest)
+                write, reply, isRepeat: repeats.remove(call) != nil,
+                journalHasFailed: arrival.journalHasFailed, earliest: write.askedAt, latest: latest)
         case .reuse(let write): try promises.answeredReuse(of: write, reply, latest: latest)
         case .read(let recorded):
             switch reply {

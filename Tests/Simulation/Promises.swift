@@ -103,13 +103,15 @@ final class Promises {
     /// - Parameters:
     ///   - write: Which.
     ///   - reply: How.
+    ///   - isRepeat: Whether it was asked when the answer was known: of attempts that are on their
+    ///     way at once an earlier one may have been refused.
     ///   - journalHasFailed: Whether nothing new may be acknowledged any more.
     ///   - earliest: The engine's clock is not earlier.
     ///   - latest: It is not later.
     /// - Throws: ``Violation`` when that breaks a promise.
     func answered(
-        _ write: Write, _ reply: EngineReply, journalHasFailed: Bool, earliest: WallTime,
-        latest: WallTime
+        _ write: Write, _ reply: EngineReply, isRepeat: Bool, journalHasFailed: Bool,
+        earliest: WallTime, latest: WallTime
     ) throws(Violation) {
         write.pending -= 1
         let isRemembered =
@@ -129,8 +131,10 @@ final class Promises {
         }
         switch reply {
         case .failed(.journalFailed): write.isUncertain = true
-        case .refused(let error) where write.answer != nil && isRemembered:
-            throw Violation("a repeat of what was acknowledged was refused: \(error)")
+        case .refused(let error) where isRepeat && isRemembered:
+            throw Violation(
+                "a repeat of request \(write.key.requestID.low), answered at \(write.answeredAt) "
+                    + "with \(write.answer as Any), was refused until \(latest): \(error)")
         default: break
         }
     }
@@ -182,7 +186,9 @@ final class Promises {
     func found(_ records: ArraySlice<HistoryRecord>) throws(Violation) {
         for record in records {
             let header = record.header
-            transcript.tell("record \(header.sequence) of \(header.time): \(record.events)")
+            transcript.tell(
+                "record \(header.sequence) of \(header.time), request \(header.requestID.low): "
+                    + "\(record.events)")
             if header.principal == .system { continue }
             if header.requestID.isNone {
                 guard record.events.count == 1, case .sensitiveRead = record.events[0] else {

@@ -85,14 +85,31 @@ package final class DataDirectory: Sendable {
         _ source: KeySource?
     ) throws(JournalError) -> KeyRing? {
         guard inventory.hasKeys else {
-            if source != nil { throw .keyUnexpected }
-            return nil
+            if source == nil { return nil }
+            if let first = inventory.segments.first,
+                try isEncrypted(segment: first, disk, path)
+            {
+                throw .dataLoss(
+                    file: FileName.keys, offset: 0,
+                    what: "it is missing, and \(FileName.segment(first)) is encrypted")
+            }
+            throw .keyUnexpected
         }
         let ring = try KeyRing.open(disk, path, source)
         guard ring.cluster == cluster else {
             throw .foreignCluster(file: FileName.keys, expected: cluster, found: ring.cluster)
         }
         return ring
+    }
+
+    private static func isEncrypted(
+        segment sequence: UInt64, _ disk: any Disk, _ path: String
+    ) throws(JournalError) -> Bool {
+        let name = FileName.segment(sequence)
+        let file = try TriageJournal.disk { () throws(IOError) in
+            try disk.open(path + "/" + name, .read)
+        }
+        return try readHeader(of: file, .segment, name, nil).cipher != .none
     }
 
     /// Whether nothing is there, or a first start stopped before the identity was: then at most

@@ -162,6 +162,11 @@ import TriageJournal
         #expect {
             _ = try bare.open(into: &state)
         } throws: { ($0 as? JournalError)?.place == Place(file: segment1, offset: 60) }
+        // With the key at hand it is not called a directory that never had one.
+        bare.keys = encrypted.keys
+        #expect {
+            _ = try bare.open(into: &state)
+        } throws: { ($0 as? JournalError)?.place == Place(file: "keys", offset: 0) }
     }
 
     @Test func aKeyForADirectoryWithoutEncryptionIsRefused_andTheOtherWayRound() throws {

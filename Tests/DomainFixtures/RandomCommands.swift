@@ -14,8 +14,15 @@ package struct RandomCommands {
     /// Who works on disclosure requests.
     package let legal = (0..<8).map { Principal(spiffeID: "spiffe://example.org/legal/\($0)") }
 
-    /// Starts the choices that belong to `seed`.
-    package init(seed: UInt64) { random = SeededRandom(seed: seed) }
+    /// What stands for a report's words once they were erased.
+    private let erasedContent: [UInt8]
+
+    /// Starts the choices that belong to `seed`; a journal can keep one `erasedContent` only, the
+    /// codec's.
+    package init(seed: UInt64, erasedContent: [UInt8] = []) {
+        random = SeededRandom(seed: seed)
+        self.erasedContent = erasedContent
+    }
 
     /// A number from 0 to below `limit`.
     package mutating func below(_ limit: Int) -> Int { Int(random.next() % UInt64(limit)) }
@@ -117,7 +124,7 @@ package struct RandomCommands {
                 case: owner, evidence: evidence, erasure: .example, identities: [])
         case 6:
             return .eraseReportTexts(
-                case: number, erasure: .example, replacement: [], identities: [])
+                case: number, erasure: .example, replacement: erasedContent, identities: [])
         case 7, 8:
             var order = HoldOrder.example
             if below(2) == 0 { order.rule = "INTERNAL_REVIEW" }

@@ -262,6 +262,7 @@ package struct Inspection: Sendable {
         if !isOld, let first = list.first, first.first > 1 {
             result.problems.append(.gap(file: first.file, missing: 1))
         }
+        if !isOld, let lost = inventory.lostEnd { result.problems.append(lost) }
         // Only what retention took is without its records, which is the beginning; with an archive
         // nothing is.
         var isRetired = archive == nil

@@ -51,6 +51,15 @@ struct Inventory {
         let known = Set(leaves)
         return segments.dropLast().filter { !known.contains($0) }
     }
+
+    /// The fault when leaves are there whose segment is the last one, or is behind it: the segments
+    /// that followed are gone. Nil: none.
+    var lostEnd: JournalError? {
+        guard let first = leaves.first(where: { $0 >= segments.last ?? 0 }) else { return nil }
+        return .dataLoss(
+            file: FileName.leaves(first), offset: 0,
+            what: "the segment of that name was complete, and none follows it any more")
+    }
 }
 
 /// Reads the identity file.

@@ -120,12 +120,8 @@ struct Recovery {
         }
         for first in inventory.leaves {
             _ = try LeavesFile.header(disk, directory, first, cluster)
-            guard first < inventory.segments.last ?? 0 else {
-                throw .dataLoss(
-                    file: FileName.leaves(first), offset: 0,
-                    what: "the segment of that name was complete, and none follows it any more")
-            }
         }
+        if let lost = inventory.lostEnd { throw lost }
     }
 
     private func readMark() throws(JournalError) -> JournalHead? {

@@ -132,11 +132,14 @@ import TriageJournal
         }
         copy.disk.erase(Workbench.file("00000000000000000003.leaves"))
         var state = Recorded()
+        let place = Place(file: "00000000000000000002.leaves", offset: 0)
         #expect {
             _ = try copy.open(into: &state)
-        } throws: {
-            ($0 as? JournalError)?.place == Place(file: "00000000000000000002.leaves", offset: 0)
-        }
+        } throws: { ($0 as? JournalError)?.place == place }
+        // No mark tells of the records that are gone: the leaves alone do.
+        copy.disk.erase(Workbench.file("mark"))
+        let problems = try copy.inspection().verify().problems
+        #expect(problems.map(\.place) == [place])
     }
 
     @Test func everyChangedByteIsNamedByVerify_andTheHeadersStopTheStart() throws {

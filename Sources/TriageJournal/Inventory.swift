@@ -52,8 +52,9 @@ struct Inventory {
         return segments.dropLast().filter { !known.contains($0) }
     }
 
-    /// The fault when leaves are there whose segment is the last one, or is behind it: the segments
-    /// that followed are gone. Nil: none.
+    /// The fault when segments are gone from the end; nil: nothing tells so.
+    ///
+    /// Leaves are there whose segment is the last one, or is behind it.
     var lostEnd: JournalError? {
         guard let first = leaves.first(where: { $0 >= segments.last ?? 0 }) else { return nil }
         return .dataLoss(

@@ -134,7 +134,7 @@ func recover(_ disk: SimDisk, _ storage: StorageOptions) throws(JournalError) ->
 }
 
 /// Checks that nothing was removed or overwritten that is not kept elsewhere, but for files that
-/// were never finished.
+/// were never finished, and for what the disk itself took back as a sync failed.
 func requireKept(before: SimDisk, after: SimDisk) throws(Violation) {
     for name in before.fileNames where name.hasPrefix(Plan.directory + "/") {
         if name.hasSuffix("/lock") || name.hasSuffix(".tmp") { continue }
@@ -142,8 +142,13 @@ func requireKept(before: SimDisk, after: SimDisk) throws(Violation) {
             throw Violation("a start removed \(name)")
         }
         if old == new { continue }
-        let changed = zip(old, new).enumerated().filter { $0.element.0 != $0.element.1 }
-            .map(\.offset)
+        let isTakenBack = after.failures.contains { $0.call == .sync && $0.path == name }
+        let synced = isTakenBack ? before.syncedBytes(of: name) ?? [] : []
+        let changed = old.indices.prefix(new.count).filter { place in
+            old[place] != new[place]
+                && !(synced.indices.contains(place) && new[place] == synced[place])
+        }
+        if isTakenBack, changed.isEmpty, old.count == new.count { continue }
         guard old.count == new.count, let first = changed.first, let last = changed.last else {
             throw Violation("a start changed the length of \(name)")
         }

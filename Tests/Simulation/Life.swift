@@ -140,7 +140,9 @@ final class Life {
                 write.pending += 1
                 if write.answer != nil { repeats.insert(request.call) }
             // If it comes first, the id is its own.
-            case .reuse(let write): write.isUncertain = true
+            case .reuse(let write):
+                write.isUncertain = true
+                if write.answer != nil { repeats.insert(request.call) }
             case .read(recorded: true), .watch(_, recorded: true): promises.askedToRead()
             case .read, .watch, .probe: break
             }
@@ -210,7 +212,9 @@ final class Life {
             try promises.answered(
                 write, reply, isRepeat: repeats.remove(call) != nil,
                 journalHasFailed: arrival.journalHasFailed, earliest: write.askedAt, latest: latest)
-        case .reuse(let write): try promises.answeredReuse(of: write, reply, latest: latest)
+        case .reuse(let write):
+            try promises.answeredReuse(
+                of: write, reply, wasTaken: repeats.remove(call) != nil, latest: latest)
         case .read(let recorded):
             switch reply {
             case .caseView, .disclosure: if recorded { promises.read() }

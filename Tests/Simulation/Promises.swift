@@ -140,8 +140,11 @@ final class Promises {
     }
 
     /// The answer to another request under an id that was used.
+    ///
+    /// - Parameter wasTaken: Whether the id had its owner when it was asked: a claim that waited
+    ///   from before, and got nothing, took no id.
     func answeredReuse(
-        of write: Write, _ reply: EngineReply, latest: WallTime
+        of write: Write, _ reply: EngineReply, wasTaken: Bool, latest: WallTime
     ) throws(Violation) {
         let isRemembered =
             latest.milliseconds < write.answeredAt.milliseconds + Limits.requestIDMilliseconds
@@ -150,6 +153,7 @@ final class Promises {
         switch reply {
         case .refused(.requestIDReused): transcript.count("reuse of an id refused")
         case .failed: break
+        case .outcome(.nothingToClaim) where !wasTaken: break
         default: throw Violation("a request id was taken for two requests")
         }
     }

@@ -92,6 +92,11 @@ extension SimDisk {
         state.change { state in state.names[path].flatMap { state.files[$0]?.current } }
     }
 
+    /// What is left of a file if nothing more of it is synced; nil if there is none.
+    package func syncedBytes(of path: String) -> [UInt8]? {
+        state.change { state in state.names[path].flatMap { state.files[$0]?.durable } }
+    }
+
     /// Names of all files, in order.
     package var fileNames: [String] { state.change { $0.names.keys.sorted() } }
 

@@ -337,7 +337,11 @@ package final class DataDirectory: Sendable {
         guard try file.read(into: &target, at: torn.offset) == torn.bytes else {
             throw IOError(.read, path: torn.file, .inputOutput)
         }
-        let name = path + "/" + FileName.torn(segment, torn.offset)
+        // What was cut there before stays.
+        let taken = Set(try disk.list(path).map(\.name))
+        var time: UInt64 = 1
+        while taken.contains(FileName.torn(segment, torn.offset, time: time)) { time += 1 }
+        let name = path + "/" + FileName.torn(segment, torn.offset, time: time)
         let copy = try disk.open(name + ".tmp", .create)
         try copy.write(bytes.span(0..<torn.bytes), at: 0)
         try copy.sync()

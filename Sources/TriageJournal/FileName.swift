@@ -17,8 +17,9 @@ enum FileName {
     static func segment(_ first: UInt64) -> String { digits(first, 20) + ".journal" }
     static func leaves(_ first: UInt64) -> String { digits(first, 20) + ".leaves" }
     static func snapshot(_ sequence: UInt64) -> String { digits(sequence, 20) + ".snapshot" }
-    static func torn(_ first: UInt64, _ offset: Int) -> String {
-        digits(first, 20) + "-" + digits(UInt64(offset), 8) + ".torn"
+    /// `time`: what was cut at one place for the first time has a name without, 2 and up follow.
+    static func torn(_ first: UInt64, _ offset: Int, time: UInt64 = 1) -> String {
+        digits(first, 20) + "-" + digits(UInt64(offset), 8) + (time > 1 ? "-\(time)" : "") + ".torn"
     }
 
     private static func digits(_ value: UInt64, _ width: Int) -> String {
@@ -65,7 +66,8 @@ enum FileName {
     private static func isTorn(_ name: String) -> Bool {
         guard name.hasSuffix(".torn") else { return false }
         let parts = name.dropLast(5).split(separator: "-", omittingEmptySubsequences: false)
-        return parts.count == 2 && parts[0].utf8.count == 20 && parts[1].utf8.count >= 8
-            && parts.allSatisfy { $0.utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 } }
+        return (2...3).contains(parts.count) && parts[0].utf8.count == 20
+            && parts[1].utf8.count >= 8
+            && parts.allSatisfy { !$0.isEmpty } && parts.allSatisfy { $0.utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 } }
     }
 }

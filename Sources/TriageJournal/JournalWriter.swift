@@ -225,6 +225,8 @@ package final class JournalWriter: Journal {
         leaves.removeAll(keepingCapacity: false)
         leaves.reserveCapacity(complete.count + complete.count / 8)
         segmentTree = tree
+        // A segment without a record, too small for its first one, was replaced by one of its name.
+        if complete.isEmpty { return }
         let writer = leavesWriter
         if let helper {
             helper.submit { writer.write(complete, after: before, time: time) }

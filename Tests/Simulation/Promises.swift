@@ -141,8 +141,13 @@ final class Promises {
 
     /// The answer to another request under an id that was used.
     ///
-    /// - Parameter wasTaken: Whether the id had its owner when it was asked: a claim that waited
-    ///   from before, and got nothing, took no id.
+    /// - Parameters:
+    ///   - write: The id's owner.
+    ///   - reply: How it was answered.
+    ///   - wasTaken: Whether the id had its owner when it was asked: a claim that waited from
+    ///     before, and got nothing, took no id.
+    ///   - latest: The engine's clock is not later.
+    /// - Throws: ``Violation`` when both were done.
     func answeredReuse(
         of write: Write, _ reply: EngineReply, wasTaken: Bool, latest: WallTime
     ) throws(Violation) {

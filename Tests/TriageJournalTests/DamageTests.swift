@@ -203,6 +203,31 @@ import TriageJournal
         #expect(report.tornTail == nil)
     }
 
+    /// The copy of the first time is not written over.
+    @Test func whatIsTornAtOnePlaceTwice_isKeptTwice() throws {
+        var bench = try Workbench.with([[40], [900]])
+        let end = Workbench.ends([[40]])[0]
+        var kept: [[UInt8]] = []
+        for (count, suffix) in [(900, ""), (1200, "-2"), (700, "-3")] {
+            var bytes = try #require(bench.disk.bytes(of: Workbench.file(segment1)))
+            for index in end + 600..<8192 { bytes[index] = 0 }
+            bench.disk = bench.disk.copy()
+            bench.disk.replace(Workbench.file(segment1), with: bytes)
+            bench.durable.removeLast()
+            let (_, journal) = try bench.start()
+            kept.append(Array(bytes[end..<end + 600]))
+            let name = Workbench.file("00000000000000000001-0000\(end)\(suffix).torn")
+            #expect(bench.disk.bytes(of: name) == kept.last, "\(count)")
+            try bench.write([[count]], to: journal)
+        }
+        let first = Workbench.file("00000000000000000001-0000\(end).torn")
+        #expect(bench.disk.bytes(of: first) == kept[0])
+        bench.disk = bench.disk.copy()
+        var state = Recorded()
+        _ = try bench.open(into: &state)
+        #expect(state.records == bench.durable)
+    }
+
     @Test func aPayloadThatLooksLikeABatchDoesNotStopTheStart() throws {
         // A good batch of another directory, as somebody could send it in a report, where the torn
         // batch's payload would be: its checksum is keyed with another cluster id.

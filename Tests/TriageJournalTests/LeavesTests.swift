@@ -123,6 +123,22 @@ import TriageJournal
         #expect(try bench.inspection().verify().problems.isEmpty)
     }
 
+    /// As when larger segments are configured between a first start and the first record.
+    @Test func anEmptySegmentThatIsTooSmallIsReplaced_andHasNone() throws {
+        var bench = Workbench(segmentBytes: 8192)
+        _ = try bench.start()
+        bench.disk = bench.disk.copy()
+        bench.options.segmentBytes = 65_536
+        let (_, journal) = try bench.start()
+        try bench.write([[6000], [50]], to: journal)
+        #expect(names(bench, ".leaves").isEmpty)
+        bench.disk = bench.disk.copy()
+        var state = Recorded()
+        _ = try bench.open(into: &state)
+        #expect(state.records == bench.durable)
+        #expect(try bench.inspection().verify().problems.isEmpty)
+    }
+
     @Test func leavesWithoutWhatFollowsMeanThatSegmentsAreGone() throws {
         let bench = try bench()
         var copy = bench

@@ -246,6 +246,9 @@ package enum Limits {
     package static let evidenceChunkBytesMax = 512 << 10
     /// Objects that are being put or read at once: each holds a chunk, a message and a file.
     package static let evidenceStreamsMax = 16
+    /// Files that are read for backups at once: each holds a file and a chunk, and they share one
+    /// thread.
+    package static let backupStreamsMax = 8
     /// Holds of a case, ended ones included.
     package static let holdsPerCaseMax = 64
     /// The furthest end of a hold: ten years; what is needed longer is looked at again.

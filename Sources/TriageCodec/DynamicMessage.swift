@@ -3,6 +3,7 @@
 // Not for the daemon's calls, whose codecs are typed.
 
 internal import CProtobufC
+internal import CTriageProtos
 package import TriageBase
 
 /// A value of a message field.

@@ -23,6 +23,7 @@ extension Engine {
     ///   - vaultFailed: Called on the vault's thread with what an operator has to know of it.
     ///   - auditFailed: Called on a helper thread when a head could not be signed, or a proof not
     ///     be made from the files.
+    ///   - backupFailed: Called on a helper thread when a file could not be read for a backup.
     /// - Returns: The engine, to be started.
     /// - Throws: `.storage` when the directory is locked, unreadable or not ours; nothing was
     ///   changed then, or only temporary files removed.
@@ -33,7 +34,8 @@ extension Engine {
         journalFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
         snapshotEnded: @escaping @Sendable (SnapshotResult) -> Void = { _ in },
         vaultFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
-        auditFailed: @escaping @Sendable (JournalError) -> Void = { _ in }
+        auditFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
+        backupFailed: @escaping @Sendable (JournalError) -> Void = { _ in }
     ) throws(EngineError) -> Engine {
         let started = clock.monotonicTime()
         let directory: DataDirectory
@@ -78,7 +80,8 @@ extension Engine {
         let resources: EngineResources
         do throws(IOError) {
             resources = try EngineResources(
-                directory, writer, opened.worker, clock, workers, auditFailed: auditFailed)
+                directory, writer, opened.worker, clock, workers, auditFailed: auditFailed,
+                backupFailed: backupFailed)
         } catch {
             throw .thread(error)
         }
@@ -89,7 +92,8 @@ extension Engine {
             world: world, parts: parts, configuration: configuration, status: status, now: now)
         return try Engine(
             core: core, inbox: inbox, configuration: configuration, workers: workers,
-            vault: opened.worker, keys: directory.keys, closing: resources.close)
+            vault: opened.worker, backup: resources.backup, keys: directory.keys,
+            closing: resources.close)
     }
 
     /// Brings the vault of an encrypted directory in line with what the state says, and gives it a
@@ -179,17 +183,20 @@ private final class EngineResources: @unchecked Sendable {
     private let snapshots: BackgroundSnapshots
     private let vault: VaultWorker?
     private let audit: AuditWorker?
+    let backup: BackupWorker
 
     init(
         _ directory: DataDirectory, _ writer: JournalWriter, _ vault: VaultWorker?,
         _ clock: any TimeSource, _ workers: any WorkerSource,
-        auditFailed: @escaping @Sendable (JournalError) -> Void
+        auditFailed: @escaping @Sendable (JournalError) -> Void,
+        backupFailed: @escaping @Sendable (JournalError) -> Void
     ) throws(IOError) {
         self.directory = directory
         self.writer = writer
         self.vault = vault
         snapshots = try BackgroundSnapshots(directory, clock, workers)
         audit = try AuditWorker(writer, directory, workers, failed: auditFailed)
+        backup = try BackupWorker(directory, workers, failed: backupFailed)
     }
 
     /// What the engine needs, with results that go to its inbox.
@@ -216,5 +223,6 @@ private final class EngineResources: @unchecked Sendable {
         snapshots.stop()
         vault?.stop()
         audit?.stop()
+        backup.stop()
     }
 }

@@ -59,6 +59,8 @@ package final class Engine: Sendable {
     let inbox: Monitor<Inbox>
     /// Where evidence is; nil without encryption.
     package let vault: VaultWorker?
+    /// Reads the data directory for backups; nil without one.
+    package let backup: BackupWorker?
     /// The directory's keys; nil without encryption.
     package let keys: KeyRing?
     private let published: Monitor<EngineStatus>
@@ -71,7 +73,8 @@ package final class Engine: Sendable {
     /// Wraps a recovered core.
     init(
         core: EngineCore, inbox: Monitor<Inbox>, configuration: EngineConfiguration,
-        workers: any WorkerSource, vault: VaultWorker? = nil, keys: KeyRing? = nil,
+        workers: any WorkerSource, vault: VaultWorker? = nil, backup: BackupWorker? = nil,
+        keys: KeyRing? = nil,
         closing: @escaping @Sendable () -> Void
     ) throws(EngineError) {
         do throws(IOError) {
@@ -81,6 +84,7 @@ package final class Engine: Sendable {
         self.core = core
         self.inbox = inbox
         self.vault = vault
+        self.backup = backup
         self.keys = keys
         self.closing = closing
         inboxBytesMax = configuration.inboxBytesMax

@@ -36,7 +36,8 @@ package final class DataDirectory: Sendable {
     ///   - options: Sizes and pacing.
     ///   - source: Opens the directory's keys; at a first start, makes it an encrypted one.
     ///   - given: Which deployment it belongs to from its first start on; nil: a new one.
-    /// - Throws: `.locked`, `.foreignFile`, `.newerVersion`, `.olderVersion`, `.dataLoss` when the
+    /// - Throws: `.locked`, `.foreignFile`, `.isBackup`, `.newerVersion`, `.olderVersion`,
+    ///   `.dataLoss` when the
     ///   identity, the keys or the whole journal is gone, `.foreignCluster`, `.keyMissing`,
     ///   `.keyUnexpected`, `.wrongKey`, `.crypto`, `.io`.
     package init(
@@ -57,6 +58,7 @@ package final class DataDirectory: Sendable {
             throw .locked(file: path + "/" + FileName.lock, processID: processID)
         }
         let inventory = try Inventory(disk, path)
+        guard !inventory.isBackup else { throw .isBackup(directory: path) }
         if inventory.hasIdentity {
             let cluster = try readIdentity(disk, path)
             self.cluster = cluster

@@ -13,6 +13,7 @@ enum FileName {
     static let mark = "mark"
     static let vault = "vault"
     static let spare = "spare.tmp"
+    static let backup = "backup"
 
     static func segment(_ first: UInt64) -> String { digits(first, 20) + ".journal" }
     static func leaves(_ first: UInt64) -> String { digits(first, 20) + ".leaves" }
@@ -30,7 +31,7 @@ enum FileName {
     /// What a name in the directory stands for.
     enum Meaning: Equatable {
         case segment(UInt64), leaves(UInt64), snapshot(UInt64)
-        case identity, keys, heads, mark, temporary, ignored, foreign
+        case identity, keys, heads, mark, backup, temporary, ignored, foreign
     }
 
     static func meaning(of entry: DirectoryEntry) -> Meaning {
@@ -44,6 +45,7 @@ enum FileName {
         case keys: return .keys
         case heads: return .heads
         case mark: return .mark
+        case backup: return .backup
         default: break
         }
         if name.hasSuffix(".tmp") { return .temporary }

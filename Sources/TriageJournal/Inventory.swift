@@ -18,6 +18,8 @@ struct Inventory {
     var hasKeys = false
     var hasMark = false
     var hasHeads = false
+    /// Whether it is a backup, which no server writes into.
+    var isBackup = false
 
     /// Lists `directory`.
     ///
@@ -34,6 +36,7 @@ struct Inventory {
             case .mark: hasMark = true
             case .temporary: temporaries.append(entry.name)
             case .heads: hasHeads = true
+            case .backup: isBackup = true
             case .ignored: break
             case .foreign: throw .foreignFile(file: entry.name)
             }

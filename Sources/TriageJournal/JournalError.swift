@@ -27,6 +27,8 @@ package enum JournalError: Error, Equatable, Sendable {
     case notOlder(directory: String)
     /// A directory that should be new and holds something.
     case notEmpty(directory: String)
+    /// A backup, which a server does not write into.
+    case isBackup(directory: String)
     /// A record, or a time, at which the journal cannot be made to end.
     case noSuchPoint(what: String)
     /// Another server owns the directory; its process id if known.
@@ -61,7 +63,8 @@ extension JournalError: CustomStringConvertible {
         switch self {
         case .dataLoss, .gap, .foreignCluster, .rejected: true
         case .io, .poisoned, .foreignFile, .newerVersion, .olderVersion, .notOlder, .notEmpty,
-            .noSuchPoint, .locked, .bufferFull, .recordTooLarge, .noSpace, .crypto, .keyMissing,
+            .isBackup, .noSuchPoint, .locked, .bufferFull, .recordTooLarge, .noSpace, .crypto,
+            .keyMissing,
             .keyUnexpected, .wrongKey, .tooManyKeys:
             false
         }
@@ -99,6 +102,9 @@ extension JournalError: CustomStringConvertible {
             "\(directory) has the current format version already: there is nothing to upgrade"
         case .notEmpty(let directory):
             "\(directory) is not empty: name a directory that is not there yet"
+        case .isBackup(let directory):
+            "\(directory) is a backup: `triaged restore --from \(directory) --to NEW` makes a data "
+                + "directory of it"
         case .noSuchPoint(let what): what
         case .locked(let file, let processID):
             "\(file) is locked by another server"

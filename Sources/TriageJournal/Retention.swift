@@ -109,7 +109,8 @@ extension DataDirectory {
         return names
     }
 
-    private func readBack(_ sequence: UInt64) throws(JournalError) {
+    /// Reads a snapshot whole.
+    func readBack(_ sequence: UInt64) throws(JournalError) {
         var none = NoTarget()
         var reader = try SnapshotReader(
             disk, directory: path, sequence: sequence, cluster: cluster, keys: keys)

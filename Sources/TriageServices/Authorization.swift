@@ -15,7 +15,7 @@ package enum Route: UInt8, CaseIterable, Sendable {
     case setScope, approveDisclosure, rejectDisclosure, watchDisclosureRequest
     case attachEvidence, listEvidence, readEvidence, eraseEvidence, eraseReportTexts
     case placeHold, releaseHold, listHolds, listHoldRules
-    case getStatus, createSnapshot, rotateKeys
+    case getStatus, createSnapshot, rotateKeys, listBackup, readBackup
     case signHead, proveRecord, proveHistory
     case healthCheck, healthList, healthWatch
     case channelzTopChannels, channelzServers, channelzServer, channelzServerSockets
@@ -67,6 +67,8 @@ package enum Route: UInt8, CaseIterable, Sendable {
         case .getStatus: "/triaged.v1.OperationsService/GetStatus"
         case .createSnapshot: "/triaged.v1.OperationsService/CreateSnapshot"
         case .rotateKeys: "/triaged.v1.OperationsService/RotateKeys"
+        case .listBackup: "/triaged.v1.OperationsService/ListBackup"
+        case .readBackup: "/triaged.v1.OperationsService/ReadBackup"
         case .signHead: "/triaged.v1.AuditService/SignHead"
         case .proveRecord: "/triaged.v1.AuditService/ProveRecord"
         case .proveHistory: "/triaged.v1.AuditService/ProveHistory"
@@ -93,12 +95,13 @@ package enum Route: UInt8, CaseIterable, Sendable {
         switch self {
         case .submitReport, .submitReports: 0
         case .listCases, .watchBoard, .listDisclosureRequests, .createSnapshot, .attachEvidence,
-            .readEvidence, .rotateKeys, .signHead, .proveRecord, .proveHistory:
+            .readEvidence, .rotateKeys, .listBackup, .signHead, .proveRecord, .proveHistory:
             Limits.bulkReadCost
         case .getCase, .answerProtocol, .decideCase, .closeCase, .reopenCase, .claimNext,
             .acceptCase, .renewLease, .releaseLease, .handOffCase, .completeCase,
             .watchAssignments, .submitDisclosureRequest, .getDisclosureRequest, .addVerification,
             .setScope, .approveDisclosure, .rejectDisclosure, .watchDisclosureRequest, .getStatus,
+            .readBackup,
             .listEvidence, .eraseEvidence, .eraseReportTexts, .placeHold, .releaseHold, .listHolds,
             .listHoldRules, .healthCheck, .healthList, .healthWatch, .channelzTopChannels,
             .channelzServers,
@@ -132,6 +135,8 @@ package enum Route: UInt8, CaseIterable, Sendable {
         case .getStatus: RoleSet(.operator, .lead, .auditor)
         case .createSnapshot: RoleSet(.operator, .lead)
         case .rotateKeys: RoleSet(.operator)
+        // Encrypted or not, it is everything.
+        case .listBackup, .readBackup: RoleSet(.operator)
         case .signHead: RoleSet(.operator, .auditor)
         case .proveRecord, .proveHistory: RoleSet(.auditor)
         case .channelzTopChannels, .channelzServers, .channelzServer, .channelzServerSockets,

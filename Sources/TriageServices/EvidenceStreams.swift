@@ -281,7 +281,7 @@ extension ServiceHandler {
         case .attach(let attach): attachReply(call, attach, reply)
         case .read(let read): readReply(call, read, reply)
         case .erasure(let view): erasureReply(call, view, reply)
-        case .claim, .list, .reports, .watch, .health, .reflection, nil:
+        case .claim, .list, .reports, .watch, .backup, .health, .reflection, nil:
             // The call is over; what it had begun goes, and so does what nothing refers to.
             if case .stored(let name, _) = reply { submit(.erase(name), Self.nobody) }
         }

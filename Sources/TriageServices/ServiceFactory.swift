@@ -24,14 +24,15 @@ package final class ServiceFactory: CallHandlerFactory {
         engine: Engine, policy: PolicyStore, health: HealthState, version: String
     ) {
         self.init(
-            engine: engine, vault: engine.vault, policy: policy, health: health, version: version,
+            engine: engine, vault: engine.vault, backup: engine.backup, policy: policy,
+            health: health, version: version,
             connect: { engine.connect(reactor: $0, sink: $1) })
     }
 
     /// As above, with stand-ins for the engine and the vault.
     package init(
-        engine: any EngineDoor, vault: (any VaultDoor)? = nil, policy: PolicyStore,
-        health: HealthState, version: String,
+        engine: any EngineDoor, vault: (any VaultDoor)? = nil, backup: BackupWorker? = nil,
+        policy: PolicyStore, health: HealthState, version: String,
         connect: @escaping @Sendable (Int, any CompletionSink) -> Void
     ) {
         let descriptors = DescriptorSet.embedded
@@ -52,7 +53,8 @@ package final class ServiceFactory: CallHandlerFactory {
         self.connect = connect
         health.know(services: Set(self.methods.methods.map(\.service)))
         shared = SharedServices(
-            engine: engine, vault: vault, policy: policy, health: health, routes: routes,
+            engine: engine, vault: vault, backup: backup, policy: policy, health: health,
+            routes: routes,
             descriptors: descriptors, pageTokenKey: Self.freshKey(), version: version)
     }
 
@@ -77,6 +79,7 @@ package final class ServiceFactory: CallHandlerFactory {
             shared: shared, reactor: reactor, responder: responder, mailbox: mailbox)
         connect(reactor, EngineSink(mailbox))
         shared.vault?.connect(reactor: reactor, sink: ReactorVaultSink(mailbox))
+        shared.backup?.connect(reactor: reactor, sink: ReactorBackupSink(mailbox))
         shared.health.subscribe(mailbox)
         shared.policy.subscribe(mailbox)
         return handler

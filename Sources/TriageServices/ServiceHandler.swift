@@ -32,6 +32,8 @@ package final class ServiceHandler: CallHandler {
         case attach(AttachCall)
         /// ReadEvidence.
         case read(ReadCall)
+        /// ListBackup or ReadBackup.
+        case backup(BackupCall)
         /// An erasure that is on record, and waits for the vault.
         case erasure(EvidenceView)
         /// Health Watch of a service, and what it was told last.
@@ -151,6 +153,7 @@ package final class ServiceHandler: CallHandler {
             try evidence(route, caller, message)
         case .getStatus, .createSnapshot, .rotateKeys:
             try operations(route, caller, message)
+        case .listBackup, .readBackup: try openBackup(route, caller, message)
         case .signHead, .proveRecord, .proveHistory: try audit(route, caller, message)
         case .channelzTopChannels, .channelzServers, .channelzServer, .channelzServerSockets,
             .channelzChannel, .channelzSubchannel, .channelzSocket:
@@ -200,7 +203,7 @@ package final class ServiceHandler: CallHandler {
         case .reports(let stream): reportReceived(call, stream, message)
         case .attach(let attach): attachReceived(call, attach, message)
         case .reflection: questionReceived(call, message)
-        case .claim, .list, .watch, .read, .erasure, .health, nil: break
+        case .claim, .list, .watch, .read, .backup, .erasure, .health, nil: break
         }
     }
 
@@ -213,7 +216,7 @@ package final class ServiceHandler: CallHandler {
         case .reflection:
             longCalls[call.raw] = nil
             responder.finish(call, nil)
-        case .claim, .list, .watch, .read, .erasure, .health, nil: break
+        case .claim, .list, .watch, .read, .backup, .erasure, .health, nil: break
         }
     }
 
@@ -223,6 +226,7 @@ package final class ServiceHandler: CallHandler {
         switch known {
         case .claim, .watch: ask(call, echo: 0, .system, .cancel)
         case .attach, .read: submit(.cancel, call)
+        case .backup: submit(backup: .cancel, call)
         case .list, .reports, .erasure, .health, .reflection: break
         }
     }
@@ -237,6 +241,7 @@ package final class ServiceHandler: CallHandler {
             longCalls[call.raw] = .reflection(paused: false)
             responder.requestMore(call)
         case .read(let read): readWritable(call, read)
+        case .backup(let backup): backupWritable(call, backup)
         case .reflection, .reports, .attach, .erasure, .claim, .list, .health, nil: break
         }
     }
@@ -250,6 +255,7 @@ package final class ServiceHandler: CallHandler {
                 responder.finish(call, error)
                 ask(call, echo: 0, .system, .cancel)
                 submit(.cancel, call)
+                submit(backup: .cancel, call)
             }
         }
     }
@@ -265,6 +271,7 @@ package final class ServiceHandler: CallHandler {
         case .reports(let stream): holder = stream.holder
         case .attach(let attach): holder = attach.holder
         case .read(let read): holder = read.holder
+        case .backup(let backup): holder = backup.holder
         case .list, .erasure, .health, .reflection: return
         }
         let peer = PeerPolicy(
@@ -282,7 +289,7 @@ package final class ServiceHandler: CallHandler {
             if entry.clearedForChildSafety != holder.entry.clearedForChildSafety {
                 throw Self.policyChange
             }
-        case .reports, .list, .erasure, .health, .reflection: break
+        case .reports, .list, .backup, .erasure, .health, .reflection: break
         }
     }
 
@@ -403,7 +410,7 @@ package final class ServiceHandler: CallHandler {
             case .read(let read):
                 readRecorded(call, read, completion)
                 return
-            case .claim, .reports, .erasure, .health, .reflection: break
+            case .claim, .reports, .backup, .erasure, .health, .reflection: break
             }
             longCalls[completion.call] = nil
         }
@@ -517,6 +524,8 @@ final class SharedServices: Sendable {
     let engine: any EngineDoor
     /// nil without encryption.
     let vault: (any VaultDoor)?
+    /// nil without a data directory.
+    let backup: BackupWorker?
     let policy: PolicyStore
     let health: HealthState
     /// By method index: the route, and who may take it; nil for anyone.
@@ -527,12 +536,13 @@ final class SharedServices: Sendable {
     let inspector = InspectorBox()
 
     init(
-        engine: any EngineDoor, vault: (any VaultDoor)?, policy: PolicyStore,
-        health: HealthState, routes: [Route],
+        engine: any EngineDoor, vault: (any VaultDoor)?, backup: BackupWorker?,
+        policy: PolicyStore, health: HealthState, routes: [Route],
         descriptors: DescriptorSet, pageTokenKey: PageTokenKey, version: String
     ) {
         self.engine = engine
         self.vault = vault
+        self.backup = backup
         self.policy = policy
         self.health = health
         self.routes = routes.map { ($0, $0.roles) }

@@ -90,14 +90,22 @@ struct CommandClient: Sendable {
     }
 
     /// Reads a server stream until it ends or `body` returns false.
+    ///
+    /// - Parameters:
+    ///   - name: The method.
+    ///   - request: Its request.
+    ///   - isEndless: The stream may take longer than a call.
+    ///   - body: Takes the messages.
+    /// - Throws: ``CallFailure``, and what `body` throws.
     func stream(
-        _ name: String, _ request: DynamicMessage, _ body: (DynamicMessage) throws -> Bool
+        _ name: String, _ request: DynamicMessage, isEndless: Bool = false,
+        _ body: (DynamicMessage) throws -> Bool
     ) async throws {
         let method = MethodSchema.named(name)
         do {
             let messages = client.serverStream(
                 path: method.path, message: try method.request.encode(request),
-                options: options(timeoutMilliseconds))
+                options: options(isEndless ? nil : timeoutMilliseconds))
             for try await message in messages {
                 guard try body(try method.reply.decode(message.span)) else { return }
             }

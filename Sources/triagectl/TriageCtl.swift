@@ -21,6 +21,6 @@ struct TriageCtl: AsyncParsableCommand {
             LeaseCommand.self, AnswerCommand.self, DecideCommand.self, CloseCommand.self,
             ReopenCommand.self, DisclosureCommand.self, EvidenceCommand.self, HoldCommand.self,
             KeysCommand.self, AuditCommand.self, ReplayCommand.self, BenchCommand.self,
-            StatusCommand.self, SnapshotCommand.self,
+            StatusCommand.self, SnapshotCommand.self, BackupCommand.self,
         ])
 }

@@ -122,6 +122,9 @@ final class Daemon {
                 auditFailed: { error in
                     log.error(
                         "no head signed, or no proof made", metadata: ["error": "\(error)"])
+                },
+                backupFailed: { error in
+                    log.error("no backup made", metadata: ["error": "\(error)"])
                 })
         } catch EngineError.storage(let error) where error.isAboutKeys {
             throw ConfigurationError("\(error)")

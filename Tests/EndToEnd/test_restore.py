@@ -4,14 +4,13 @@ damaged is named, a full disk says what to do; where two directories part is fou
 import os
 import pty
 import subprocess
-import threading
 import time
 
 import grpc
 import pytest
 import stubs
-from builders import large_submission, submission
-from harness import BIN, await_true, key_file, request_id
+from builders import submission
+from harness import BIN, key_file, request_id
 from test_faults import mounted
 from test_keys import attach, case_of, content, read
 

@@ -51,6 +51,8 @@ struct Decoding {
         case "ListHolds": _ = try decoder.decodeListHolds(bytes, principal: principal)
         case "ListHoldRules": try decoder.decodeListHoldRules(bytes)
         case "RotateKeys": _ = try decoder.decodeRotateKeys(bytes)
+        case "ListBackup": try decoder.decodeListBackup(bytes)
+        case "ReadBackup": _ = try decoder.decodeReadBackup(bytes)
         case "SignHead": try decoder.decodeSignHead(bytes)
         case "ProveRecord": _ = try decoder.decodeProveRecord(bytes)
         case "ProveHistory": _ = try decoder.decodeProveHistory(bytes)
@@ -106,6 +108,7 @@ struct Decoding {
         "PlaceHold": Valid.placeHold, "ReleaseHold": Valid.releaseHold,
         "ListHolds": ["case": "cases/7", "page_size": 10], "ListHoldRules": [:],
         "RotateKeys": ["request_id": .string(uuid), "kind": e("KEY_KIND_DATA")],
+        "ListBackup": [:], "ReadBackup": ["name": "keys", "read_bytes": .long(8192)],
         "SignHead": [:], "ProveRecord": ["sequence": 3, "record_count": 7],
         "ProveHistory": ["from_record_count": 3, "to_record_count": 7], "GetStatus": [:],
         "CreateSnapshot": ["request_id": .string(uuid)], "Check": ["service": "triaged.v1"],
@@ -390,6 +393,8 @@ private let evidenceBreakages: [Breakage] =
         ("ReleaseHold", "release.reason", nil), ("ListHolds", "case", "7"),
         ("ListHolds", "page_token", "abc"), ("RotateKeys", "request_id", nil),
         ("RotateKeys", "kind", nil), ("RotateKeys", "kind", e("3")),
+        ("ReadBackup", "name", nil), ("ReadBackup", "read_bytes", nil),
+        ("ReadBackup", "read_bytes", .long(-1)),
     ].map { (method: String, path: String, value: DynamicValue?) in
         Breakage(method, path, value)
     } + [

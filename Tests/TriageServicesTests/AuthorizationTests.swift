@@ -33,7 +33,7 @@ import TriageGRPC
         ),
         ([.operator, .lead, .auditor], [.getStatus]),
         ([.operator, .lead], [.createSnapshot]),
-        ([.operator], [.rotateKeys]),
+        ([.operator], [.rotateKeys, .listBackup, .readBackup]),
         ([.operator, .auditor], [.signHead]),
         ([.auditor], [.proveRecord, .proveHistory]),
         ([.specialist, .lead, .legal], [.attachEvidence]),

@@ -17,7 +17,7 @@ import TriageGRPC
         #expect(
             bulk == [
                 .listCases, .watchBoard, .listDisclosureRequests, .attachEvidence, .readEvidence,
-                .createSnapshot, .rotateKeys, .signHead, .proveRecord, .proveHistory,
+                .createSnapshot, .rotateKeys, .listBackup, .signHead, .proveRecord, .proveHistory,
             ])
         let methods = ServiceBench().factory.methods
         for (index, method) in methods.methods.enumerated() {

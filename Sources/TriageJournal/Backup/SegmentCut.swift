@@ -14,7 +14,7 @@ struct SegmentCut: ~Copyable {
 
     private let content: SegmentContent
     /// Up to here the file is copied as it is.
-    private let end: Int
+    let end: Int
     /// The batch behind that, of which only the beginning stays.
     private let partial: (first: UInt64, count: UInt64, records: Range<Int>)?
 

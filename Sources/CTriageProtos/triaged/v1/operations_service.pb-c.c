@@ -367,6 +367,231 @@ void   triaged__v1__rotate_keys_response__free_unpacked
   assert(message->base.descriptor == &triaged__v1__rotate_keys_response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   triaged__v1__list_backup_request__init
+                     (Triaged__V1__ListBackupRequest         *message)
+{
+  static const Triaged__V1__ListBackupRequest init_value = TRIAGED__V1__LIST_BACKUP_REQUEST__INIT;
+  *message = init_value;
+}
+size_t triaged__v1__list_backup_request__get_packed_size
+                     (const Triaged__V1__ListBackupRequest *message)
+{
+  assert(message->base.descriptor == &triaged__v1__list_backup_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__v1__list_backup_request__pack
+                     (const Triaged__V1__ListBackupRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__v1__list_backup_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__v1__list_backup_request__pack_to_buffer
+                     (const Triaged__V1__ListBackupRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__v1__list_backup_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__V1__ListBackupRequest *
+       triaged__v1__list_backup_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__V1__ListBackupRequest *)
+     protobuf_c_message_unpack (&triaged__v1__list_backup_request__descriptor,
+                                allocator, len, data);
+}
+void   triaged__v1__list_backup_request__free_unpacked
+                     (Triaged__V1__ListBackupRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__v1__list_backup_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   triaged__v1__list_backup_response__init
+                     (Triaged__V1__ListBackupResponse         *message)
+{
+  static const Triaged__V1__ListBackupResponse init_value = TRIAGED__V1__LIST_BACKUP_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t triaged__v1__list_backup_response__get_packed_size
+                     (const Triaged__V1__ListBackupResponse *message)
+{
+  assert(message->base.descriptor == &triaged__v1__list_backup_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__v1__list_backup_response__pack
+                     (const Triaged__V1__ListBackupResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__v1__list_backup_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__v1__list_backup_response__pack_to_buffer
+                     (const Triaged__V1__ListBackupResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__v1__list_backup_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__V1__ListBackupResponse *
+       triaged__v1__list_backup_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__V1__ListBackupResponse *)
+     protobuf_c_message_unpack (&triaged__v1__list_backup_response__descriptor,
+                                allocator, len, data);
+}
+void   triaged__v1__list_backup_response__free_unpacked
+                     (Triaged__V1__ListBackupResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__v1__list_backup_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   triaged__v1__backup_file__init
+                     (Triaged__V1__BackupFile         *message)
+{
+  static const Triaged__V1__BackupFile init_value = TRIAGED__V1__BACKUP_FILE__INIT;
+  *message = init_value;
+}
+size_t triaged__v1__backup_file__get_packed_size
+                     (const Triaged__V1__BackupFile *message)
+{
+  assert(message->base.descriptor == &triaged__v1__backup_file__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__v1__backup_file__pack
+                     (const Triaged__V1__BackupFile *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__v1__backup_file__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__v1__backup_file__pack_to_buffer
+                     (const Triaged__V1__BackupFile *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__v1__backup_file__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__V1__BackupFile *
+       triaged__v1__backup_file__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__V1__BackupFile *)
+     protobuf_c_message_unpack (&triaged__v1__backup_file__descriptor,
+                                allocator, len, data);
+}
+void   triaged__v1__backup_file__free_unpacked
+                     (Triaged__V1__BackupFile *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__v1__backup_file__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   triaged__v1__read_backup_request__init
+                     (Triaged__V1__ReadBackupRequest         *message)
+{
+  static const Triaged__V1__ReadBackupRequest init_value = TRIAGED__V1__READ_BACKUP_REQUEST__INIT;
+  *message = init_value;
+}
+size_t triaged__v1__read_backup_request__get_packed_size
+                     (const Triaged__V1__ReadBackupRequest *message)
+{
+  assert(message->base.descriptor == &triaged__v1__read_backup_request__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__v1__read_backup_request__pack
+                     (const Triaged__V1__ReadBackupRequest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__v1__read_backup_request__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__v1__read_backup_request__pack_to_buffer
+                     (const Triaged__V1__ReadBackupRequest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__v1__read_backup_request__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__V1__ReadBackupRequest *
+       triaged__v1__read_backup_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__V1__ReadBackupRequest *)
+     protobuf_c_message_unpack (&triaged__v1__read_backup_request__descriptor,
+                                allocator, len, data);
+}
+void   triaged__v1__read_backup_request__free_unpacked
+                     (Triaged__V1__ReadBackupRequest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__v1__read_backup_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   triaged__v1__read_backup_response__init
+                     (Triaged__V1__ReadBackupResponse         *message)
+{
+  static const Triaged__V1__ReadBackupResponse init_value = TRIAGED__V1__READ_BACKUP_RESPONSE__INIT;
+  *message = init_value;
+}
+size_t triaged__v1__read_backup_response__get_packed_size
+                     (const Triaged__V1__ReadBackupResponse *message)
+{
+  assert(message->base.descriptor == &triaged__v1__read_backup_response__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t triaged__v1__read_backup_response__pack
+                     (const Triaged__V1__ReadBackupResponse *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &triaged__v1__read_backup_response__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t triaged__v1__read_backup_response__pack_to_buffer
+                     (const Triaged__V1__ReadBackupResponse *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &triaged__v1__read_backup_response__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Triaged__V1__ReadBackupResponse *
+       triaged__v1__read_backup_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Triaged__V1__ReadBackupResponse *)
+     protobuf_c_message_unpack (&triaged__v1__read_backup_response__descriptor,
+                                allocator, len, data);
+}
+void   triaged__v1__read_backup_response__free_unpacked
+                     (Triaged__V1__ReadBackupResponse *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &triaged__v1__read_backup_response__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 #define triaged__v1__get_status_request__field_descriptors NULL
 #define triaged__v1__get_status_request__field_indices_by_name NULL
 #define triaged__v1__get_status_request__number_ranges NULL
@@ -1028,6 +1253,267 @@ const ProtobufCMessageDescriptor triaged__v1__rotate_keys_response__descriptor =
   (ProtobufCMessageInit) triaged__v1__rotate_keys_response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+#define triaged__v1__list_backup_request__field_descriptors NULL
+#define triaged__v1__list_backup_request__field_indices_by_name NULL
+#define triaged__v1__list_backup_request__number_ranges NULL
+const ProtobufCMessageDescriptor triaged__v1__list_backup_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.v1.ListBackupRequest",
+  "ListBackupRequest",
+  "Triaged__V1__ListBackupRequest",
+  "triaged.v1",
+  sizeof(Triaged__V1__ListBackupRequest),
+  0,
+  triaged__v1__list_backup_request__field_descriptors,
+  triaged__v1__list_backup_request__field_indices_by_name,
+  0,  triaged__v1__list_backup_request__number_ranges,
+  (ProtobufCMessageInit) triaged__v1__list_backup_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__v1__list_backup_response__field_descriptors[3] =
+{
+  {
+    "sequence",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__ListBackupResponse, sequence),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "root",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__ListBackupResponse, root),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "files",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Triaged__V1__ListBackupResponse, n_files),
+    offsetof(Triaged__V1__ListBackupResponse, files),
+    &triaged__v1__backup_file__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__v1__list_backup_response__field_indices_by_name[] = {
+  2,   /* field[2] = files */
+  1,   /* field[1] = root */
+  0,   /* field[0] = sequence */
+};
+static const ProtobufCIntRange triaged__v1__list_backup_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor triaged__v1__list_backup_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.v1.ListBackupResponse",
+  "ListBackupResponse",
+  "Triaged__V1__ListBackupResponse",
+  "triaged.v1",
+  sizeof(Triaged__V1__ListBackupResponse),
+  3,
+  triaged__v1__list_backup_response__field_descriptors,
+  triaged__v1__list_backup_response__field_indices_by_name,
+  1,  triaged__v1__list_backup_response__number_ranges,
+  (ProtobufCMessageInit) triaged__v1__list_backup_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__v1__backup_file__field_descriptors[4] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__BackupFile, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "read_bytes",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__BackupFile, read_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "size_bytes",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__BackupFile, size_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "is_final",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__BackupFile, is_final),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__v1__backup_file__field_indices_by_name[] = {
+  3,   /* field[3] = is_final */
+  0,   /* field[0] = name */
+  1,   /* field[1] = read_bytes */
+  2,   /* field[2] = size_bytes */
+};
+static const ProtobufCIntRange triaged__v1__backup_file__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor triaged__v1__backup_file__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.v1.BackupFile",
+  "BackupFile",
+  "Triaged__V1__BackupFile",
+  "triaged.v1",
+  sizeof(Triaged__V1__BackupFile),
+  4,
+  triaged__v1__backup_file__field_descriptors,
+  triaged__v1__backup_file__field_indices_by_name,
+  1,  triaged__v1__backup_file__number_ranges,
+  (ProtobufCMessageInit) triaged__v1__backup_file__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__v1__read_backup_request__field_descriptors[2] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__ReadBackupRequest, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "read_bytes",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__ReadBackupRequest, read_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__v1__read_backup_request__field_indices_by_name[] = {
+  0,   /* field[0] = name */
+  1,   /* field[1] = read_bytes */
+};
+static const ProtobufCIntRange triaged__v1__read_backup_request__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor triaged__v1__read_backup_request__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.v1.ReadBackupRequest",
+  "ReadBackupRequest",
+  "Triaged__V1__ReadBackupRequest",
+  "triaged.v1",
+  sizeof(Triaged__V1__ReadBackupRequest),
+  2,
+  triaged__v1__read_backup_request__field_descriptors,
+  triaged__v1__read_backup_request__field_indices_by_name,
+  1,  triaged__v1__read_backup_request__number_ranges,
+  (ProtobufCMessageInit) triaged__v1__read_backup_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor triaged__v1__read_backup_response__field_descriptors[2] =
+{
+  {
+    "chunk",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Triaged__V1__ReadBackupResponse, part_case),
+    offsetof(Triaged__V1__ReadBackupResponse, chunk),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sha256",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Triaged__V1__ReadBackupResponse, part_case),
+    offsetof(Triaged__V1__ReadBackupResponse, sha256),
+    NULL,
+    &protobuf_c_empty_string,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned triaged__v1__read_backup_response__field_indices_by_name[] = {
+  0,   /* field[0] = chunk */
+  1,   /* field[1] = sha256 */
+};
+static const ProtobufCIntRange triaged__v1__read_backup_response__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor triaged__v1__read_backup_response__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "triaged.v1.ReadBackupResponse",
+  "ReadBackupResponse",
+  "Triaged__V1__ReadBackupResponse",
+  "triaged.v1",
+  sizeof(Triaged__V1__ReadBackupResponse),
+  2,
+  triaged__v1__read_backup_response__field_descriptors,
+  triaged__v1__read_backup_response__field_indices_by_name,
+  1,  triaged__v1__read_backup_response__number_ranges,
+  (ProtobufCMessageInit) triaged__v1__read_backup_response__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCEnumValue triaged__v1__key_kind__enum_values_by_number[3] =
 {
   { "KEY_KIND_UNSPECIFIED", "TRIAGED__V1__KEY_KIND__KEY_KIND_UNSPECIFIED", 0 },
@@ -1090,15 +1576,19 @@ const ProtobufCEnumDescriptor triaged__v1__serving_state__descriptor =
   triaged__v1__serving_state__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCMethodDescriptor triaged__v1__operations_service__method_descriptors[3] =
+static const ProtobufCMethodDescriptor triaged__v1__operations_service__method_descriptors[5] =
 {
   { "GetStatus", &triaged__v1__get_status_request__descriptor, &triaged__v1__server_status__descriptor },
   { "CreateSnapshot", &triaged__v1__create_snapshot_request__descriptor, &triaged__v1__create_snapshot_response__descriptor },
   { "RotateKeys", &triaged__v1__rotate_keys_request__descriptor, &triaged__v1__rotate_keys_response__descriptor },
+  { "ListBackup", &triaged__v1__list_backup_request__descriptor, &triaged__v1__list_backup_response__descriptor },
+  { "ReadBackup", &triaged__v1__read_backup_request__descriptor, &triaged__v1__read_backup_response__descriptor },
 };
 const unsigned triaged__v1__operations_service__method_indices_by_name[] = {
   1,        /* CreateSnapshot */
   0,        /* GetStatus */
+  3,        /* ListBackup */
+  4,        /* ReadBackup */
   2         /* RotateKeys */
 };
 const ProtobufCServiceDescriptor triaged__v1__operations_service__descriptor =
@@ -1108,7 +1598,7 @@ const ProtobufCServiceDescriptor triaged__v1__operations_service__descriptor =
   "OperationsService",
   "Triaged__V1__OperationsService",
   "triaged.v1",
-  3,
+  5,
   triaged__v1__operations_service__method_descriptors,
   triaged__v1__operations_service__method_indices_by_name
 };
@@ -1135,6 +1625,22 @@ void triaged__v1__operations_service__rotate_keys(ProtobufCService *service,
 {
   assert(service->descriptor == &triaged__v1__operations_service__descriptor);
   service->invoke(service, 2, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void triaged__v1__operations_service__list_backup(ProtobufCService *service,
+                                                  const Triaged__V1__ListBackupRequest *input,
+                                                  Triaged__V1__ListBackupResponse_Closure closure,
+                                                  void *closure_data)
+{
+  assert(service->descriptor == &triaged__v1__operations_service__descriptor);
+  service->invoke(service, 3, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
+}
+void triaged__v1__operations_service__read_backup(ProtobufCService *service,
+                                                  const Triaged__V1__ReadBackupRequest *input,
+                                                  Triaged__V1__ReadBackupResponse_Closure closure,
+                                                  void *closure_data)
+{
+  assert(service->descriptor == &triaged__v1__operations_service__descriptor);
+  service->invoke(service, 4, (const ProtobufCMessage *) input, (ProtobufCClosure) closure, closure_data);
 }
 void triaged__v1__operations_service__init (Triaged__V1__OperationsService_Service *service,
                                             Triaged__V1__OperationsService_ServiceDestroy destroy)

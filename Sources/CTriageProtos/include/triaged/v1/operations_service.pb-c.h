@@ -26,6 +26,11 @@ typedef struct Triaged__V1__CreateSnapshotRequest Triaged__V1__CreateSnapshotReq
 typedef struct Triaged__V1__CreateSnapshotResponse Triaged__V1__CreateSnapshotResponse;
 typedef struct Triaged__V1__RotateKeysRequest Triaged__V1__RotateKeysRequest;
 typedef struct Triaged__V1__RotateKeysResponse Triaged__V1__RotateKeysResponse;
+typedef struct Triaged__V1__ListBackupRequest Triaged__V1__ListBackupRequest;
+typedef struct Triaged__V1__ListBackupResponse Triaged__V1__ListBackupResponse;
+typedef struct Triaged__V1__BackupFile Triaged__V1__BackupFile;
+typedef struct Triaged__V1__ReadBackupRequest Triaged__V1__ReadBackupRequest;
+typedef struct Triaged__V1__ReadBackupResponse Triaged__V1__ReadBackupResponse;
 
 
 /* --- enums --- */
@@ -314,6 +319,121 @@ struct  Triaged__V1__RotateKeysResponse
     , 0, 0 }
 
 
+/*
+ * Request of ListBackup.
+ */
+struct  Triaged__V1__ListBackupRequest
+{
+  ProtobufCMessage base;
+};
+#define TRIAGED__V1__LIST_BACKUP_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__list_backup_request__descriptor) \
+     }
+
+
+/*
+ * Response of ListBackup: a part of the list.
+ */
+struct  Triaged__V1__ListBackupResponse
+{
+  ProtobufCMessage base;
+  /*
+   * The journal sequence that the backup ends with; the same in every part.
+   */
+  int64_t sequence;
+  /*
+   * Root of the journal's tree after that record: 64 hexadecimal digits.
+   */
+  char *root;
+  /*
+   * Some of the files.
+   */
+  size_t n_files;
+  Triaged__V1__BackupFile **files;
+};
+#define TRIAGED__V1__LIST_BACKUP_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__list_backup_response__descriptor) \
+    , 0, (char *)protobuf_c_empty_string, 0,NULL }
+
+
+/*
+ * A file of a backup.
+ */
+struct  Triaged__V1__BackupFile
+{
+  ProtobufCMessage base;
+  /*
+   * Its path below the data directory.
+   */
+  char *name;
+  /*
+   * Bytes to be read from its front.
+   */
+  int64_t read_bytes;
+  /*
+   * Its length in the backup: zeros follow what was read.
+   */
+  int64_t size_bytes;
+  /*
+   * Whether it never changes any more: a copy of that name and size need not be read again.
+   */
+  protobuf_c_boolean is_final;
+};
+#define TRIAGED__V1__BACKUP_FILE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__backup_file__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0, 0 }
+
+
+/*
+ * Request of ReadBackup.
+ */
+struct  Triaged__V1__ReadBackupRequest
+{
+  ProtobufCMessage base;
+  /*
+   * Required. The file's name, as it was listed.
+   */
+  char *name;
+  /*
+   * Required. Bytes to be read, as they were listed; fewer are returned when the file has become shorter.
+   */
+  int64_t read_bytes;
+};
+#define TRIAGED__V1__READ_BACKUP_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__read_backup_request__descriptor) \
+    , (char *)protobuf_c_empty_string, 0 }
+
+
+typedef enum {
+  TRIAGED__V1__READ_BACKUP_RESPONSE__PART__NOT_SET = 0,
+  TRIAGED__V1__READ_BACKUP_RESPONSE__PART_CHUNK = 1,
+  TRIAGED__V1__READ_BACKUP_RESPONSE__PART_SHA256 = 2
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRIAGED__V1__READ_BACKUP_RESPONSE__PART__CASE)
+} Triaged__V1__ReadBackupResponse__PartCase;
+
+/*
+ * Response of ReadBackup: chunks, then the digest.
+ */
+struct  Triaged__V1__ReadBackupResponse
+{
+  ProtobufCMessage base;
+  Triaged__V1__ReadBackupResponse__PartCase part_case;
+  union {
+    /*
+     * The next bytes, 65,536 at most.
+     */
+    ProtobufCBinaryData chunk;
+    /*
+     * The last message: SHA-256 of all bytes, 64 hexadecimal digits.
+     */
+    char *sha256;
+  };
+};
+#define TRIAGED__V1__READ_BACKUP_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__read_backup_response__descriptor) \
+    , TRIAGED__V1__READ_BACKUP_RESPONSE__PART__NOT_SET, {0} }
+
+
 /* Triaged__V1__GetStatusRequest methods */
 void   triaged__v1__get_status_request__init
                      (Triaged__V1__GetStatusRequest         *message);
@@ -466,6 +586,101 @@ Triaged__V1__RotateKeysResponse *
 void   triaged__v1__rotate_keys_response__free_unpacked
                      (Triaged__V1__RotateKeysResponse *message,
                       ProtobufCAllocator *allocator);
+/* Triaged__V1__ListBackupRequest methods */
+void   triaged__v1__list_backup_request__init
+                     (Triaged__V1__ListBackupRequest         *message);
+size_t triaged__v1__list_backup_request__get_packed_size
+                     (const Triaged__V1__ListBackupRequest   *message);
+size_t triaged__v1__list_backup_request__pack
+                     (const Triaged__V1__ListBackupRequest   *message,
+                      uint8_t             *out);
+size_t triaged__v1__list_backup_request__pack_to_buffer
+                     (const Triaged__V1__ListBackupRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__V1__ListBackupRequest *
+       triaged__v1__list_backup_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__v1__list_backup_request__free_unpacked
+                     (Triaged__V1__ListBackupRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Triaged__V1__ListBackupResponse methods */
+void   triaged__v1__list_backup_response__init
+                     (Triaged__V1__ListBackupResponse         *message);
+size_t triaged__v1__list_backup_response__get_packed_size
+                     (const Triaged__V1__ListBackupResponse   *message);
+size_t triaged__v1__list_backup_response__pack
+                     (const Triaged__V1__ListBackupResponse   *message,
+                      uint8_t             *out);
+size_t triaged__v1__list_backup_response__pack_to_buffer
+                     (const Triaged__V1__ListBackupResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__V1__ListBackupResponse *
+       triaged__v1__list_backup_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__v1__list_backup_response__free_unpacked
+                     (Triaged__V1__ListBackupResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Triaged__V1__BackupFile methods */
+void   triaged__v1__backup_file__init
+                     (Triaged__V1__BackupFile         *message);
+size_t triaged__v1__backup_file__get_packed_size
+                     (const Triaged__V1__BackupFile   *message);
+size_t triaged__v1__backup_file__pack
+                     (const Triaged__V1__BackupFile   *message,
+                      uint8_t             *out);
+size_t triaged__v1__backup_file__pack_to_buffer
+                     (const Triaged__V1__BackupFile   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__V1__BackupFile *
+       triaged__v1__backup_file__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__v1__backup_file__free_unpacked
+                     (Triaged__V1__BackupFile *message,
+                      ProtobufCAllocator *allocator);
+/* Triaged__V1__ReadBackupRequest methods */
+void   triaged__v1__read_backup_request__init
+                     (Triaged__V1__ReadBackupRequest         *message);
+size_t triaged__v1__read_backup_request__get_packed_size
+                     (const Triaged__V1__ReadBackupRequest   *message);
+size_t triaged__v1__read_backup_request__pack
+                     (const Triaged__V1__ReadBackupRequest   *message,
+                      uint8_t             *out);
+size_t triaged__v1__read_backup_request__pack_to_buffer
+                     (const Triaged__V1__ReadBackupRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__V1__ReadBackupRequest *
+       triaged__v1__read_backup_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__v1__read_backup_request__free_unpacked
+                     (Triaged__V1__ReadBackupRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Triaged__V1__ReadBackupResponse methods */
+void   triaged__v1__read_backup_response__init
+                     (Triaged__V1__ReadBackupResponse         *message);
+size_t triaged__v1__read_backup_response__get_packed_size
+                     (const Triaged__V1__ReadBackupResponse   *message);
+size_t triaged__v1__read_backup_response__pack
+                     (const Triaged__V1__ReadBackupResponse   *message,
+                      uint8_t             *out);
+size_t triaged__v1__read_backup_response__pack_to_buffer
+                     (const Triaged__V1__ReadBackupResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Triaged__V1__ReadBackupResponse *
+       triaged__v1__read_backup_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   triaged__v1__read_backup_response__free_unpacked
+                     (Triaged__V1__ReadBackupResponse *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Triaged__V1__GetStatusRequest_Closure)
@@ -492,6 +707,21 @@ typedef void (*Triaged__V1__RotateKeysRequest_Closure)
 typedef void (*Triaged__V1__RotateKeysResponse_Closure)
                  (const Triaged__V1__RotateKeysResponse *message,
                   void *closure_data);
+typedef void (*Triaged__V1__ListBackupRequest_Closure)
+                 (const Triaged__V1__ListBackupRequest *message,
+                  void *closure_data);
+typedef void (*Triaged__V1__ListBackupResponse_Closure)
+                 (const Triaged__V1__ListBackupResponse *message,
+                  void *closure_data);
+typedef void (*Triaged__V1__BackupFile_Closure)
+                 (const Triaged__V1__BackupFile *message,
+                  void *closure_data);
+typedef void (*Triaged__V1__ReadBackupRequest_Closure)
+                 (const Triaged__V1__ReadBackupRequest *message,
+                  void *closure_data);
+typedef void (*Triaged__V1__ReadBackupResponse_Closure)
+                 (const Triaged__V1__ReadBackupResponse *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -511,6 +741,14 @@ struct Triaged__V1__OperationsService_Service
                       const Triaged__V1__RotateKeysRequest *input,
                       Triaged__V1__RotateKeysResponse_Closure closure,
                       void *closure_data);
+  void (*list_backup)(Triaged__V1__OperationsService_Service *service,
+                      const Triaged__V1__ListBackupRequest *input,
+                      Triaged__V1__ListBackupResponse_Closure closure,
+                      void *closure_data);
+  void (*read_backup)(Triaged__V1__OperationsService_Service *service,
+                      const Triaged__V1__ReadBackupRequest *input,
+                      Triaged__V1__ReadBackupResponse_Closure closure,
+                      void *closure_data);
 };
 typedef void (*Triaged__V1__OperationsService_ServiceDestroy)(Triaged__V1__OperationsService_Service *);
 void triaged__v1__operations_service__init (Triaged__V1__OperationsService_Service *service,
@@ -521,7 +759,9 @@ void triaged__v1__operations_service__init (Triaged__V1__OperationsService_Servi
     { TRIAGED__V1__OPERATIONS_SERVICE__BASE_INIT,\
       function_prefix__ ## get_status,\
       function_prefix__ ## create_snapshot,\
-      function_prefix__ ## rotate_keys  }
+      function_prefix__ ## rotate_keys,\
+      function_prefix__ ## list_backup,\
+      function_prefix__ ## read_backup  }
 void triaged__v1__operations_service__get_status(ProtobufCService *service,
                                                  const Triaged__V1__GetStatusRequest *input,
                                                  Triaged__V1__ServerStatus_Closure closure,
@@ -533,6 +773,14 @@ void triaged__v1__operations_service__create_snapshot(ProtobufCService *service,
 void triaged__v1__operations_service__rotate_keys(ProtobufCService *service,
                                                   const Triaged__V1__RotateKeysRequest *input,
                                                   Triaged__V1__RotateKeysResponse_Closure closure,
+                                                  void *closure_data);
+void triaged__v1__operations_service__list_backup(ProtobufCService *service,
+                                                  const Triaged__V1__ListBackupRequest *input,
+                                                  Triaged__V1__ListBackupResponse_Closure closure,
+                                                  void *closure_data);
+void triaged__v1__operations_service__read_backup(ProtobufCService *service,
+                                                  const Triaged__V1__ReadBackupRequest *input,
+                                                  Triaged__V1__ReadBackupResponse_Closure closure,
                                                   void *closure_data);
 
 /* --- descriptors --- */
@@ -547,6 +795,11 @@ extern const ProtobufCMessageDescriptor triaged__v1__create_snapshot_request__de
 extern const ProtobufCMessageDescriptor triaged__v1__create_snapshot_response__descriptor;
 extern const ProtobufCMessageDescriptor triaged__v1__rotate_keys_request__descriptor;
 extern const ProtobufCMessageDescriptor triaged__v1__rotate_keys_response__descriptor;
+extern const ProtobufCMessageDescriptor triaged__v1__list_backup_request__descriptor;
+extern const ProtobufCMessageDescriptor triaged__v1__list_backup_response__descriptor;
+extern const ProtobufCMessageDescriptor triaged__v1__backup_file__descriptor;
+extern const ProtobufCMessageDescriptor triaged__v1__read_backup_request__descriptor;
+extern const ProtobufCMessageDescriptor triaged__v1__read_backup_response__descriptor;
 extern const ProtobufCServiceDescriptor triaged__v1__operations_service__descriptor;
 
 PROTOBUF_C__END_DECLS

@@ -451,6 +451,21 @@ def test_an_auditor_has_heads_and_proofs(locked):
     assert first.checkpoint in gil.audit.ProveHistory(request).proof
 
 
+def test_an_operator_reads_what_a_backup_consists_of(locked):
+    sre = locked("sre")
+    locked("classifier").triage.SubmitReport(submission())
+    parts = list(sre.operations.ListBackup(O.ListBackupRequest()))
+    files = {file.name: file for part in parts for file in part.files}
+    assert parts[0].sequence > 0 and len(parts[0].root) == 64
+    assert {"identity", "keys", "00000000000000000001.journal"} <= set(files)
+    for name in ("keys", "00000000000000000001.journal"):
+        replies = list(sre.operations.ReadBackup(O.ReadBackupRequest(
+            name=name, read_bytes=files[name].read_bytes)))
+        data = b"".join(reply.chunk for reply in replies)
+        assert len(data) == files[name].read_bytes
+        assert hashlib.sha256(data).hexdigest() == replies[-1].sha256
+
+
 def test_without_encryption_there_is_no_evidence(own):
     case = own("classifier").triage.SubmitReport(submission()).case
     assert not own("sre").operations.GetStatus(O.GetStatusRequest()).HasField("encryption")

@@ -25,6 +25,7 @@ import TriageJournal
             while let chunk = try reader.next() { bytes += chunk }
             #expect(reader.digest == SHA256.hash(bytes.span))
             bytes += [UInt8](repeating: 0, count: max(0, file.size - bytes.count))
+            if file.name.hasPrefix("vault/") { try disk.makeDirectory(target + "/vault") }
             disk.replace(target + "/" + file.name, with: bytes)
         }
         return listing

@@ -66,8 +66,10 @@ enum FileName {
     private static func isTorn(_ name: String) -> Bool {
         guard name.hasSuffix(".torn") else { return false }
         let parts = name.dropLast(5).split(separator: "-", omittingEmptySubsequences: false)
-        return (2...3).contains(parts.count) && parts[0].utf8.count == 20
-            && parts[1].utf8.count >= 8
-            && parts.allSatisfy { !$0.isEmpty } && parts.allSatisfy { $0.utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 } }
+        guard (2...3).contains(parts.count), parts[0].utf8.count == 20 else { return false }
+        return parts[1].utf8.count >= 8
+            && parts.allSatisfy { part in
+                !part.isEmpty && part.utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 }
+            }
     }
 }

@@ -159,6 +159,8 @@ final class Promises {
         case .refused(.requestIDReused): transcript.count("reuse of an id refused")
         case .failed: break
         case .outcome(.nothingToClaim) where !wasTaken: break
+        // What was erased before is not erased again: no record was written, and no id taken.
+        case _ where write.isErasure: break
         default: throw Violation("a request id was taken for two requests")
         }
     }

@@ -331,24 +331,29 @@ struct StorageBench {
     }
 }
 
-/// A state that only counts.
-struct Counter: RecoveryTarget {
+/// A state that only counts, ahead of what would be done with the records.
+struct Counter: RecoveryTarget, RecordDecoder {
     var records = 0
     var snapshotRecords = 0
-    var bytes = 0
+
+    var makeDecoder: @Sendable () -> Counter { { Counter() } }
 
     mutating func restart() { snapshotRecords = 0 }
     mutating func snapshotLoaded(_ snapshot: SnapshotInfo) {}
 
-    mutating func snapshotRecord(section: UInt16, _ record: Span<UInt8>) {
-        snapshotRecords += 1
-        bytes += record.count
+    mutating func take() -> Counter {
+        defer { self = Counter() }
+        return self
     }
 
-    mutating func journalRecord(
-        sequence: UInt64, time: WallTime, _ record: RecordView
-    ) {
+    mutating func take(_ counted: Counter) {
+        records += counted.records
+        snapshotRecords += counted.snapshotRecords
+    }
+
+    mutating func snapshotRecord(section: UInt16, _ record: Span<UInt8>) { snapshotRecords += 1 }
+
+    mutating func journalRecord(sequence: UInt64, time: WallTime, _ record: RecordView) {
         records += 1
-        bytes += record.body.count
     }
 }

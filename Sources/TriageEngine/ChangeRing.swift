@@ -110,6 +110,15 @@ struct NumberSet {
         return index < words.count && words[index] >> (number % 64) & 1 == 1
     }
 
+    /// Adds every member of another set.
+    mutating func formUnion(_ other: NumberSet) {
+        if words.isEmpty { return words = other.words }
+        if words.count < other.words.count {
+            words.append(contentsOf: repeatElement(0, count: other.words.count - words.count))
+        }
+        for index in other.words.indices { words[index] |= other.words[index] }
+    }
+
     /// Removes a number.
     ///
     /// - Returns: Whether it was a member.

@@ -306,6 +306,12 @@ package final class EngineCore: @unchecked Sendable {
         case .credit(let count):
             watches.credit(request.call, count)
             return nil
+        case .pause:
+            watches.pause(request.call)
+            return nil
+        case .taken(let group):
+            watches.taken(group)
+            return nil
         case .cancel:
             claims.remove(request.call)
             watches.close(request.call)

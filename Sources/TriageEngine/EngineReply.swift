@@ -57,6 +57,8 @@ package enum EngineReply: Sendable {
 
     /// A part of a board watch.
     case boardChanges(BoardChanges)
+    /// A part that many board watches get: the completion's call is none of theirs.
+    case sharedBoardChanges(SharedBoardChanges)
     /// A part of an assignment watch.
     indirect case assignmentChanges(AssignmentChanges)
     /// A part of a disclosure watch; the last one when `ended`.
@@ -70,7 +72,7 @@ package enum EngineReply: Sendable {
     /// True for a part of a watch, after which more may follow.
     package var isWatchPart: Bool {
         switch self {
-        case .boardChanges, .assignmentChanges: true
+        case .boardChanges, .sharedBoardChanges, .assignmentChanges: true
         case .disclosureChange(_, let ended): !ended
         case .receipt, .outcome, .caseView, .board, .disclosure, .disclosures, .attachable,
             .evidence, .evidenceList, .holdList, .status, .snapshot, .audit, .refused, .failed:
@@ -143,6 +145,24 @@ package final class BoardChanges: Sendable {
         self.revisions = revisions
         self.revision = revision
         self.bookmark = bookmark
+    }
+}
+
+/// One part for all watches of a group: handed over once, and answered with
+/// ``EngineOperation/taken(group:)``.
+package final class SharedBoardChanges: Sendable {
+    /// What each of them gets.
+    package let part: BoardChanges
+    /// Their calls, in ascending order.
+    package let calls: [UInt64]
+    /// Which group it is.
+    package let group: Int
+
+    /// Addresses a part.
+    init(_ part: BoardChanges, to calls: [UInt64], group: Int) {
+        self.part = part
+        self.calls = calls
+        self.group = group
     }
 }
 

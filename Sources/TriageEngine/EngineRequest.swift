@@ -63,6 +63,10 @@ package enum EngineOperation: Sendable {
     case watchDisclosure(DisclosureID, requester: Principal?)
     /// The watch of this call may send so many more parts.
     case credit(Int)
+    /// The watch of this call sends nothing until it is given credit again.
+    case pause
+    /// The reactor has taken one part that a group of watches shares.
+    case taken(group: Int)
     /// The call is over: forget its watch or waiting claim. No answer.
     case cancel
 
@@ -101,7 +105,7 @@ package enum EngineOperation: Sendable {
         case .watchDisclosure(_, let requester): requester == nil
         case .snapshot, .checkAttachment, .readEvidence, .erase, .renewKey, .signHead: true
         case .prove, .listCases, .listDisclosures, .listEvidence, .listHolds, .watchBoard,
-            .watchAssignments, .credit, .cancel, .status:
+            .watchAssignments, .credit, .pause, .taken, .cancel, .status:
             false
         }
     }
@@ -111,8 +115,8 @@ package enum EngineOperation: Sendable {
         switch self {
         case .watchBoard, .watchAssignments, .watchDisclosure: true
         case .write, .claim, .readCase, .listCases, .readDisclosure, .listDisclosures, .credit,
-            .cancel, .status, .snapshot, .checkAttachment, .readEvidence, .listEvidence,
-            .listHolds, .erase, .renewKey, .signHead, .prove:
+            .pause, .taken, .cancel, .status, .snapshot, .checkAttachment, .readEvidence,
+            .listEvidence, .listHolds, .erase, .renewKey, .signHead, .prove:
             false
         }
     }
@@ -133,8 +137,9 @@ package enum EngineOperation: Sendable {
         case .claim, .readCase, .readDisclosure, .watchDisclosure, .snapshot, .readEvidence,
             .renewKey:
             512
-        case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .credit, .cancel,
-            .status, .checkAttachment, .listEvidence, .listHolds, .signHead, .prove:
+        case .listCases, .listDisclosures, .watchBoard, .watchAssignments, .credit, .pause,
+            .taken, .cancel, .status, .checkAttachment, .listEvidence, .listHolds, .signHead,
+            .prove:
             0
         }
     }

@@ -28,6 +28,8 @@ final class Watch: Asked {
     var owesBookmark = true
     /// Where ``position`` was when something was sent last.
     var sentPosition: Int
+    /// The group that it goes with; how far it is stands there then.
+    var group: WatchGroup?
 
     init(
         _ request: EngineRequest, reactor: Int, subject: Subject, credits: Int, position: Int,
@@ -43,6 +45,20 @@ final class Watch: Asked {
         self.revision = revision
         sentPosition = position
     }
+
+    /// A watch of nobody's, for what a group has in common.
+    init(like member: Watch, _ subject: BoardWatch, credits: Int) {
+        call = 0
+        echo = 0
+        reactor = member.reactor
+        principal = .system
+        self.subject = .board(subject)
+        self.credits = credits
+        position = member.position
+        revision = member.revision
+        owesBookmark = false
+        sentPosition = member.sentPosition
+    }
 }
 
 /// What a board watch remembers: a bit a case, whatever happens while it catches up.
@@ -53,9 +69,13 @@ final class Watch: Asked {
 ///            +---- ring overran -+--> sweep: cases changed since the base
 /// ```
 ///
+/// Once it has caught up it goes with its ``WatchGroup``.
+///
 /// A class, because ``known`` has a bit for each case: it is changed where it is, never copied.
 final class BoardWatch {
     let filter: BoardFilter
+    /// The caller came with a revision: it may have any case that there was.
+    let isResumed: Bool
     /// What is being sent before the changes of the ring; nil once all of it has been.
     var initial: InitialState?
     /// Cases that the caller has, or may have: only these are sent as removed.
@@ -71,8 +91,12 @@ final class BoardWatch {
         case sweep(since: UInt64, next: CaseNumber?)
     }
 
-    init(filter: BoardFilter, initial: InitialState?, known: NumberSet, base: UInt64) {
+    init(
+        filter: BoardFilter, isResumed: Bool, initial: InitialState?, known: NumberSet,
+        base: UInt64
+    ) {
         self.filter = filter
+        self.isResumed = isResumed
         self.initial = initial
         self.known = known
         self.base = base

@@ -12,7 +12,14 @@ struct WatchTable {
     var board: ChangeRing
     /// Changes of assignments.
     var assignments: ChangeRing
-    private var watches: [UInt64: Watch] = [:]
+    /// All of them, by call.
+    private(set) var watches: [UInt64: Watch] = [:]
+    /// Those that go with no group.
+    var alone: [UInt64: Watch] = [:]
+    /// By number.
+    var groups: [Int: WatchGroup] = [:]
+    var groupNumbers: [WatchGroup.Key: Int] = [:]
+    var nextGroup = 0
     private var disclosureWatches = 0
     /// What watches that stand at the same place get next; for one pass over them.
     var steps: [BoardStep] = []
@@ -45,7 +52,8 @@ struct WatchTable {
             }
             let last = UInt64(world.counts.cases)
             let subject = BoardWatch(
-                filter: filter, initial: resume == 0 ? .page(after: nil) : nil,
+                filter: filter, isResumed: resume != 0,
+                initial: resume == 0 ? .page(after: nil) : nil,
                 known: resume == 0 ? NumberSet() : NumberSet(upTo: last),
                 base: resume == 0 ? revision : resume)
             add(request, reactor, .board(subject), position, resume)
@@ -61,8 +69,8 @@ struct WatchTable {
             disclosureWatches += 1
             add(request, reactor, .disclosure(id, requester: requester, changed: true), 0, 0)
         case .write, .claim, .readCase, .listCases, .readDisclosure, .listDisclosures, .credit,
-            .cancel, .status, .snapshot, .checkAttachment, .readEvidence, .listEvidence,
-            .listHolds, .erase, .renewKey, .signHead, .prove:
+            .pause, .taken, .cancel, .status, .snapshot, .checkAttachment, .readEvidence,
+            .listEvidence, .listHolds, .erase, .renewKey, .signHead, .prove:
             preconditionFailure("not a watch")
         }
         return nil
@@ -77,14 +85,17 @@ struct WatchTable {
         _ request: EngineRequest, _ reactor: Int, _ subject: Watch.Subject, _ position: Int,
         _ revision: UInt64
     ) {
-        watches[request.call] = Watch(
+        let watch = Watch(
             request, reactor: reactor, subject: subject, credits: configuration.watchCredits,
             position: position, revision: revision)
+        watches[request.call] = watch
+        alone[request.call] = watch
     }
 
     /// Closes a watch, if it is open.
     mutating func close(_ call: UInt64) {
         guard let watch = watches.removeValue(forKey: call) else { return }
+        if watch.group == nil { alone[call] = nil } else { leave(watch) }
         if case .disclosure = watch.subject { disclosureWatches -= 1 }
     }
 
@@ -92,6 +103,9 @@ struct WatchTable {
     mutating func removeAll() -> [Watch] {
         defer {
             watches = [:]
+            alone = [:]
+            groups = [:]
+            groupNumbers = [:]
             disclosureWatches = 0
         }
         return Array(watches.values)
@@ -103,16 +117,16 @@ struct WatchTable {
         assignments.restart(after: revision)
     }
 
-    /// Lets a watch send more parts.
+    /// Lets a watch send more parts; one that goes with a group has the group's credit.
     func credit(_ call: UInt64, _ count: Int) {
-        guard let watch = watches[call] else { return }
+        guard let watch = alone[call] else { return }
         watch.credits = min(watch.credits + count, configuration.watchCredits)
     }
 
     /// Notes that a disclosure request changed.
     func disclosureChanged(_ id: DisclosureID) {
         guard disclosureWatches > 0 else { return }
-        for watch in watches.values {
+        for watch in alone.values {
             if case .disclosure(id, let requester, _) = watch.subject {
                 watch.subject = .disclosure(id, requester: requester, changed: true)
             }
@@ -127,11 +141,12 @@ struct WatchTable {
     mutating func advance(
         _ world: borrowing World, durable: UInt64, _ send: (Watch, EngineReply) -> Void
     ) -> Bool {
-        var more = false
         var ended: [UInt64] = []
         var over = 0
         defer { steps.removeAll(keepingCapacity: true) }
-        for watch in watches.values {
+        var more = advanceGroups(world, durable: durable, &ended, send)
+        var joining: [Watch] = []
+        for watch in alone.values {
             switch watch.subject {
             case .board(let subject):
                 if watch.position < board.start, !watch.owesBookmark {
@@ -139,6 +154,7 @@ struct WatchTable {
                     ended.append(watch.call)
                 } else if watch.credits > 0 {
                     more = advance(watch, subject, world, durable, send) || more
+                    if mayJoin(watch, subject) { joining.append(watch) }
                 }
             case .assignments(let started):
                 let isOvertaken = watch.position < assignments.start
@@ -164,6 +180,7 @@ struct WatchTable {
                 continue
             }
         }
+        for watch in joining { join(watch) }
         tooSlowCount += UInt64(ended.count - over)
         for call in ended { close(call) }
         return more

@@ -139,6 +139,14 @@ package protocol CallResponder: AnyObject {
     func respond(_ call: CallID, copying message: Span<UInt8>)
     /// Sends one message of a server-streaming call.
     func send(_ call: CallID, _ message: [UInt8]) -> SendOutcome
+    /// Sends the same messages to many server-streaming calls.
+    ///
+    /// - Parameters:
+    ///   - messages: What each call gets.
+    ///   - calls: Their ids as numbers, those of one connection best beside each other.
+    ///   - report: Called for each call that is not `.queued`; it may not end or answer calls.
+    func send(
+        _ messages: [[UInt8]], to calls: [UInt64], _ report: (CallID, SendOutcome) -> Void)
     /// Ends a call: OK when `error` is nil (server streaming), else trailers-only or trailers with
     /// the error.
     func finish(_ call: CallID, _ error: RPCError?)

@@ -354,7 +354,7 @@ package final class ServiceHandler: CallHandler {
         let failure: EngineFailure = isTaken ? .overloaded : .stopping
         for request in requests where !isTaken || request.operation.journalBytes > 0 {
             switch request.operation {
-            case .cancel, .credit: continue
+            case .cancel, .credit, .pause, .taken: continue
             default:
                 complete(
                     Completion(
@@ -373,6 +373,7 @@ package final class ServiceHandler: CallHandler {
     }
 
     private func complete(_ completion: Completion) {
+        if case .sharedBoardChanges(let shared) = completion.reply { return sharedPart(shared) }
         let call = CallID(raw: completion.call)
         if completion.echo & Echo.bulkRead != 0 { bulkReads.completed() }
         if completion.echo & Echo.streamItem != 0 {
@@ -453,8 +454,8 @@ package final class ServiceHandler: CallHandler {
         case .failed(let failure): .failure(RPCError(failure))
         // A receipt was answered before; what may be attached, and evidence, have streams of their
         // own; the others are parts of watches.
-        case .receipt, .boardChanges, .assignmentChanges, .disclosureChange, .attachable,
-            .evidence:
+        case .receipt, .boardChanges, .sharedBoardChanges, .assignmentChanges,
+            .disclosureChange, .attachable, .evidence:
             .failure(Self.internalError)
         }
     }
@@ -480,6 +481,9 @@ package final class ServiceHandler: CallHandler {
         case .receipt, .snapshot, .recorded: .failure(Self.internalError)
         }
     }
+
+    /// What the engine is told that concerns no call.
+    static let noCall = CallID(raw: .max)
 
     /// Our own broken promise, in words that say nothing of it.
     static let internalError = RPCError(

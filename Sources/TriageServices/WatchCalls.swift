@@ -1,5 +1,6 @@
 // Watches of the board, of assignments and of a disclosure request: parts come from the engine, go
-// out as messages, and give credit back once the call's buffer has room.
+// out as messages, and give credit back once the call's buffer has room. A part for a group of
+// watches goes to all their calls at once, and to nobody's bookkeeping.
 
 internal import TriageBase
 internal import TriageCodec
@@ -9,6 +10,8 @@ internal import TriageGRPC
 extension ServiceHandler {
     /// Credit is given back in steps, so that a quiet watch does not wake the engine for each part.
     private static let creditStep = 4
+    /// More than a watch may ever have: the engine gives what it may.
+    private static let wholeCredit = 1_024
 
     /// Opens a watch.
     func watch(_ caller: Caller, echo: UInt64, _ operation: EngineOperation) {
@@ -34,9 +37,34 @@ extension ServiceHandler {
         case .refused(let error): end(call, RPCError(error))
         case .failed(let failure): end(call, RPCError(failure))
         case .receipt, .outcome, .caseView, .board, .disclosure, .disclosures, .attachable,
-            .evidence, .evidenceList, .holdList, .status, .snapshot, .audit:
+            .sharedBoardChanges, .evidence, .evidenceList, .holdList, .status, .snapshot, .audit:
             end(call, Self.internalError)
         }
+    }
+
+    /// Sends one part to every watch of a group.
+    func sharedPart(_ shared: SharedBoardChanges) {
+        responder.send(board(shared.part), to: shared.calls) { call, outcome in
+            switch outcome {
+            case .queued: break
+            case .full: pause(call)
+            case .gone: forget(call)
+            }
+        }
+        ask(Self.noCall, echo: 0, .system, .taken(group: shared.group))
+    }
+
+    /// Takes a watch out of its group until its stream has drained.
+    private func pause(_ call: CallID) {
+        guard case .watch(let watch)? = longCalls[call.raw], !watch.isFull else { return }
+        watch.isFull = true
+        watch.partsTaken = Self.wholeCredit
+        ask(call, echo: 0, .system, .pause)
+    }
+
+    private func forget(_ call: CallID) {
+        longCalls[call.raw] = nil
+        ask(call, echo: 0, .system, .cancel)
     }
 
     private func end(_ call: CallID, _ error: RPCError?) {
@@ -49,10 +77,7 @@ extension ServiceHandler {
             switch responder.send(call, message) {
             case .queued: break
             case .full: watch.isFull = true
-            case .gone:
-                longCalls[call.raw] = nil
-                ask(call, echo: 0, .system, .cancel)
-                return
+            case .gone: return forget(call)
             }
         }
         watch.partsTaken += 1

@@ -284,6 +284,14 @@ final class Connection {
         }
     }
 
+    /// Frames and encrypts what can be sent; what that brings about, and what goes wrong, is left
+    /// for ``flush()``.
+    func seal() {
+        guard !isEnding else { return }
+        _ = wire.seal(core.staging, limit: core.limits.outputBytesMax)
+        accountOutput()
+    }
+
     /// Books what the streams have queued.
     @inline(__always)
     func accountOutput() {

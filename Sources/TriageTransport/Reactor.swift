@@ -153,7 +153,10 @@ final class Reactor {
     private func runJobs() {
         let (jobs, controls) = mailbox.take()
         if !jobs.isEmpty, let handler = core.handler {
+            // Several turns of the engine leave in one record.
+            if jobs.count == 1 { core.push = { [unowned self] in push($0) } }
             for job in jobs { job.run(handler) }
+            core.push = nil
         }
         for control in controls {
             switch control {
@@ -378,6 +381,21 @@ final class Reactor {
             flushing.removeAll(keepingCapacity: true)
             if core.handlerWasCalled { endHandlerTurn() }
             rounds += 1
+        }
+    }
+
+    /// Writes what a connection has so far; whatever is wrong with it is found at the end of the
+    /// turn, not in the middle of a handler's work.
+    private func push(_ index: Int) {
+        guard let channel = channels[index], channel.lingersSince == nil else { return }
+        let connection = channel.connection
+        connection.seal()
+        guard connection.wire.tls.outputCount > 0 else { return }
+        connection.wire.tls.withOutput { bytes in
+            guard case .bytes(let count) = channel.socket.write(bytes) else { return 0 }
+            core.metrics.bytesSent += UInt64(count)
+            connection.sentAt = core.now
+            return count
         }
     }
 

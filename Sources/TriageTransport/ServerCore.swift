@@ -44,6 +44,13 @@ final class ServerCore: CallResponder {
     let shares: IdentityShares
     /// Set by every call into the handler, so that `turnEnded` follows.
     var handlerWasCalled = false
+    /// Writes what a connection has to its socket now; nil: at the end of the turn.
+    ///
+    /// So the first of a thousand streams does not wait for the last one, and what a stream needs
+    /// is touched once and not twice.
+    var push: ((_ connection: Int) -> Void)?
+    /// Fewer calls than this get what they share at the end of the turn, together with the rest.
+    private static let pushedCallsMin = 64
     /// Calls whose handler asked for a message that waits.
     var deliveries: [CallID] = []
     /// Plaintext of one batch; taken out while in use.
@@ -173,6 +180,34 @@ final class ServerCore: CallResponder {
 
     func send(_ id: CallID, _ message: [UInt8]) -> SendOutcome {
         guard let (call, connection) = open(id) else { return .gone }
+        return send(call, connection, message)
+    }
+
+    func send(
+        _ messages: [[UInt8]], to calls: [UInt64], _ report: (CallID, SendOutcome) -> Void
+    ) {
+        let push = calls.count >= Self.pushedCallsMin ? push : nil
+        var last = -1
+        for raw in calls {
+            let id = CallID(raw: raw)
+            guard let (call, connection) = open(id) else {
+                report(id, .gone)
+                continue
+            }
+            if connection.index != last {
+                if last >= 0 { push?(last) }
+                last = connection.index
+            }
+            var outcome = SendOutcome.queued
+            for message in messages where outcome != .gone {
+                outcome = send(call, connection, message)
+            }
+            if outcome != .queued { report(id, outcome) }
+        }
+        if last >= 0 { push?(last) }
+    }
+
+    private func send(_ call: Int, _ connection: Connection, _ message: [UInt8]) -> SendOutcome {
         if let refusal = connection.refusal(toHold: message.count) {
             end(call, connection, refuse(refusal))
             return .gone
@@ -180,7 +215,7 @@ final class ServerCore: CallResponder {
         switch calls[call].machine.messageSent() {
         case .drop: return .gone
         case .refuse:
-            finish(id, WireError.replyCardinality)
+            end(call, connection, WireError.replyCardinality)
             return .gone
         case .headersAndMessage: sendHead(call, connection)
         case .message: break

@@ -15,6 +15,8 @@ struct Arrival {
     let completion: Completion
     /// Whether the journal had failed by then.
     let journalHasFailed: Bool
+    /// Whether others got the same.
+    var isShared = false
 }
 
 /// Takes what the engine delivers, as long as there is a machine to deliver it.
@@ -38,10 +40,22 @@ final class Mailroom: CompletionSink {
             }
         arrivals.change { arrivals in
             // In which order watches are served is left to chance that no seed knows.
-            for completion in completions.sorted(by: { $0.call < $1.call }) {
-                arrivals.append(Arrival(completion: completion, journalHasFailed: hasFailed))
-            }
+            let each = completions.flatMap { Self.each($0, hasFailed) }
+            arrivals += each.sorted { $0.completion.call < $1.completion.call }
         }
+    }
+
+    /// What each call gets; last, what the groups got, whose numbers are chance.
+    private static func each(_ completion: Completion, _ hasFailed: Bool) -> [Arrival] {
+        guard case .sharedBoardChanges(let shared) = completion.reply else {
+            return [Arrival(completion: completion, journalHasFailed: hasFailed)]
+        }
+        func arrival(_ call: UInt64, _ reply: EngineReply) -> Arrival {
+            let one = Completion(call: call, echo: 0, principal: .system, reply: reply)
+            return Arrival(completion: one, journalHasFailed: hasFailed, isShared: true)
+        }
+        return shared.calls.map { arrival($0, .boardChanges(shared.part)) }
+            + [arrival(.max, completion.reply)]
     }
 
     func take() -> [Arrival] {
@@ -76,6 +90,9 @@ final class Life {
     /// Attempts made when the write had been answered already.
     private var repeats: Set<UInt64> = []
     private var credits: [UInt64: Int] = [:]
+    /// Groups whose part was taken, each with a call of its reactor.
+    private var taken: [(group: Int, call: UInt64)] = []
+    private var sharedParts = 0
     private var reactors: [UInt64: Int] = [:]
     private(set) var lost: [WatchMirror] = []
     /// The engine's clock is not earlier.
@@ -131,7 +148,10 @@ final class Life {
                 cancelled(request.call)
                 continue
             }
-            if case .credit = request.operation { continue }
+            switch request.operation {
+            case .credit, .pause, .taken: continue
+            default: break
+            }
             open[request.call] = asked
             reactors[request.call] = reactor
             switch asked {
@@ -176,7 +196,13 @@ final class Life {
 
     /// Lets watches send as many parts more as were taken.
     func giveCredits() -> Bool {
-        guard !credits.isEmpty else { return false }
+        guard !credits.isEmpty || !taken.isEmpty else { return false }
+        for (group, call) in taken {
+            let request = EngineRequest(
+                call: .max, echo: 0, principal: .system, operation: .taken(group: group))
+            _ = engine.submit([request], reactor: reactors[call] ?? 0, journalBytes: 0)
+        }
+        taken = []
         for call in credits.keys.sorted() {
             let request = EngineRequest(
                 call: call, echo: 0, principal: .system, operation: .credit(credits[call] ?? 0))
@@ -199,6 +225,9 @@ final class Life {
 
     private func judge(_ arrival: Arrival) throws(Violation) {
         let (call, reply) = (arrival.completion.call, arrival.completion.reply)
+        if case .sharedBoardChanges(let shared) = reply {
+            return taken.append((shared.group, shared.calls[0]))
+        }
         let shown = revision(shownBy: reply)
         transcript.note("\(call) <- \(kind(of: reply)) \(shown)")
         transcript.count("reply: \(kind(of: reply))")
@@ -224,7 +253,9 @@ final class Life {
                     "a list as of \(revision) shows what came later")
             default: break
             }
-        case .watch(let mirror, let recorded): try judge(reply, mirror, recorded, call)
+        case .watch(let mirror, let recorded):
+            try judge(reply, mirror, recorded, call)
+            if reply.isWatchPart { partTaken(call, isShared: arrival.isShared) }
         case .probe: probes[call] = reply
         }
     }
@@ -244,7 +275,17 @@ final class Life {
         case .failed, .refused: break
         default: throw Violation("a watch was answered with \(kind(of: reply))")
         }
-        if reply.isWatchPart { credits[call, default: 0] += 1 }
+    }
+
+    /// Gives credit back for a part; now and then a stream is full of what its group got.
+    private func partTaken(_ call: UInt64, isShared: Bool) {
+        guard isShared else { return credits[call, default: 0] += 1 }
+        sharedParts += 1
+        guard sharedParts % 3 == 0 else { return }
+        let request = EngineRequest(call: call, echo: 0, principal: .system, operation: .pause)
+        submit([(request, .probe)], reactor: reactors[call] ?? 0)
+        credits[call] = 8
+        transcript.count("watch paused")
     }
 
     func takeProbe(_ call: UInt64) -> EngineReply? { probes.removeValue(forKey: call) }

@@ -278,6 +278,7 @@ func kind(of reply: EngineReply) -> String {
     case .snapshot: "snapshot"
     case .audit: "audit"
     case .boardChanges: "board changes"
+    case .sharedBoardChanges: "shared board changes"
     case .assignmentChanges: "assignment changes"
     case .disclosureChange: "disclosure change"
     case .refused(let error): "refused \(error.kind.name)"
@@ -315,6 +316,7 @@ func revision(shownBy reply: EngineReply) -> UInt64 {
     case .disclosures(let page): page.requests.reduce(0) { max($0, $1.value.revision) }
     case .status(let status): max(status.durableSequence, status.snapshot?.sequence ?? 0)
     case .boardChanges(let part): part.revision
+    case .sharedBoardChanges(let shared): shared.part.revision
     case .assignmentChanges(let part): part.revision
     case .outcome(.nothingToClaim), .outcome(.recorded), .outcome(.key), .attachable, .audit,
         .refused, .failed:

@@ -137,9 +137,20 @@ final class EngineBench {
     /// One turn with these requests, all of reactor 0.
     @discardableResult
     func turn(_ requests: EngineRequest...) -> [Completion] {
-        core.turn([RequestBatch(reactor: 0, requests: requests)])
-        return sink.take()
+        let taken = takenGroups.map { request(.taken(group: $0)) }
+        takenGroups = []
+        core.turn([RequestBatch(reactor: 0, requests: taken + requests)])
+        return sink.take().flatMap { completion -> [Completion] in
+            guard case .sharedBoardChanges(let shared) = completion.reply else {
+                return [completion]
+            }
+            takenGroups.append(shared.group)
+            return completion.forEachCall(of: shared)
+        }
     }
+
+    /// Parts of groups that a reactor has taken and the engine does not know of yet.
+    private var takenGroups: [Int] = []
 
     /// Submits one report about a new subject and returns its receipt.
     func submit(
@@ -175,6 +186,16 @@ let suicideOnly = Eligibility(
     skills: 1 << HarmFamily.suicideSelfHarm.rawValue, clearances: .max, regions: .max,
     languages: [], allLanguages: true)
 
+extension Completion {
+    /// What each of the calls gets that share a part.
+    func forEachCall(of shared: SharedBoardChanges) -> [Completion] {
+        shared.calls.map {
+            Completion(
+                call: $0, echo: echo, principal: principal, reply: .boardChanges(shared.part))
+        }
+    }
+}
+
 extension EngineReply {
     /// A short name of the case, for comparing.
     var kind: String {
@@ -195,6 +216,7 @@ extension EngineReply {
         case .snapshot: "snapshot"
         case .audit: "audit"
         case .boardChanges: "boardChanges"
+        case .sharedBoardChanges: "sharedBoardChanges"
         case .assignmentChanges: "assignmentChanges"
         case .disclosureChange: "disclosureChange"
         case .refused(let error): "refused(\(error))"

@@ -46,6 +46,16 @@ final class FakeResponder: CallResponder {
         return sendOutcome
     }
 
+    func send(
+        _ messages: [[UInt8]], to calls: [UInt64], _ report: (CallID, SendOutcome) -> Void
+    ) {
+        for call in calls.map(CallID.init(raw:)) {
+            for message in messages where send(call, message) != .queued {
+                report(call, sendOutcome)
+            }
+        }
+    }
+
     func finish(_ call: CallID, _ error: RPCError?) {
         guard answers[call.raw]?.isOver != true else { return }
         answers[call.raw, default: Answer()].end = .some(error)

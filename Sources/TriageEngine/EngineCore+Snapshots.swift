@@ -39,8 +39,9 @@ extension EngineCore {
             report: parts.wake)
     }
 
-    /// Begins the snapshot that lets the next start replay nothing, if configured and worth it. As
-    /// fast as the disk takes it: no intake is beside it.
+    /// Begins the snapshot that lets the next start replay nothing, if configured and worth it.
+    ///
+    /// As fast as the disk takes it: no intake is beside it.
     func takeLastSnapshot() -> Bool {
         // The answers to those who waited for the one before are records too.
         commit()

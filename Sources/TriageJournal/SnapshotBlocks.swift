@@ -281,7 +281,8 @@ final class SnapshotBlocks<Decoder: RecordDecoder>: Sendable {
     /// Begins to read.
     ///
     /// - Parameters:
-    ///   - file: The snapshot, of that name.
+    ///   - file: The snapshot.
+    ///   - name: Its name, for errors.
     ///   - head: What its header says.
     ///   - fileBytes: Its length.
     ///   - threads: Threads that read; four times as many blocks are held in memory.
@@ -323,8 +324,9 @@ final class SnapshotBlocks<Decoder: RecordDecoder>: Sendable {
         } catch { throw .io(error) }
     }
 
-    /// The next block; waits for it. The trailer, and one that does not verify, may be followed by
-    /// nothing.
+    /// The next block; waits for it.
+    ///
+    /// - Returns: nil behind the trailer, and behind a block that cannot be read.
     func take() -> SnapshotBlock<Decoder>? { work.take() }
 
     /// Gives a block back for those that follow.

@@ -97,6 +97,7 @@ struct SnapshotReader: ~Copyable {
     /// - Parameters:
     ///   - visitor: Takes the records.
     ///   - threads: How many check blocks ahead; 0: none.
+    /// - Returns: What the file is.
     /// - Throws: `.dataLoss` at the first byte range that does not verify (records before it were
     ///   handed out); `.rejected`; `.io`.
     mutating func read<Visitor: SnapshotVisitor & ~Copyable>(

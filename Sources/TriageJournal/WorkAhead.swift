@@ -42,7 +42,7 @@ final class WorkAhead<Piece: AnyObject & Sendable>: Sendable {
     /// Begins.
     ///
     /// - Parameters:
-    ///   - count: How many threads work; 0: none, each piece is begun and worked on when it is taken.
+    ///   - count: How many threads work; 0: none, each piece is begun and worked on as it is taken.
     ///   - ahead: How many pieces there are at once at most, but for the one that was taken last.
     ///   - name: Of the threads.
     ///   - next: Begins a piece, given its index from 0 and a piece to be used again; nil: there

@@ -415,9 +415,8 @@ package final class EngineCore: @unchecked Sendable {
                 return .storageFull
             case .recordTooLarge: return .tooLarge
             case .poisoned, .io, .dataLoss, .gap, .foreignFile, .foreignCluster, .newerVersion,
-                .olderVersion, .notOlder, .notEmpty, .locked, .crypto, .rejected, .keyMissing,
-                .keyUnexpected,
-                .wrongKey, .tooManyKeys:
+                .olderVersion, .notOlder, .notEmpty, .noSuchPoint, .locked, .crypto, .rejected,
+                .keyMissing, .keyUnexpected, .wrongKey, .tooManyKeys:
                 fail(error)
                 return .journalFailed
             }

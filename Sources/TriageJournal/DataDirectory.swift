@@ -266,45 +266,23 @@ package final class DataDirectory: Sendable {
         _ = try FileCipher(making: &segment, keys, &random)
         let header = segment
         try TriageJournal.disk { () throws(IOError) in
-            try makeFile(FileName.segment(1), header, bytes: options.segmentBytes)
+            try makeFile(disk, path, FileName.segment(1), header, bytes: options.segmentBytes)
             try makeFile(
-                FileName.identity, HeaderBlock(kind: .identity, cluster: cluster, time: time),
+                disk, path, FileName.identity,
+                HeaderBlock(kind: .identity, cluster: cluster, time: time),
                 bytes: Format.blockBytes)
         }
         return LastSegment(header: header, offset: Format.blockBytes, leaves: [])
     }
 
-    /// Makes a file of a header and zeros behind it, under its final name once it is durable.
-    private func makeFile(_ name: String, _ header: HeaderBlock, bytes: Int) throws(IOError) {
-        let file = try disk.open(path + "/" + name + ".tmp", .createDirect)
-        try file.allocate(bytes)
-        var chunk = PageBuffer(capacity: min(bytes, 1 << 20))
-        header.store(in: &chunk)
-        var offset = 0
-        while offset < bytes {
-            let count = min(chunk.capacity, bytes - offset)
-            try file.write(chunk.span(0..<count), at: offset)
-            if offset == 0 { chunk.zero(0..<Format.blockBytes) }
-            offset += count
-        }
-        try file.sync()
-        try disk.rename(path + "/" + name + ".tmp", to: path + "/" + name)
-        try disk.syncDirectory(path)
-    }
-
     private func openMark(_ tree: MerkleTree, _ time: WallTime) throws(IOError) -> MarkFile {
         let name = path + "/" + FileName.mark
         if try !disk.list(path).contains(where: { $0.name == FileName.mark }) {
-            try makeFile(
-                FileName.mark,
-                HeaderBlock(
-                    kind: .mark, cluster: cluster, sequence: tree.size, time: time, size: 2,
-                    tree: tree),
-                bytes: 2 * Format.blockBytes)
+            try MarkFile.make(disk, path, cluster, tree, time)
         }
         let file = try disk.open(name, .update)
         // The newer slot must stay true while the other one is overwritten.
-        let generation = (try? MarkFile.read(file, cluster))?.size ?? 2
+        let generation = (try? MarkFile.read(file, cluster))?.size ?? MarkFile.firstGeneration
         return MarkFile(file: file, cluster: cluster, generation: generation)
     }
 

@@ -233,3 +233,26 @@ package struct HeaderBlock: Equatable, Sendable {
         self.tree = tree
     }
 }
+
+/// Makes a file of a header and zeros behind it, under its final name once it is durable.
+///
+/// - Durability: on disk when this returns
+func makeFile(
+    _ disk: any Disk, _ directory: String, _ name: String, _ header: HeaderBlock, bytes: Int
+) throws(IOError) {
+    let path = directory + "/" + name
+    let file = try disk.open(path + ".tmp", .createDirect)
+    try file.allocate(bytes)
+    var chunk = PageBuffer(capacity: min(bytes, 1 << 20))
+    header.store(in: &chunk)
+    var offset = 0
+    while offset < bytes {
+        let count = min(chunk.capacity, bytes - offset)
+        try file.write(chunk.span(0..<count), at: offset)
+        if offset == 0 { chunk.zero(0..<Format.blockBytes) }
+        offset += count
+    }
+    try file.sync()
+    try disk.rename(path + ".tmp", to: path)
+    try disk.syncDirectory(directory)
+}

@@ -74,6 +74,30 @@ struct JournalPart {
     var file: String { directory == nil ? FileName.leaves(first) : FileName.segment(first) }
 }
 
+/// Counts bytes for whoever wants to see how far something is.
+struct ByteCounter {
+    private let report: ((Int, Int) -> Void)?
+    var total = 0
+    private var done = 0
+
+    /// Counts for `report`; nil: nobody wants to know.
+    init(_ report: ((Int, Int) -> Void)?) {
+        self.report = report
+    }
+
+    var isWatched: Bool { report != nil }
+
+    mutating func add(_ bytes: Int) {
+        done += bytes
+        report?(done, total)
+    }
+}
+
+/// Bytes of a file.
+func fileBytes(_ disk: any Disk, _ path: String) throws(JournalError) -> Int {
+    try TriageJournal.disk { () throws(IOError) in try disk.open(path, .read).size() }
+}
+
 /// Goes through the parts of a journal of one version, in order.
 protocol JournalParts: ~Copyable {
     /// Where the journal stands; nil before the first part.
@@ -104,9 +128,9 @@ package struct Inspection: Sendable {
     let disk: any Disk
     let keys: KeyRing?
     /// Where segments from before the directory's are; nil for nowhere.
-    private let archive: String?
+    let archive: String?
     /// Threads that read segments ahead while everything is checked.
-    private let threads: Int
+    let threads: Int
 
     /// Looks at a directory.
     ///
@@ -148,13 +172,22 @@ package struct Inspection: Sendable {
 
     /// Looks at the directory that this process owns.
     init(_ data: DataDirectory, archive: String?) {
-        path = data.path
-        cluster = data.cluster
+        self.init(
+            making: data.path, data.cluster, disk: data.disk, keys: data.keys, archive: archive)
+    }
+
+    /// Looks at a directory that may have no identity yet.
+    init(
+        making path: String, _ cluster: ClusterID, disk: any Disk, keys: KeyRing?,
+        archive: String? = nil, threads: Int = 0
+    ) {
+        self.path = path
+        self.cluster = cluster
         version = Format.version
-        disk = data.disk
-        keys = data.keys
+        self.disk = disk
+        self.keys = keys
         self.archive = archive
-        threads = 0
+        self.threads = threads
     }
 
     // MARK: Reading
@@ -251,12 +284,19 @@ package struct Inspection: Sendable {
     /// Goes on behind what does not verify, so that all of it is named. Of version 1 the chain,
     /// from the first segment on.
     ///
+    /// - Parameter progress: Called with how many bytes are done, and how many there are; nil:
+    ///   nobody wants to know.
+    /// - Returns: Counts, and everything that does not verify.
     /// - Throws: `.io`, `.foreignFile` when the directory itself cannot be read.
-    package func verify() throws(JournalError) -> Verification {
+    package func verify(
+        progress: ((Int, Int) -> Void)? = nil
+    ) throws(JournalError) -> Verification {
         let inventory = try Inventory(disk, path)
+        var counter = ByteCounter(progress)
+        if counter.isWatched { counter.total = try bytesToVerify(inventory) }
         var result = Verification(
             statistics: DirectoryStatistics(cluster: cluster, version: version))
-        let checkpoints = readCheckpoints(inventory, &result)
+        let checkpoints = readCheckpoints(inventory, &result, &counter)
         let isOld = version == OldFormat.version
         let list = try parts(withLeaves: !isOld)
         if !isOld, let first = list.first, first.first > 1 {
@@ -275,11 +315,11 @@ package struct Inspection: Sendable {
         let isWhole: Bool
         if isOld {
             var old = OldSegments(disk, cluster, checkpoints)
-            isWhole = check(list, &old, &result)
+            isWhole = check(list, &old, &result, &counter)
         } else {
             var parts = Segments(disk, path, cluster, keys, checkpoints)
             if threads > 0 { try parts.readAhead(list, threads: threads) }
-            isWhole = check(list, &parts, &result)
+            isWhole = check(list, &parts, &result, &counter)
         }
         let last = result.statistics.head?.sequence ?? 0
         // Behind damage that was named the end is not known.
@@ -296,7 +336,7 @@ package struct Inspection: Sendable {
             do {
                 let vault = try Vault(
                     opening: path, disk: disk, keys: keys, random: RandomBytes())
-                result.problems += vault.problems()
+                result.problems += vault.problems { counter.add($0) }
             } catch { result.problems.append(error) }
         }
         return result
@@ -306,7 +346,8 @@ package struct Inspection: Sendable {
     ///
     /// - Returns: Whether all of them verify.
     private func check<Parts: JournalParts & ~Copyable>(
-        _ list: [JournalPart], _ parts: inout Parts, _ result: inout Verification
+        _ list: [JournalPart], _ parts: inout Parts, _ result: inout Verification,
+        _ counter: inout ByteCounter
     ) -> Bool {
         var isWhole = true
         for part in list {
@@ -318,6 +359,9 @@ package struct Inspection: Sendable {
                 parts.forget()
                 isWhole = false
             }
+            if counter.isWatched, let place = part.directory {
+                counter.add((try? fileBytes(disk, place + "/" + part.file)) ?? 0)
+            }
         }
         return isWhole
     }
@@ -325,7 +369,7 @@ package struct Inspection: Sendable {
     /// The heads that snapshots and the mark remember and that were signed; what of these does not
     /// verify is a problem.
     private func readCheckpoints(
-        _ inventory: Inventory, _ result: inout Verification
+        _ inventory: Inventory, _ result: inout Verification, _ counter: inout ByteCounter
     ) -> [Checkpoint] {
         var checkpoints: [Checkpoint] = []
         for sequence in inventory.snapshots {
@@ -333,6 +377,7 @@ package struct Inspection: Sendable {
                 var none = NoTarget()
                 let info = try readSnapshot(after: sequence, into: &none).info
                 result.snapshots.append(info)
+                counter.add(info.bytes)
                 checkpoints.append(Checkpoint(head: info.head, file: info.file))
             } catch { result.problems.append(error) }
         }
@@ -360,6 +405,24 @@ package struct Inspection: Sendable {
             } catch { result.problems.append(error) }
         }
         return checkpoints
+    }
+
+    /// Bytes of what ``verify(progress:)`` reads and counts.
+    private func bytesToVerify(_ inventory: Inventory) throws(JournalError) -> Int {
+        var paths = inventory.snapshots.map { path + "/" + FileName.snapshot($0) }
+        paths += try parts(withLeaves: false).compactMap { part in
+            part.directory.map { $0 + "/" + part.file }
+        }
+        if keys != nil {
+            let vault = path + "/" + FileName.vault + "/"
+            paths += try listVault(disk, path).map(\.name).filter {
+                $0.hasSuffix(VaultLayout.suffix)
+            }
+            .map { vault + $0 }
+        }
+        var total = 0
+        for path in paths { total += try fileBytes(disk, path) }
+        return total
     }
 
     private func readMark() throws(JournalError) -> JournalHead? {

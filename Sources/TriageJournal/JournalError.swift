@@ -27,6 +27,8 @@ package enum JournalError: Error, Equatable, Sendable {
     case notOlder(directory: String)
     /// A directory that should be new and holds something.
     case notEmpty(directory: String)
+    /// A record, or a time, at which the journal cannot be made to end.
+    case noSuchPoint(what: String)
     /// Another server owns the directory; its process id if known.
     case locked(file: String, processID: Int32?)
     /// The bounded commit buffer cannot take the record before the next commit. Nothing was
@@ -59,9 +61,8 @@ extension JournalError: CustomStringConvertible {
         switch self {
         case .dataLoss, .gap, .foreignCluster, .rejected: true
         case .io, .poisoned, .foreignFile, .newerVersion, .olderVersion, .notOlder, .notEmpty,
-            .locked,
-            .bufferFull, .recordTooLarge, .noSpace, .crypto, .keyMissing, .keyUnexpected, .wrongKey,
-            .tooManyKeys:
+            .noSuchPoint, .locked, .bufferFull, .recordTooLarge, .noSpace, .crypto, .keyMissing,
+            .keyUnexpected, .wrongKey, .tooManyKeys:
             false
         }
     }
@@ -98,6 +99,7 @@ extension JournalError: CustomStringConvertible {
             "\(directory) has the current format version already: there is nothing to upgrade"
         case .notEmpty(let directory):
             "\(directory) is not empty: name a directory that is not there yet"
+        case .noSuchPoint(let what): what
         case .locked(let file, let processID):
             "\(file) is locked by another server"
                 + (processID.map { " (process \($0))" } ?? "") + ": stop it first"

@@ -21,6 +21,24 @@ final class MarkFile: Sendable {
         state = Monitor(State(generation: generation))
     }
 
+    /// The generation of a new file, whose first slot has it.
+    static let firstGeneration: UInt64 = 2
+
+    /// Makes the file, with the head of `tree` in it.
+    ///
+    /// - Durability: on disk when this returns
+    static func make(
+        _ disk: any Disk, _ directory: String, _ cluster: ClusterID, _ tree: MerkleTree,
+        _ time: WallTime
+    ) throws(IOError) {
+        try makeFile(
+            disk, directory, FileName.mark,
+            HeaderBlock(
+                kind: .mark, cluster: cluster, sequence: tree.size, time: time,
+                size: firstGeneration, tree: tree),
+            bytes: 2 * Format.blockBytes)
+    }
+
     /// Marks not written because of an error.
     var failures: Int { state.change { $0.failures } }
 

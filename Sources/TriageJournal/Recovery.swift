@@ -205,7 +205,7 @@ struct Recovery {
         case .dataLoss: true
         case .io(let cause): cause.operation == .read
         case .poisoned, .gap, .foreignFile, .foreignCluster, .newerVersion, .olderVersion,
-            .notOlder, .notEmpty, .locked,
+            .notOlder, .notEmpty, .noSuchPoint, .locked,
             .bufferFull, .recordTooLarge, .noSpace, .crypto, .rejected, .keyMissing,
             .keyUnexpected, .wrongKey, .tooManyKeys:
             false

@@ -138,21 +138,9 @@ extension DataDirectory {
         }
         try TriageJournal.disk { () throws(IOError) in
             if !isThere {
-                let source = try disk.open(path + "/" + name, .read)
-                let target = archive + "/" + name
-                let file = try disk.open(target + ".tmp", .create)
                 var pacer = Pacer(disk, bytesPerSecond: options.snapshotBytesPerSecond)
-                var chunk = PageBuffer(capacity: Self.copyBytes)
-                var offset = 0
-                while true {
-                    let count = try source.read(into: &chunk, 0..<Self.copyBytes, at: offset)
-                    if count == 0 { break }
-                    try file.write(chunk, 0..<count, at: offset)
-                    offset += count
-                    pacer.wrote(count)
-                }
-                try file.sync()
-                try disk.rename(target + ".tmp", to: target)
+                var copying = FileCopy(disk)
+                try copying.copy(path + "/" + name, to: archive + "/" + name) { pacer.wrote($0) }
             }
             // Also when the copy is of an earlier run, which may have ended before this.
             try disk.syncDirectory(archive)

@@ -91,6 +91,15 @@ struct SegmentImage: ~Copyable {
         return bytes
     }
 
+    /// Adds records that were laid out before, as a batch of their own.
+    mutating func append(records: Span<UInt8>, from first: UInt64, count: UInt64) {
+        reserve(records.count)
+        begin(first)
+        buffer.copy(records, to: used)
+        used += records.count
+        batchCount = UInt32(count)
+    }
+
     /// Makes room for a record.
     private mutating func reserve(_ count: Int) {
         // One page more, for the zeros up to the page's end.

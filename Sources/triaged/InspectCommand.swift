@@ -13,10 +13,11 @@ struct InspectCommand: ParsableCommand {
         commandName: "inspect",
         abstract: "Look into a data directory, offline: what it holds, whether it verifies.",
         discussion:
-            "Exit codes: 0 all is well; 65 something does not verify; 74 it cannot be read; "
-            + "78 the key is wrong.",
+            "Exit codes: 0 all is well; 1 directories differ; 64 there is no such record; 65 "
+            + "something does not verify; 74 it cannot be read; 78 the key is wrong.",
         subcommands: [
-            Stat.self, Verify.self, Dump.self, Heads.self, Prove.self, Export.self, Check.self,
+            Stat.self, Verify.self, Dump.self, Diff.self, Heads.self, Prove.self, Export.self,
+            Check.self,
         ], defaultSubcommand: Stat.self)
 
     /// Where the files are.
@@ -34,14 +35,20 @@ struct InspectCommand: ParsableCommand {
     static func inspecting(
         _ place: Place, _ body: (Inspection) throws -> Void
     ) throws {
-        do {
+        try reporting {
             let source = try place.key.source()
             try body(
                 try Inspection(
                     path: place.directory, archive: place.archive, keys: source,
                     threads: Thread.processorCount))
-        } catch let error as JournalError {
+        }
+    }
+
+    /// Runs `body`; what goes wrong with a directory or a key is one line and an exit code.
+    static func reporting(_ body: () throws -> Void) throws {
+        do { try body() } catch let error as JournalError {
             StandardStream.error.write("triaged: \(error)\n")
+            if case .noSuchPoint = error { throw ExitCode(64) }
             throw ExitCode(error.isAboutKeys ? 78 : error.isDamage ? 65 : 74)
         } catch let error as ConfigurationError {
             StandardStream.error.write("triaged: \(error)\n")
@@ -74,7 +81,10 @@ struct InspectCommand: ParsableCommand {
 
         mutating func run() throws {
             try inspecting(place) { inspection in
-                let result = try inspection.verify()
+                var bar = ProgressBar()
+                defer { bar.finish() }
+                let result = try inspection.verify { bar.show("verifying", $0, of: $1) }
+                bar.finish()
                 InspectCommand.show(result.statistics)
                 for problem in result.problems {
                     StandardStream.error.write("triaged: \(problem)\n")

@@ -9,8 +9,8 @@ struct TriagedCommand: ParsableCommand {
         abstract: "Emergency triage, assignment and disclosure, over gRPC.",
         version: Build.version,
         subcommands: [
-            ServeCommand.self, CheckConfigCommand.self, InspectCommand.self, UpgradeCommand.self,
-            KeysCommand.self,
+            ServeCommand.self, CheckConfigCommand.self, InspectCommand.self, RestoreCommand.self,
+            UpgradeCommand.self, KeysCommand.self,
         ])
 }
 

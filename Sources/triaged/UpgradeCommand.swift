@@ -33,8 +33,12 @@ struct UpgradeCommand: ParsableCommand {
         do {
             let upgrade = try Upgrade(
                 from: from, archive: archive, to: data, keys: try key.source())
-            let report = try upgrade.run(StoredRecords()) { Self.show($0) }
-            if StandardStream.error.isTerminal { StandardStream.error.write("\n") }
+            var bar = ProgressBar()
+            defer { bar.finish() }
+            let report = try upgrade.run(StoredRecords()) {
+                bar.show($0.step.rawValue, $0.done, of: $0.total, .segments)
+            }
+            bar.finish()
             if let torn = report.tornTail {
                 StandardStream.error.write(
                     "triaged: left out an unfinished write of \(torn.bytes) bytes at \(torn.file) "
@@ -49,20 +53,6 @@ struct UpgradeCommand: ParsableCommand {
         } catch let error as ConfigurationError {
             StandardStream.error.write("triaged: \(error)\n")
             throw ExitCode(78)
-        }
-    }
-
-    /// One line that is written over; without a terminal a line at each end.
-    private static func show(_ progress: UpgradeProgress) {
-        let width = 30
-        let filled = width * progress.done / max(1, progress.total)
-        let bar =
-            String(repeating: "#", count: filled) + String(repeating: "-", count: width - filled)
-        let line = "\(progress.step.rawValue) [\(bar)] \(progress.done)/\(progress.total) segments"
-        if StandardStream.error.isTerminal {
-            StandardStream.error.write("\r\(line) ")
-        } else if progress.done == progress.total {
-            StandardStream.error.write(line + "\n")
         }
     }
 }

@@ -26,13 +26,18 @@ private struct Halves: RecordLifting {
 @Suite struct UpgradeTests {
     private static let fixture = GoldenTests.here.appendingPathComponent("Fixtures/v1").path
 
+    /// The golden directory of version 1.
+    static func oldFiles() throws -> [(name: String, bytes: [UInt8])] {
+        try FileManager.default.contentsOfDirectory(atPath: fixture).map { name in
+            let data = try Data(contentsOf: URL(fileURLWithPath: fixture + "/" + name))
+            return (name, [UInt8](data))
+        }
+    }
+
     /// The golden directory of version 1 on a simulated disk, with a lock file already.
     private func oldDisk() throws -> SimDisk {
         let disk = SimDisk()
-        for name in try FileManager.default.contentsOfDirectory(atPath: Self.fixture) {
-            let data = try Data(contentsOf: URL(fileURLWithPath: Self.fixture + "/" + name))
-            disk.replace("old/" + name, with: [UInt8](data))
-        }
+        for (name, bytes) in try Self.oldFiles() { disk.replace("old/" + name, with: bytes) }
         disk.replace("old/lock", with: [])
         return disk
     }

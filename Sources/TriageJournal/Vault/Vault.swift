@@ -68,15 +68,9 @@ package final class Vault: @unchecked Sendable {
         directory = data + "/" + FileName.vault
         self.keys = keys
         self.random = random
-        let directory = directory
-        let isThere = try TriageJournal.disk { () throws(IOError) in
-            try disk.list(data).contains { $0.isDirectory && $0.name == FileName.vault }
-        }
         var hasTable = false
         var files: Set<ObjectName> = []
-        let entries =
-            isThere ? try TriageJournal.disk { () throws(IOError) in try disk.list(directory) } : []
-        for entry in entries {
+        for entry in try listVault(disk, data) {
             switch VaultLayout.meaning(of: entry) {
             case .keys: hasTable = true
             case .object(let name): files.insert(name)
@@ -255,8 +249,9 @@ package final class Vault: @unchecked Sendable {
 
     /// Reads every object whole.
     ///
+    /// - Parameter each: Called with the bytes of each object that was read.
     /// - Returns: What does not verify; an object that goes meanwhile is not missing.
-    func problems() -> [JournalError] {
+    func problems(each: (Int) -> Void) -> [JournalError] {
         var problems = table.damage.damaged.map { slot, name in
             JournalError.dataLoss(
                 file: SlotTable.file, offset: Format.blockBytes + slot * VaultLayout.slotBytes,
@@ -267,6 +262,7 @@ package final class Vault: @unchecked Sendable {
             do throws(JournalError) {
                 var reader = try read(name)
                 while try reader.next({ _ in }) {}
+                each(VaultLayout.fileBytes(reader.size))
             } catch .io(let error) where error.errno == .notFound {
                 continue
             } catch {

@@ -14,8 +14,10 @@ enum VaultLayout {
     static let chunkBytes = 65_536
     static let tagBytes = 16
     static let keysName = "keys"
+    /// Of an object's file name.
+    static let suffix = ".object"
 
-    static func fileName(_ name: ObjectName) -> String { "\(name).object" }
+    static func fileName(_ name: ObjectName) -> String { "\(name)\(suffix)" }
 
     /// Chunks of an object; an empty one has one chunk of nothing.
     static func chunkCount(_ size: Int) -> Int { max(1, (size + chunkBytes - 1) / chunkBytes) }
@@ -52,12 +54,20 @@ enum VaultLayout {
         if entry.isDirectory { return .foreign }
         if entry.name == keysName { return .keys }
         if entry.name.hasSuffix(".tmp") { return .temporary }
-        guard entry.name.hasSuffix(".object") else { return .foreign }
-        let text = Array(entry.name.dropLast(7).utf8)
+        guard entry.name.hasSuffix(suffix) else { return .foreign }
+        let text = Array(entry.name.dropLast(suffix.utf8.count).utf8)
         guard let digest = Digest(hexadecimal: text.span),
             entry.name == fileName(ObjectName(digest))
         else { return .foreign }
         return .object(ObjectName(digest))
+    }
+}
+
+/// What is in the vault of a data directory; nothing when it has none.
+func listVault(_ disk: any Disk, _ data: String) throws(JournalError) -> [DirectoryEntry] {
+    try TriageJournal.disk { () throws(IOError) in
+        let isThere = try disk.list(data).contains { $0.isDirectory && $0.name == FileName.vault }
+        return isThere ? try disk.list(data + "/" + FileName.vault) : []
     }
 }
 

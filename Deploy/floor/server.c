@@ -1,7 +1,9 @@
 // The floor under triaged's transport: the same libraries (nghttp2, OpenSSL, protobuf-c, epoll) and
 // the same answer as triage-echo gives, in plain C, and nothing else: one path, no limits, no
 // deadlines, no metrics. What triage-echo costs above this is our own doing. A connection without
-// ALPN is echoed byte for byte instead: the floor of TLS alone. Deploy/bench compiles and runs it.
+// ALPN is echoed byte for byte instead: the floor of TLS alone. A stream of /bench.Triage/Watch
+// gets a message at once and another for every call that anybody makes: the floor of a fan-out.
+// Deploy/bench compiles and runs it.
 //
 //   floor-server PORT CERTS     PORT 0: the kernel chooses; prints `listening 127.0.0.1:PORT`
 //
@@ -25,19 +27,24 @@
 #include "common.h"
 
 enum { RECORD = 16384, WIRE = 131072, REQUEST = 1024, REPLY = 1280, PREFIX = 5, EVENTS = 256 };
+enum { WATCHED = 118 };  // bytes of a watch's message: as many as a new case has on the board
 
 struct stream {
     struct stream *next_free;
+    struct stream *next_watch;  // of the same connection
+    int32_t id;
     size_t request_count, reply_count, reply_sent;
-    bool is_known;
+    bool is_known, is_watch;
     uint8_t request[REQUEST], reply[REPLY];
 };
 
 struct connection {
     int fd;
-    bool is_open;
+    bool is_open, is_watched;
     SSL *ssl;
     nghttp2_session *session;  // none on a connection that is echoed
+    struct connection *next_watched;
+    struct stream *watches;
     uint8_t *unsent;
     size_t unsent_count;
 };
@@ -47,6 +54,8 @@ static BIO_METHOD *memory;
 static nghttp2_session_callbacks *callbacks;
 static nghttp2_option *options;
 static struct stream *free_streams;
+static struct connection *watched;
+static bool has_news;
 // Between the socket and TLS, for whichever connection has its turn.
 static uint8_t received[WIRE], sealed[WIRE], plain[2 * RECORD + 64];
 static size_t received_at, received_count, sealed_count;
@@ -129,9 +138,11 @@ static ssize_t read_reply(nghttp2_session *session, int32_t id, uint8_t *to, siz
     (void)context;
     struct stream *stream = source->ptr;
     size_t count = stream->reply_count - stream->reply_sent;
+    if (count == 0 && stream->is_watch) return NGHTTP2_ERR_DEFERRED;
     if (count > capacity) count = capacity;
     memcpy(to, stream->reply + stream->reply_sent, count);
     stream->reply_sent += count;
+    if (stream->is_watch) return (ssize_t)count;
     if (stream->reply_sent == stream->reply_count) {
         *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
         nghttp2_submit_trailer(session, id, reply_trailers, 1);
@@ -139,8 +150,27 @@ static ssize_t read_reply(nghttp2_session *session, int32_t id, uint8_t *to, siz
     return (ssize_t)count;
 }
 
+static void tell(struct stream *stream) {
+    uint32_t length = htonl(WATCHED);
+    stream->reply[0] = 0;
+    memcpy(stream->reply + 1, &length, sizeof length);
+    memset(stream->reply + PREFIX, 'w', WATCHED);
+    stream->reply_count = PREFIX + WATCHED;
+    stream->reply_sent = 0;
+}
+
+static void begin_watch(struct connection *c, int32_t id, struct stream *stream) {
+    if (!c->is_watched) c->next_watched = watched, watched = c, c->is_watched = true;
+    stream->next_watch = c->watches;
+    c->watches = stream;
+    tell(stream);
+    nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = read_reply};
+    nghttp2_submit_response(c->session, id, reply_headers, 2, &provider);
+}
+
 static void answer(nghttp2_session *session, int32_t id, struct stream *stream) {
     size_t count = 0;
+    has_news = watched;
     if (stream->is_known && stream->request_count >= PREFIX && stream->request[0] == 0)
         count = bench_submit(stream->request + PREFIX, stream->request_count - PREFIX,
                              stream->reply + PREFIX, REPLY - PREFIX);
@@ -163,7 +193,8 @@ static int begin_headers(nghttp2_session *session, const nghttp2_frame *frame, v
     if (stream) free_streams = stream->next_free;
     else if (!(stream = malloc(sizeof *stream))) fail("malloc");
     stream->request_count = stream->reply_count = stream->reply_sent = 0;
-    stream->is_known = false;
+    stream->is_known = stream->is_watch = false;
+    stream->id = frame->hd.stream_id;
     nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, stream);
     return 0;
 }
@@ -172,11 +203,12 @@ static int take_header(nghttp2_session *session, const nghttp2_frame *frame, con
                        size_t name_count, const uint8_t *value, size_t value_count, uint8_t flags,
                        void *context) {
     (void)flags, (void)context;
-    static const char path[] = "/bench.Triage/Submit";
+    static const char path[] = "/bench.Triage/Submit", watch[] = "/bench.Triage/Watch";
     if (name_count != 5 || memcmp(name, ":path", 5)) return 0;
     struct stream *stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-    if (stream)
-        stream->is_known = value_count == sizeof path - 1 && !memcmp(value, path, value_count);
+    if (!stream) return 0;
+    stream->is_known = value_count == sizeof path - 1 && !memcmp(value, path, value_count);
+    stream->is_watch = value_count == sizeof watch - 1 && !memcmp(value, watch, value_count);
     return 0;
 }
 
@@ -192,18 +224,22 @@ static int take_data(nghttp2_session *session, uint8_t flags, int32_t id, const 
 }
 
 static int take_frame(nghttp2_session *session, const nghttp2_frame *frame, void *context) {
-    (void)context;
     bool is_request = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
     if (!is_request || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;
     struct stream *stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-    if (stream) answer(session, frame->hd.stream_id, stream);
+    if (stream && stream->is_watch) begin_watch(context, frame->hd.stream_id, stream);
+    else if (stream) answer(session, frame->hd.stream_id, stream);
     return 0;
 }
 
 static int close_stream(nghttp2_session *session, int32_t id, uint32_t code, void *context) {
-    (void)code, (void)context;
+    (void)code;
+    struct connection *c = context;
     struct stream *stream = nghttp2_session_get_stream_user_data(session, id);
     if (!stream) return 0;
+    struct stream **place = &c->watches;
+    while (stream->is_watch && *place != stream) place = &(*place)->next_watch;
+    if (stream->is_watch) *place = stream->next_watch;
     stream->next_free = free_streams;
     free_streams = stream;
     return 0;
@@ -236,6 +272,9 @@ static void open_connection(int epoll, int fd) {
 }
 
 static void close_connection(struct connection *c) {
+    struct connection **place = &watched;
+    while (*place && *place != c) place = &(*place)->next_watched;
+    if (*place) *place = c->next_watched;
     if (c->session) nghttp2_session_del(c->session);
     // Without this a connection that just ended would take its session out of the cache.
     SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
@@ -340,6 +379,17 @@ static bool serve_connection(struct connection *c) {
            nghttp2_session_want_write(c->session) || c->unsent_count > 0;
 }
 
+// One more message on every watch; a connection that fails is closed when epoll tells of it.
+static void tell_watches(void) {
+    for (struct connection *c = watched; c; c = c->next_watched) {
+        for (struct stream *stream = c->watches; stream; stream = stream->next_watch) {
+            tell(stream);
+            nghttp2_session_resume_data(c->session, stream->id);
+        }
+        flush(c);
+    }
+}
+
 static int listen_on(uint16_t port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -374,5 +424,7 @@ int main(int argc, char **argv) {
             for (int fd; (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;)
                 open_connection(epoll, fd);
         }
+        if (has_news) tell_watches();
+        has_news = false;
     }
 }

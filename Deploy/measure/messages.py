@@ -85,6 +85,11 @@ def report():
                    [("-8000-", 12), ("bench-", 16)])
 
 
+def watch():
+    """What the C floor tells of every call."""
+    return Request("watch", "/bench.Triage/Watch", b"")
+
+
 def board(revision):
     """WatchBoard: what changes on the board after a revision."""
     return Request("board", "/triaged.v1.TriageService/WatchBoard", integer(1, revision))

@@ -3,6 +3,7 @@
 
 package import TriageBase
 internal import TriageCodec
+internal import TriageCrypto
 internal import TriageDomain
 package import TriageIO
 package import TriageJournal
@@ -60,7 +61,8 @@ extension Engine {
             throw .storage(.rejected(file: path, offset: 0, what: error.what))
         }
         let workers = storage.workers ?? SystemWorkers()
-        let opened = try reconcile(vault, directory.keys, world, clock, workers, vaultFailed)
+        let opened = try reconcile(
+            vault, directory.keys, world, clock, workers, storage.makeRandom(), vaultFailed)
         let summary = RecoverySummary(
             milliseconds: Int64(clock.monotonicTime().nanoseconds(since: started) / 1_000_000),
             recordsReplayed: report.recordsReplayed,
@@ -96,7 +98,8 @@ extension Engine {
     /// worker.
     private static func reconcile(
         _ vault: Vault?, _ keys: KeyRing?, _ world: borrowing World, _ clock: any TimeSource,
-        _ workers: any WorkerSource, _ failed: @escaping @Sendable (JournalError) -> Void
+        _ workers: any WorkerSource, _ random: consuming RandomBytes,
+        _ failed: @escaping @Sendable (JournalError) -> Void
     ) throws(EngineError) -> (worker: VaultWorker?, report: [String]) {
         guard let vault, let keys else { return (nil, []) }
         let report: VaultReport
@@ -105,7 +108,7 @@ extension Engine {
         } catch { throw .storage(error) }
         do throws(IOError) {
             let worker = try VaultWorker(
-                vault, keys, clock: clock, workers: workers, failed: failed)
+                vault, keys, clock: clock, workers: workers, random: random, failed: failed)
             return (worker, report.lines)
         } catch { throw .thread(error) }
     }

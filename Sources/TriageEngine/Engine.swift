@@ -180,6 +180,7 @@ package final class Engine: Sendable {
             return inbox.batches
         }
         core.turn(rest)
+        awaitKey()
         core.stop()
         awaitSnapshot()
         if core.takeLastSnapshot() { awaitSnapshot() }
@@ -192,6 +193,17 @@ package final class Engine: Sendable {
         core.deliver()
         let status = core.currentStatus()
         published.change { $0 = status }
+    }
+
+    /// Records the key that is being made: it is in use, and whoever asked for it hears so.
+    private func awaitKey() {
+        while core.isRenewingKey {
+            let results = workers.wait(on: inbox, before: .never) { inbox in
+                defer { inbox.renewed = [] }
+                return inbox.renewed.isEmpty ? nil : inbox.renewed
+            }
+            for result in results ?? [] { core.keyRenewed(result) }
+        }
     }
 
     private func awaitSnapshot() {

@@ -3,7 +3,7 @@
 
 package import TriageBase
 package import TriageCodec
-internal import TriageCrypto
+package import TriageCrypto
 package import TriageDomain
 package import TriageIO
 package import TriageJournal
@@ -95,13 +95,14 @@ package final class VaultWorker: VaultKeeper {
     ///   - keys: The directory's.
     ///   - clock: Tells when objects are made.
     ///   - workers: Where its thread comes from.
+    ///   - random: For keys that are made.
     ///   - failed: Called on the vault's thread with what an operator has to know.
     /// - Throws: ``IOError``: `.thread`.
     package init(
         _ vault: Vault, _ keys: KeyRing, clock: any TimeSource, workers: any WorkerSource,
-        failed: @escaping @Sendable (JournalError) -> Void
+        random: consuming RandomBytes, failed: @escaping @Sendable (JournalError) -> Void
     ) throws(IOError) {
-        core = VaultCore(vault, keys, clock, failed)
+        core = VaultCore(vault, keys, clock, random, failed)
         worker = try workers.makeWorker(name: "vault", urgency: .background)
     }
 
@@ -174,18 +175,19 @@ private final class VaultCore: @unchecked Sendable {
     private let keys: KeyRing
     private let clock: any TimeSource
     private let failed: (JournalError) -> Void
-    private var random = RandomBytes()
+    private var random: RandomBytes
     private var puts: [UInt64: Put] = [:]
     private var reads: [UInt64: Read] = [:]
     private(set) var status = VaultStatus()
 
     init(
-        _ vault: Vault, _ keys: KeyRing, _ clock: any TimeSource,
+        _ vault: Vault, _ keys: KeyRing, _ clock: any TimeSource, _ random: consuming RandomBytes,
         _ failed: @escaping (JournalError) -> Void
     ) {
         self.vault = vault
         self.keys = keys
         self.clock = clock
+        self.random = random
         self.failed = failed
     }
 

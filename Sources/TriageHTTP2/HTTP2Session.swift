@@ -211,10 +211,11 @@ internal import TriageBase
                 unsafe nghttp2_submit_response(
                     session, stream.id, fields.pointer, fields.count, nil))
         }
-        var source = unsafe Self.dataSource(stream.slot)
+        // Without a source: it comes with the first bytes.
         try check(
-            unsafe nghttp2_submit_response(
-                session, stream.id, fields.pointer, fields.count, &source))
+            unsafe nghttp2_submit_headers(
+                session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, nil, fields.pointer,
+                fields.count, nil))
     }
 
     /// Sends a whole answer: headers, one message, trailers.
@@ -231,10 +232,11 @@ internal import TriageBase
         trailers: HeaderFields
     ) throws(HTTP2Error) {
         guard state.streams.isCurrent(stream) else { return }
-        var source = unsafe Self.dataSource(stream.slot)
+        var source = unsafe SessionState.dataSource(stream.slot)
         try check(
             unsafe nghttp2_submit_response(session, stream.id, head.pointer, head.count, &source))
         guard state.streams[stream.slot].end == .open else { return }
+        state.streams[stream.slot].source = .attached
         if !state.appendSmall(stream.slot, message, prefix) {
             submitData(stream, [UInt8](copying: message), prefix: prefix)
         }
@@ -255,7 +257,8 @@ internal import TriageBase
         // Id -1 until nghttp2 has given one: it never matches a handle.
         let slot = state.streams.open(id: -1).slot
         state.streams[slot].userData = userData
-        var source = unsafe Self.dataSource(slot)
+        var source = unsafe SessionState.dataSource(slot)
+        if !endStream { state.streams[slot].source = .attached }
         let id =
             if endStream {
                 unsafe nghttp2_submit_request(
@@ -290,12 +293,36 @@ internal import TriageBase
             state.bufferedBytes += chunk.count
             state.streams[stream.slot].append(chunk)
         }
+        noteQueued(stream)
+    }
+
+    /// Queues whole messages that other streams get too; they leave as the peer's windows open.
+    ///
+    /// - Parameters:
+    ///   - stream: The stream; nothing happens when it is closed or its output has ended.
+    ///   - framed: Each with its prefix. Shared, not copied, until they are framed, unless they are
+    ///     few.
+    /// - Returns: Queued body bytes of the stream.
+    package func submitFramed(_ stream: HTTP2Stream, _ framed: [UInt8]) -> Int {
+        guard state.streams.isCurrent(stream), state.streams[stream.slot].end == .open
+        else { return 0 }
+        if !state.appendSmall(stream.slot, framed: framed.span) {
+            guard !framed.isEmpty else { return state.streams[stream.slot].buffered }
+            state.bufferedBytes += framed.count
+            state.streams[stream.slot].append(OutputChunk(prefix: nil, bytes: framed))
+        }
+        noteQueued(stream)
+        return state.streams[stream.slot].buffered
+    }
+
+    @inline(__always)
+    private func noteQueued(_ stream: HTTP2Stream) {
         let buffered = state.streams[stream.slot].buffered
         if buffered > state.settings.highWaterBytes {
             state.streams[stream.slot].isAboveHighWater = true
         }
         if buffered > Self.fairShareBytes { shareFairly(stream) }
-        resume(stream)
+        unsafe state.offer(session, stream)
     }
 
     /// Ends the output with trailers, after everything queued.
@@ -303,7 +330,7 @@ internal import TriageBase
         guard state.streams.isCurrent(stream), state.streams[stream.slot].end == .open
         else { return }
         state.endWithTrailers(stream.slot, fields)
-        resume(stream)
+        unsafe state.offer(session, stream)
     }
 
     /// Ends the output, after everything queued.
@@ -311,15 +338,7 @@ internal import TriageBase
         guard state.streams.isCurrent(stream), state.streams[stream.slot].end == .open
         else { return }
         state.streams[stream.slot].end = .endStream
-        resume(stream)
-    }
-
-    private func resume(_ stream: HTTP2Stream) {
-        guard state.streams[stream.slot].isDeferred else { return }
-        state.streams[stream.slot].isDeferred = false
-        // Fails only when nothing is deferred, or for want of memory; the deadline then ends the
-        // call.
-        _ = unsafe nghttp2_session_resume_data(session, stream.id)
+        unsafe state.offer(session, stream)
     }
 
     /// Above this many queued bytes a stream takes turns with the others instead of going first.
@@ -334,11 +353,6 @@ internal import TriageBase
         var priority = nghttp2_extpri(urgency: UInt32(NGHTTP2_EXTPRI_DEFAULT_URGENCY), inc: 1)
         // Fails only for want of memory; the order is then less fair.
         _ = unsafe nghttp2_session_change_extpri_stream_priority(session, stream.id, &priority, 1)
-    }
-
-    private static func dataSource(_ slot: Int32) -> nghttp2_data_provider {
-        unsafe nghttp2_data_provider(
-            source: nghttp2_data_source(ptr: SessionState.tag(slot)), read_callback: onReadData)
     }
 
     /// Serialises what may be sent now.
@@ -357,6 +371,7 @@ internal import TriageBase
         while output.count < limit {
             var frame: UnsafePointer<UInt8>?
             let count = unsafe nghttp2_session_mem_send(session, &frame)
+            if isSpent { throw .outOfMemory }
             guard count > 0, let frame = unsafe frame else {
                 if count == 0 { return false }
                 throw error(Int32(truncatingIfNeeded: count))
@@ -480,7 +495,10 @@ internal import TriageBase
     // MARK: Errors
 
     /// Memory ran out in the library: nothing is asked of it any more.
-    private(set) var isSpent = false
+    private(set) var isSpent: Bool {
+        get { state.isSpent }
+        set { state.isSpent = newValue }
+    }
 
     private func check(_ code: Int32) throws(HTTP2Error) {
         if code < 0 { throw error(code) }

@@ -44,6 +44,11 @@ internal import TriageBase
     var blockFields = 0
     private var blockIsInformational = false
 
+    /// Memory ran out in the library: nothing is asked of it any more.
+    var isSpent = false
+    /// Streams whose source is `.draining`.
+    private var drainingCount = 0
+
     private let pool: UnsafeMutablePointer<HTTP2Pool>
 
     /// Starts with nothing seen; the pool outlives the session.
@@ -260,6 +265,8 @@ internal import TriageBase
             counters.dataFramesSent += 1
             if header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
                 unsafe localEnded(session, header.stream_id)
+            } else if drainingCount > 0, let stream = unsafe stream(session, header.stream_id) {
+                unsafe sourceDrained(session, stream)
             }
         case NGHTTP2_HEADERS.rawValue:
             if role == .client {
@@ -320,6 +327,7 @@ internal import TriageBase
 
     private mutating func closed(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
         bufferedBytes -= streams[stream.slot].buffered
+        if streams[stream.slot].source == .draining { drainingCount -= 1 }
         streams.close(stream.slot)
         unsafe events.append(.streamClosed(stream, code))
     }
@@ -347,8 +355,15 @@ internal import TriageBase
         guard buffered == 0 else { return pulled }
         switch streams[slot].end {
         case .open, .submitted:
-            pulled.isDeferred = pulled.count == 0
-            streams[slot].isDeferred = pulled.isDeferred
+            if pulled.count == 0 {
+                pulled.isDeferred = true
+                streams[slot].source = .deferred
+                return pulled
+            }
+            pulled.flags = NGHTTP2_DATA_FLAG_EOF.rawValue | NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
+            streams[slot].source = .draining
+            drainingCount += 1
+            last = HTTP2Stream(id: streams[slot].id, slot: slot)
         case .endStream:
             pulled.flags = NGHTTP2_DATA_FLAG_EOF.rawValue
             streams[slot].end = .submitted
@@ -361,12 +376,65 @@ internal import TriageBase
         return pulled
     }
 
+    /// Has nghttp2 take what a stream has queued, or its trailers, if it does not do so anyway.
+    ///
+    /// A source is let go of when the queue has drained: to be asked once more, deferred and told
+    /// to go on would cost as much again as the message itself.
+    ///
+    /// Source: nghttp2_submit_data(3), which takes one source of a stream at a time.
+    mutating func offer(_ session: OpaquePointer, _ stream: HTTP2Stream) {
+        guard !isSpent else { return }
+        let slot = stream.slot
+        var code: Int32 = 0
+        switch streams[slot].source {
+        case .attached, .draining: return
+        case .deferred:
+            streams[slot].source = .attached
+            code = unsafe nghttp2_session_resume_data(session, stream.id)
+        case .idle:
+            if streams[slot].buffered > 0 || streams[slot].end == .endStream {
+                streams[slot].source = .attached
+                var source = unsafe Self.dataSource(slot)
+                code = unsafe nghttp2_submit_data(
+                    session, UInt8(NGHTTP2_FLAG_END_STREAM.rawValue), stream.id, &source)
+            } else if streams[slot].end == .trailers {
+                streams[slot].end = .submitted
+                code = unsafe nghttp2_submit_trailer(
+                    session, stream.id, streams[slot].trailers, streams[slot].trailersCount)
+            }
+        }
+        // Everything else means that the stream is on its way out.
+        if code == NGHTTP2_ERR_NOMEM.rawValue { isSpent = true }
+    }
+
+    /// A stream's last queued byte is sent: what was queued since begins anew.
+    private mutating func sourceDrained(_ session: OpaquePointer, _ stream: HTTP2Stream) {
+        guard streams[stream.slot].source == .draining else { return }
+        drainingCount -= 1
+        streams[stream.slot].source = .idle
+        unsafe offer(session, stream)
+    }
+
+    /// What a stream's queue is to nghttp2.
+    static func dataSource(_ slot: Int32) -> nghttp2_data_provider {
+        unsafe nghttp2_data_provider(
+            source: nghttp2_data_source(ptr: tag(slot)), read_callback: onReadData)
+    }
+
     /// Queues a small body, or says that it has to be queued in another way.
     @inline(__always)
     mutating func appendSmall(
         _ slot: Int32, _ bytes: Span<UInt8>, _ prefix: DataPrefix
     ) -> Bool {
         guard unsafe streams[slot].appendSmall(bytes, prefix, pool) else { return false }
+        bufferedBytes += streams[slot].buffered
+        return true
+    }
+
+    /// The same with its prefix.
+    @inline(__always)
+    mutating func appendSmall(_ slot: Int32, framed bytes: Span<UInt8>) -> Bool {
+        guard unsafe streams[slot].appendSmall(framed: bytes, pool) else { return false }
         bufferedBytes += streams[slot].buffered
         return true
     }

@@ -17,7 +17,8 @@ package struct DataPrefix: Equatable, Sendable {
         self.length = length
     }
 
-    static let count = 5
+    /// How many bytes it is.
+    package static let count = 5
 
     func byte(at index: Int) -> UInt8 {
         index == 0 ? flag : UInt8(truncatingIfNeeded: length >> UInt32((4 - index) * 8))
@@ -102,6 +103,25 @@ enum OutputEnd: UInt8 {
     case submitted
 }
 
+/// What nghttp2 has of a stream's body, see ``SessionState/offer(_:_:)``.
+///
+/// ```
+///   idle ──offer──▶ attached ──the queue drains──▶ draining ──the frame is sent──▶ idle
+///                    │    ▲
+///    nothing queued  ▼    │ offer
+///                   deferred
+/// ```
+enum OutputSource: UInt8 {
+    /// Nothing: a stream that has nothing to say costs nothing.
+    case idle
+    /// It asks for bytes until there are none, or will once the headers are sent.
+    case attached
+    /// It asked before there were any, and waits to be told.
+    case deferred
+    /// It has had the last byte and is about to let go.
+    case draining
+}
+
 /// The state of one stream.
 @safe struct StreamSlot {
     var id: Int32 = 0
@@ -125,8 +145,7 @@ enum OutputEnd: UInt8 {
     var trailers: UnsafeMutablePointer<nghttp2_nv>?
     var trailersCount = 0
     var end = OutputEnd.open
-    /// nghttp2 was told that there is nothing to send now.
-    var isDeferred = false
+    var source = OutputSource.idle
     /// The queue went above the high-water mark and the owner waits.
     var isAboveHighWater = false
     /// Marked to share the connection fairly.
@@ -167,21 +186,44 @@ enum OutputEnd: UInt8 {
         _ bytes: Span<UInt8>, _ prefix: DataPrefix, _ pool: UnsafeMutablePointer<HTTP2Pool>
     ) -> Bool {
         let count = DataPrefix.count + bytes.count
-        guard count <= HTTP2Pool.blockBytesMax, buffered == 0, unsafe small == nil,
-            let block = unsafe pool.pointee.allocate(count)
-        else { return false }
+        guard let block = unsafe makeSmall(count, pool) else { return false }
         unsafe block.storeBytes(of: prefix.flag, as: UInt8.self)
         unsafe block.storeBytes(of: prefix.length.bigEndian, toByteOffset: 1, as: UInt32.self)
-        unsafe bytes.withUnsafeBytes { source in
-            if let base = source.baseAddress {
-                unsafe (block + DataPrefix.count).copyMemory(from: base, byteCount: source.count)
-            }
-        }
+        unsafe Self.copy(bytes, to: block + DataPrefix.count)
+        return true
+    }
+
+    /// The same with the prefix among the bytes.
+    @inline(__always)
+    mutating func appendSmall(
+        framed bytes: Span<UInt8>, _ pool: UnsafeMutablePointer<HTTP2Pool>
+    ) -> Bool {
+        guard let block = unsafe makeSmall(bytes.count, pool) else { return false }
+        unsafe Self.copy(bytes, to: block)
+        return true
+    }
+
+    @inline(__always)
+    private mutating func makeSmall(
+        _ count: Int, _ pool: UnsafeMutablePointer<HTTP2Pool>
+    ) -> UnsafeMutableRawPointer? {
+        guard count <= HTTP2Pool.blockBytesMax, buffered == 0, unsafe small == nil,
+            let block = unsafe pool.pointee.allocate(count)
+        else { return nil }
         unsafe small = unsafe block
         smallCount = Int32(count)
         smallSent = 0
         buffered = count
-        return true
+        return unsafe block
+    }
+
+    @inline(__always)
+    private static func copy(_ bytes: Span<UInt8>, to block: UnsafeMutableRawPointer) {
+        unsafe bytes.withUnsafeBytes { source in
+            if let base = source.baseAddress {
+                unsafe block.copyMemory(from: base, byteCount: source.count)
+            }
+        }
     }
 
     /// Moves up to `capacity` queued bytes to `target`; returns how many.
@@ -222,7 +264,7 @@ enum OutputEnd: UInt8 {
         buffered = 0
         taken = 0
         end = .open
-        isDeferred = false
+        source = .idle
         isAboveHighWater = false
         isIncremental = false
         headersReceived = false

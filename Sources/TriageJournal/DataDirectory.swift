@@ -192,14 +192,15 @@ package final class DataDirectory: Sendable {
             if report.marked < report.head.sequence { try settle(segment, file, last.offset) }
             return (file, try openMark(report.tree, time))
         }
+        let signer = keys.map {
+            HeadSigner(disk, directory: path, keys: $0, file: report.heads)
+        }
+        try signer?.settle()
         return try JournalWriter(
             JournalWriter.Start(
                 disk: disk, directory: path, cluster: cluster, options: options, keys: keys,
                 file: file, header: last.header, offset: last.offset, leaves: last.leaves,
-                tree: report.tree, mark: mark,
-                signer: keys.map {
-                    HeadSigner(disk, directory: path, keys: $0, file: report.heads)
-                }))
+                tree: report.tree, mark: mark, signer: signer))
     }
 
     /// Begins a snapshot of the state after the last record of `tree`, which must be durable.

@@ -356,6 +356,14 @@ final class Connection {
         return http2.bufferedBytes(stream)
     }
 
+    /// Queues messages that have their prefixes; returns how many bytes the stream holds now.
+    @inline(__always)
+    func send(_ stream: HTTP2Stream, framed: [UInt8]) -> Int {
+        let buffered = http2.submitFramed(stream, framed)
+        markDirty()
+        return buffered
+    }
+
     func sendTrailers(_ stream: HTTP2Stream, _ fields: HeaderFields) {
         http2.submitTrailers(stream, fields)
         markDirty()

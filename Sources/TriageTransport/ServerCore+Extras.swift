@@ -51,6 +51,14 @@ extension ServerCore {
             calls[call].stream, fields.head(isGzip: isGzip, metadata: extras.initialMetadata))
     }
 
+    /// Lets go of extras that have nothing more to say once the headers are sent, so that a stream
+    /// that was the first of its connection goes the quick way of the others.
+    func headSent(_ call: Int, _ extras: CallExtras) {
+        if extras.trailingMetadata.isEmpty, !extras.mayCompress, !extras.isRequestGzip {
+            calls[call].extras = nil
+        }
+    }
+
     func okTrailers(_ extras: CallExtras?) -> HeaderFields {
         guard let extras, !extras.trailingMetadata.isEmpty else { return fields.ok }
         return fields.ok(metadata: extras.trailingMetadata)

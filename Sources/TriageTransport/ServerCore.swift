@@ -45,12 +45,7 @@ final class ServerCore: CallResponder {
     /// Set by every call into the handler, so that `turnEnded` follows.
     var handlerWasCalled = false
     /// Writes what a connection has to its socket now; nil: at the end of the turn.
-    ///
-    /// So the first of a thousand streams does not wait for the last one, and what a stream needs
-    /// is touched once and not twice.
     var push: ((_ connection: Int) -> Void)?
-    /// Fewer calls than this get what they share at the end of the turn, together with the rest.
-    private static let pushedCallsMin = 64
     /// Calls whose handler asked for a message that waits.
     var deliveries: [CallID] = []
     /// Plaintext of one batch; taken out while in use.
@@ -124,7 +119,7 @@ final class ServerCore: CallResponder {
 
     /// A call that may still be answered, and its connection.
     @inline(__always)
-    private func open(_ id: CallID) -> (Int, Connection)? {
+    func open(_ id: CallID) -> (Int, Connection)? {
         guard let call = calls.find(id), calls[call].machine.isOpen,
             let connection = connections[Int(calls[call].connection)]
         else { return nil }
@@ -183,31 +178,7 @@ final class ServerCore: CallResponder {
         return send(call, connection, message)
     }
 
-    func send(
-        _ messages: [[UInt8]], to calls: [UInt64], _ report: (CallID, SendOutcome) -> Void
-    ) {
-        let push = calls.count >= Self.pushedCallsMin ? push : nil
-        var last = -1
-        for raw in calls {
-            let id = CallID(raw: raw)
-            guard let (call, connection) = open(id) else {
-                report(id, .gone)
-                continue
-            }
-            if connection.index != last {
-                if last >= 0 { push?(last) }
-                last = connection.index
-            }
-            var outcome = SendOutcome.queued
-            for message in messages where outcome != .gone {
-                outcome = send(call, connection, message)
-            }
-            if outcome != .queued { report(id, outcome) }
-        }
-        if last >= 0 { push?(last) }
-    }
-
-    private func send(_ call: Int, _ connection: Connection, _ message: [UInt8]) -> SendOutcome {
+    func send(_ call: Int, _ connection: Connection, _ message: [UInt8]) -> SendOutcome {
         if let refusal = connection.refusal(toHold: message.count) {
             end(call, connection, refuse(refusal))
             return .gone
@@ -267,7 +238,8 @@ final class ServerCore: CallResponder {
 
     private func sendHead(_ call: Int, _ connection: Connection) {
         if let extras = calls[call].extras {
-            return sendHead(call, connection, extras, isGzip: extras.mayCompress)
+            sendHead(call, connection, extras, isGzip: extras.mayCompress)
+            return headSent(call, extras)
         }
         connection.sendHead(calls[call].stream, fields.head)
     }

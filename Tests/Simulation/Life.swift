@@ -71,6 +71,8 @@ enum Asked {
     case write(Write)
     /// Another request under the id of this one.
     case reuse(Write)
+    /// Whether evidence was attached already, as whoever repeats that asks before the bytes.
+    case attachAgain(Write)
     case read(recorded: Bool)
     case watch(WatchMirror, recorded: Bool)
     /// Asked by the run itself, to compare.
@@ -84,6 +86,8 @@ final class Life {
     let threads: SimThreads
     let transcript: Transcript
     let promises: Promises
+    /// Evidence on its way; nil without encryption.
+    let puts: Puts?
     private let journalFailed: Monitor<Bool>
     private var open: [UInt64: Asked] = [:]
     private(set) var probes: [UInt64: EngineReply] = [:]
@@ -103,7 +107,7 @@ final class Life {
 
     init(
         engine: Engine, mailroom: Mailroom, journalFailed: Monitor<Bool>, threads: SimThreads,
-        transcript: Transcript, promises: Promises, now: WallTime
+        transcript: Transcript, promises: Promises, now: WallTime, disk: SimDisk
     ) {
         self.engine = engine
         self.mailroom = mailroom
@@ -114,6 +118,7 @@ final class Life {
         floor = now
         ceiling = max(now, threads.wallTime())
         floorAt = threads.monotonicTime()
+        puts = engine.vault.map { Puts($0, disk, promises, transcript) }
         for reactor in 0..<2 { engine.connect(reactor: reactor, sink: mailroom) }
         engine.start()
     }
@@ -155,7 +160,7 @@ final class Life {
             open[request.call] = asked
             reactors[request.call] = reactor
             switch asked {
-            case .write(let write):
+            case .write(let write), .attachAgain(let write):
                 if !write.mayExist { write.askedAt = clock().earliest }
                 write.pending += 1
                 if write.answer != nil { repeats.insert(request.call) }
@@ -220,7 +225,8 @@ final class Life {
     func collect() throws(Violation) -> Bool {
         let arrivals = mailroom.take()
         for arrival in arrivals { try judge(arrival) }
-        return !arrivals.isEmpty
+        let hasPut = try puts?.collect() ?? false
+        return hasPut || !arrivals.isEmpty
     }
 
     private func judge(_ arrival: Arrival) throws(Violation) {
@@ -241,6 +247,16 @@ final class Life {
             try promises.answered(
                 write, reply, isRepeat: repeats.remove(call) != nil,
                 journalHasFailed: arrival.journalHasFailed, earliest: write.askedAt, latest: latest)
+        case .attachAgain(let write):
+            let isRepeat = repeats.remove(call) != nil
+            if case .attachable = reply {
+                try promises.askedForBytes(write, isRepeat: isRepeat, latest: latest)
+                try puts?.begin(again: write)
+                return
+            }
+            try promises.answered(
+                write, reply, isRepeat: isRepeat, journalHasFailed: arrival.journalHasFailed,
+                earliest: write.askedAt, latest: latest)
         case .reuse(let write):
             try promises.answeredReuse(
                 of: write, reply, wasTaken: repeats.remove(call) != nil, latest: latest)
@@ -306,7 +322,7 @@ final class Life {
             case .write(let write):
                 guard case .claim(_, _, let wait) = write.operation else { return true }
                 return wait == 0
-            case .reuse, .read, .probe: return true
+            case .reuse, .attachAgain, .read, .probe: return true
             }
         }
     }

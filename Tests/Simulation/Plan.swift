@@ -30,11 +30,16 @@ struct Plan {
 
     var configuration = EngineConfiguration()
     var storage = StorageOptions()
+    /// Opens the keys of the directory; nil: it is not encrypted.
+    let keys: KeySource?
     let lives: Int
     let turnsBetweenSwitches: UInt64
 
     init(_ lots: inout Lots) {
         lives = 2 + lots.below(6)
+        var secret = (0..<32).map { _ in UInt8(truncatingIfNeeded: lots.next()) }
+        let key = KeyEncryptionKey(wiping: &secret)
+        keys = lots.oneIn(2) ? key.map { KeySource(current: $0) } : nil
         turnsBetweenSwitches = lots.pick([1, 2, 8, 64])
         storage.segmentBytes = lots.pick([8 << 10, 16 << 10, 64 << 10])
         storage.bufferBytesMax = lots.pick([4 << 10, 64 << 20, 64 << 20])

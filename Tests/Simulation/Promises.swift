@@ -24,6 +24,7 @@ enum Answer: Equatable {
     case evidence(EvidenceNumber)
     case hold(HoldNumber)
     case erasedTexts(CaseNumber)
+    case key(KeyAnswer)
     case recorded
 }
 
@@ -72,6 +73,8 @@ final class Promises {
     /// Recorded reads that were answered, and those that may have been recorded.
     private var readsAnswered = 0
     private var readsAsked = 0
+    /// What was put into the vault, by its name there.
+    private var objects: [ObjectName: [UInt8]] = [:]
     private let transcript: Transcript
 
     init(_ transcript: Transcript) { self.transcript = transcript }
@@ -86,6 +89,16 @@ final class Promises {
     }
 
     func askedToRead() { readsAsked += 1 }
+
+    // MARK: Evidence
+
+    /// The vault has stored an object.
+    func stored(_ name: ObjectName, _ bytes: [UInt8]) { objects[name] = bytes }
+
+    /// What was stored under a name; nil when nothing was.
+    func content(of name: ObjectName) -> [UInt8]? { objects[name] }
+
+    func transcriptCount(_ what: String, _ times: Int) { transcript.count(what, times) }
 
     // MARK: Answers
 
@@ -139,13 +152,25 @@ final class Promises {
         }
     }
 
+    /// Whoever repeats an attachment is to send the bytes again.
+    ///
+    /// - Throws: ``Violation`` when it was attached, and that was told.
+    func askedForBytes(_ write: Write, isRepeat: Bool, latest: WallTime) throws(Violation) {
+        write.pending -= 1
+        let isRemembered =
+            latest.milliseconds < write.answeredAt.milliseconds + Limits.requestIDMilliseconds
+        try require(
+            !isRepeat || !isRemembered,
+            "evidence of request \(write.key.requestID.low) would be attached twice")
+    }
+
     /// The answer to another request under an id that was used.
     ///
     /// - Parameters:
     ///   - write: The id's owner.
     ///   - reply: How it was answered.
-    ///   - wasTaken: Whether the id had its owner when it was asked: a claim that waited from
-    ///     before, and got nothing, took no id.
+    ///   - wasTaken: Whether the id had its owner when it was asked: what came before, and was
+    ///     refused or got nothing, took no id.
     ///   - latest: The engine's clock is not later.
     /// - Throws: ``Violation`` when both were done.
     func answeredReuse(
@@ -158,7 +183,7 @@ final class Promises {
         switch reply {
         case .refused(.requestIDReused): transcript.count("reuse of an id refused")
         case .failed: break
-        case .outcome(.nothingToClaim) where !wasTaken: break
+        case .outcome(.nothingToClaim) where !wasTaken, .refused where !wasTaken: break
         // What was erased before is not erased again: no record was written, and no id taken.
         case _ where write.isErasure: break
         default: throw Violation("a request id was taken for two requests")
@@ -185,6 +210,7 @@ final class Promises {
         case .outcome(.evidence(let view)): .evidence(view.value.number)
         case .outcome(.hold(let view)): .hold(view.value.number)
         case .outcome(.erasedTexts(let number, _, _)): .erasedTexts(number)
+        case .outcome(.key(let answer)): .key(answer)
         case .outcome(.recorded): .recorded
         case .outcome(.nothingToClaim), .refused, .failed: nil
         default: throw Violation("a write was answered with \(kind(of: reply))")

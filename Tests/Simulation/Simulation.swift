@@ -115,7 +115,7 @@ package final class Simulation {
         let engine: Engine
         do {
             engine = try Engine.open(
-                Plan.directory, disk: disk, storage: plan.storage,
+                Plan.directory, disk: disk, storage: plan.storage, keys: plan.keys,
                 configuration: plan.configuration, clock: threads,
                 journalFailed: { _ in failed.change { $0 = true } })
         } catch {
@@ -130,7 +130,8 @@ package final class Simulation {
         if !disk.isOff, history.count > 0 { try requireKept(before: before, after: disk) }
         life = Life(
             engine: engine, mailroom: mailroom, journalFailed: failed, threads: threads,
-            transcript: transcript, promises: promises, now: history.world.counters.time)
+            transcript: transcript, promises: promises, now: history.world.counters.time,
+            disk: disk)
     }
 
     private func notStarted(_ error: EngineError, _ before: SimDisk) throws(Violation) {
@@ -228,7 +229,7 @@ package final class Simulation {
                 threads.settle()
                 if disk.isOff { return }
             } while try life.collect() || life.giveCredits()
-            guard life.owesAnswers else { return }
+            guard life.owesAnswers || life.puts?.isBusy == true else { return }
             threads.pause(nanoseconds: 20_000_000)
         }
         throw Violation("calls are not answered: \(life.unanswered)")
@@ -325,7 +326,7 @@ package final class Simulation {
         let head: UInt64
         do {
             let inspection = try Inspection(
-                path: Plan.directory, archive: archive(on: disk), disk: disk)
+                path: Plan.directory, archive: archive(on: disk), disk: disk, keys: plan.keys)
             let statistics = try inspection.readJournal(into: &reader)
             head = statistics.head?.sequence ?? 0
             if let torn = statistics.tornTail { transcript.note("unfinished write: \(torn)") }
@@ -398,7 +399,7 @@ package final class Simulation {
         try readBack(disk)
         try promises.judge(history.records)
         let recovered: Recovered
-        do { recovered = try recover(disk.copy(), plan.storage) } catch {
+        do { recovered = try recover(disk.copy(), plan) } catch {
             throw Violation("what a crash left cannot be recovered: \(error)")
         }
         try require(
@@ -411,13 +412,17 @@ package final class Simulation {
             "the snapshot of record \(promises.snapshotShown) is gone, and there is no newer one")
         // A first start that did not come to its end has left nothing to verify.
         guard history.count > 0 else { return }
+        let named = history.world.storedObjects
+        try promises.judgeVault(disk.copy(), plan, named, time: history.world.counters.time)
         try require(problems(disk).isEmpty, "does not verify: \(problems(disk))")
     }
 
     private func problems(_ disk: SimDisk) -> [JournalError] {
         do {
-            return try Inspection(path: Plan.directory, archive: archive(on: disk), disk: disk)
-                .verify().problems
+            return try Inspection(
+                path: Plan.directory, archive: archive(on: disk), disk: disk, keys: plan.keys
+            )
+            .verify().problems
         } catch {
             return [error]
         }
@@ -430,7 +435,7 @@ package final class Simulation {
         transcript.note("damage: \(damage.kind) of \(damage.file) at \(damage.offset)")
         let before = damaged.copy()
         do {
-            let recovered = try recover(damaged, plan.storage)
+            let recovered = try recover(damaged, plan)
             let head = recovered.head
             if head < promises.shown {
                 try requireHidden(damage, before, head)
@@ -440,6 +445,7 @@ package final class Simulation {
             try requireEqual(
                 recovered.world, history.world(at: head), inFull: false, "after damage")
             try requireKept(before: before, after: damaged)
+            try promises.judgeDamagedVault(damaged.copy(), plan, history.world.storedObjects)
         } catch let error as JournalError {
             transcript.count("damage refused")
             transcript.note("refused: \(error)")
@@ -478,9 +484,12 @@ package final class Simulation {
         try start()
         guard let life else { throw Violation("a good disk cannot be started on") }
         for write in promises.writes.suffix(30) {
-            let request = workload.request(write.operation, by: write.principal)
-            life.submit([(request, .write(write))], reactor: 0)
+            life.submit([workload.again(write, life)], reactor: 0)
             try settle(life)
+            while let stored = life.puts?.takeStored() {
+                life.submit([workload.attach(stored, write.key, life)], reactor: 0)
+                try settle(life)
+            }
         }
         try look()
         life.engine.stop()

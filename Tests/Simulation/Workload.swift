@@ -39,6 +39,7 @@ struct Workload {
         case 21...23: read(world)
         case 24...26: watch(world, life)
         case 27: cancel(life) ?? read(world)
+        case 30 where lots.oneIn(4): renewKey(life)
         case 28: (request(.status, by: .intake), .read(recorded: false))
         case 29: snapshot(life)
         default: write(world, life)
@@ -87,7 +88,20 @@ struct Workload {
         _ world: borrowing World, _ life: Life
     ) -> (request: EngineRequest, asked: Asked) {
         let key = freshKey()
+        if let stored = life.puts?.takeStored(), !lots.oneIn(4) {
+            return attach(stored, key, life)
+        }
         let (operation, principal) = command(world, key)
+        if let puts = life.puts, case .write(.attachEvidence(let matter, _), _) = operation {
+            // Referred to once it is in the vault, if then.
+            let size = lots.pick([0, 1, 1_000, 65_536, 70_000])
+            puts.begin(
+                Put(
+                    bytes: (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ size) },
+                    matter: matter, principal: principal,
+                    givesUpAt: lots.oneIn(6) ? lots.below(size + 1) : nil))
+            return (request(.status, by: .intake), .read(recorded: false))
+        }
         return (
             request(operation, by: principal),
             .write(life.promises.asked(operation, principal, key))
@@ -99,7 +113,28 @@ struct Workload {
     ) -> (request: EngineRequest, asked: Asked)? {
         guard !life.promises.writes.isEmpty else { return nil }
         let write = lots.pick(life.promises.writes.suffix(lots.pick([5, 1_000_000])))
-        return (request(write.operation, by: write.principal), .write(write))
+        return again(write, life)
+    }
+
+    /// A repeat of a request, as the services make one of it.
+    mutating func again(_ write: Write, _ life: Life) -> (request: EngineRequest, asked: Asked) {
+        guard life.puts != nil,
+            case .write(.attachEvidence(let matter, let attachment), let key) = write.operation
+        else { return (request(write.operation, by: write.principal), .write(write)) }
+        let operation = EngineOperation.checkAttachment(
+            matter, size: attachment.size, key, clearedForChildSafety: true)
+        return (request(operation, by: write.principal), .attachAgain(write))
+    }
+
+    /// Refers to an object that is in the vault, for the first time or again.
+    mutating func attach(
+        _ stored: Stored, _ key: WriteKey, _ life: Life
+    ) -> (request: EngineRequest, asked: Asked) {
+        let repeated = stored.repeated
+        let operation = EngineOperation.write(
+            .attachEvidence(case: stored.matter, attachment: stored.object), repeated?.key ?? key)
+        let write = repeated ?? life.promises.asked(operation, stored.principal, key)
+        return (request(operation, by: stored.principal), .write(write))
     }
 
     private mutating func reuse(
@@ -109,8 +144,19 @@ struct Workload {
         let write = lots.pick(life.promises.writes)
         var key = write.key
         key.fingerprint.high = 2
+        let (operation, _) = command(world, key)
+        // Of an object that is not in the vault.
+        if case .write(.attachEvidence, _) = operation { return nil }
+        return (request(operation, by: write.principal), .reuse(write))
+    }
+
+    private mutating func renewKey(_ life: Life) -> (request: EngineRequest, asked: Asked) {
+        let key = freshKey()
+        let operation = EngineOperation.renewKey(lots.pick(KeyPurpose.allCases), key)
+        let principal = Principal(dnsName: "operator")
         return (
-            request(command(world, key).operation, by: write.principal), .reuse(write)
+            request(operation, by: principal),
+            .write(life.promises.asked(operation, principal, key))
         )
     }
 

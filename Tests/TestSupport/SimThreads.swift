@@ -228,7 +228,11 @@ package final class SimThreads: WorkerSource, TimeSource, @unchecked Sendable {
             thread.join()
         }
 
-        deinit { queue.change { $0.stopping = true } }
+        deinit {
+            queue.change { $0.stopping = true }
+            // Its thread waits for that, and may have looked already.
+            threads.progress += 1
+        }
     }
 
     package func makeWorker(

@@ -289,6 +289,24 @@ import TriageJournal
         #expect(engine.status.durableSequence == 1)
     }
 
+    @Test func stop_waitsForTheKeyThatIsBeingMade_andRecordsIt() throws {
+        let directory = try TempDirectory()
+        var secret = [UInt8](repeating: 7, count: 32)
+        let key = try #require(KeyEncryptionKey(wiping: &secret))
+        let engine = try Engine.open(
+            directory.path, storage: options(), keys: KeySource(current: key))
+        let sink = RecordingSink()
+        engine.connect(reactor: 0, sink: sink)
+        engine.start()
+        let renewal = bench.request(.renewKey(.data, bench.freshKey()))
+        #expect(engine.submit([renewal], reactor: 0, journalBytes: 100))
+        engine.stop()
+        guard case .outcome(.key(let answer))? = sink.all.last?.reply else { throw Unexpected() }
+        // The ring begins with a data key and a signing key.
+        #expect(answer.number == 3)
+        #expect(engine.status.durableSequence == 1)
+    }
+
     @Test func moreThanMayWait_isNotTaken_butReadsAre() throws {
         let directory = try TempDirectory()
         var configuration = EngineConfiguration()

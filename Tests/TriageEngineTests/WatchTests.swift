@@ -70,6 +70,65 @@ import TriageDomain
         #expect(Set(sent.map(ObjectIdentifier.init)).count == 2, "one for each filter")
     }
 
+    @Test func watchesOfAGroup_costOneHandOver_andAPausedOneGoesAlone_untilItHasCaughtUp() throws {
+        let bench = EngineBench()
+        var watches: [EngineRequest] = []
+        for _ in 0..<3 {
+            watches.append(watchBoard(bench))
+            bench.turn(watches[watches.count - 1])
+        }
+        #expect(bench.core.watches.groups.values.map(\.calls) == [watches.map(\.call)])
+        #expect(bench.core.watches.alone.isEmpty)
+        bench.core.turn([
+            RequestBatch(
+                reactor: 0,
+                requests: [bench.request(.write(bench.report(about: 1), bench.freshKey()))])
+        ])
+        let delivered = bench.sink.take().filter(\.reply.isWatchPart)
+        #expect(delivered.map(\.reply.kind) == ["sharedBoardChanges"])
+        func told(_ operation: EngineOperation, by watch: EngineRequest) -> EngineRequest {
+            var request = bench.request(operation)
+            request.call = watch.call
+            return request
+        }
+        bench.turn(told(.pause, by: watches[1]))
+        #expect(Set(bench.core.watches.alone.keys) == [watches[1].call])
+        var sent: [UInt64: [String]] = [:]
+        func note(_ completions: [Completion]) {
+            for completion in completions {
+                guard case .boardChanges(let part) = completion.reply else { continue }
+                sent[completion.call, default: []] += numbers([part])
+            }
+        }
+        for subject in 2..<5 as Range<UInt64> {
+            note(bench.turn(bench.request(.write(bench.report(about: subject), bench.freshKey()))))
+        }
+        #expect(sent == [watches[0].call: ["2", "3", "4"], watches[2].call: ["2", "3", "4"]])
+        note(bench.turn(told(.credit(1_024), by: watches[1])))
+        #expect(sent[watches[1].call] == ["2", "3", "4"])
+        #expect(bench.core.watches.groups.values.map(\.calls) == [watches.map(\.call)])
+        for watch in watches { bench.turn(told(.cancel, by: watch)) }
+        #expect(bench.core.watches.groups.isEmpty && bench.core.watches.count == 0)
+    }
+
+    @Test func aGroupWhosePartsAreNotTaken_isSentNoMore_andEndedWhenTheRingHasOvertakenIt() throws {
+        let bench = EngineBench { $0.ringCount = 16 }
+        let watches = [watchBoard(bench), watchBoard(bench)]
+        for watch in watches { bench.turn(watch) }
+        var delivered: [Completion] = []
+        for subject in 0..<40 as Range<UInt64> {
+            let write = bench.request(.write(bench.report(about: subject), bench.freshKey()))
+            bench.core.turn([RequestBatch(reactor: 0, requests: [write])])
+            delivered += bench.sink.take()
+        }
+        let shared = delivered.filter { $0.reply.kind == "sharedBoardChanges" }
+        #expect(shared.count == bench.core.configuration.watchCredits)
+        let ended = delivered.filter { $0.reply.kind == "failed(watchTooSlow(revision: 8))" }
+        #expect(Set(ended.map(\.call)) == Set(watches.map(\.call)) && ended.count == 2)
+        #expect(bench.core.watches.count == 0 && bench.core.watches.groups.isEmpty)
+        #expect(bench.core.currentStatus().counters.watchesTooSlow == 2)
+    }
+
     @Test func aRemoval_goesToThoseWhoMayHaveTheCase_whereOthersStandBesideThem() throws {
         let bench = EngineBench()
         var queued = BoardFilter()

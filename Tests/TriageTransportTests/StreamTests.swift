@@ -118,6 +118,46 @@ import TriageHTTP2
         #expect(machine.hits(.stalledStream) == 0)
     }
 
+    @Test func theSameMessages_toManyCalls() throws {
+        let machine = try Machine()
+        var streams: [HTTP2Stream] = []
+        for _ in 0..<5 { streams.append(try pull(machine).0) }
+        let calls = machine.handler.pulls
+        // One has had its headers, one is over, one is as it was.
+        _ = machine.core.send(calls[1], [9])
+        machine.core.finish(calls[2], nil)
+        try machine.turn()
+        var reports: [CallID: SendOutcome] = [:]
+        for messages in [[[1], []], [[2, 2]], [[UInt8](repeating: 3, count: 3_000)]] as [[[UInt8]]]
+        {
+            machine.core.send(messages, to: calls.map(\.raw)) { reports[$0] = $1 }
+        }
+        try machine.turn()
+        let same: [[UInt8]] = [[1], [], [2, 2], [UInt8](repeating: 3, count: 3_000)]
+        let expected = [same, [[9]] + same, [], same, same]
+        #expect(streams.map { machine.seen[$0.id]?.messages } == expected)
+        #expect(reports == [calls[2]: .gone])
+        #expect(machine.core.outputBytesHeld == 0)
+        for call in calls { machine.core.finish(call, nil) }
+        try machine.turn()
+        #expect(streams.allSatisfy { machine.seen[$0.id]?.trailers["grpc-status"] == "0" })
+    }
+
+    @Test func theSameMessages_toOneThatDoesNotRead_areReportedFull_onceItIs() throws {
+        let machine = try Machine(windowBytes: 70_000)
+        machine.consumes = false
+        let (_, slow) = try pull(machine)
+        var full = 0
+        for _ in 0..<20 {
+            machine.core.send([[UInt8](repeating: 3, count: 10_000)], to: [slow.raw]) {
+                #expect($0 == slow && $1 == .full)
+                full += 1
+            }
+            try machine.turn()
+        }
+        #expect(full > 0 && full < 14)
+    }
+
     @Test func longLived_aboveTheLimit_isRefused() throws {
         var limits = ServerLimits()
         limits.longLivedStreamsMax = 2

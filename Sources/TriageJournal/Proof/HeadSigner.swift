@@ -68,6 +68,18 @@ final class HeadSigner: Sendable {
 
     var status: SigningStatus { state.change { $0.status } }
 
+    /// Writes the newest head once more as it was read.
+    ///
+    /// A killed process, or one whose sync failed, may have left it in a cache alone: behind it
+    /// the next one is written, and what stands before a head must not go.
+    ///
+    /// - Durability: on disk when this returns
+    func settle() throws(JournalError) {
+        let before = state.change { $0 }
+        guard let newest = before.status.newest else { return }
+        try write(newest, slot: before.slots - 1)
+    }
+
     /// Signs a head, unless the newest signed one is that head, signed with the key in use.
     ///
     /// A failure leaves what was signed before as it is; the next attempt overwrites the slot.

@@ -148,15 +148,23 @@ struct SlotTable {
 
     // MARK: Changes
 
-    /// Makes the file if there is none, and zeroes what was torn.
+    /// Makes the file if there is none; writes it once more as it was read, without what was torn.
+    ///
+    /// A killed process, or one whose sync failed, may have left it in a cache alone, and a data
+    /// key that no slot needs any more may be dropped.
     ///
     /// - Durability: on disk when this returns
     mutating func prepare(_ time: WallTime) throws(IOError) {
-        if file == nil { try makeFile(time) }
-        guard let file, !damage.torn.isEmpty else { return }
-        let zeros = PageBuffer(capacity: VaultLayout.slotBytes)
+        guard let file else { return try makeFile(time) }
+        let stepBytes = VaultLayout.slotsPerStep * VaultLayout.slotBytes
+        var buffer = PageBuffer(capacity: stepBytes)
+        for offset in stride(from: Format.blockBytes, to: Self.offset(count), by: stepBytes) {
+            let bytes = try file.read(into: &buffer, 0..<stepBytes, at: offset)
+            try file.write(buffer, 0..<bytes, at: offset)
+        }
+        buffer.zero(0..<VaultLayout.slotBytes)
         for index in damage.torn {
-            try file.write(zeros, 0..<VaultLayout.slotBytes, at: Self.offset(index))
+            try file.write(buffer, 0..<VaultLayout.slotBytes, at: Self.offset(index))
         }
         try file.sync()
         free.append(contentsOf: damage.torn)

@@ -97,6 +97,24 @@ final class Signed: Sendable {
         #expect(try bench.inspection().verify().problems == [])
     }
 
+    /// A failed sync leaves a head in a cache; it must be on disk before the next one is.
+    @Test(arguments: 0..<12 as Range<UInt64>)
+    func aHeadThatOnlyACacheHolds_isWrittenAgainAtTheNextStart(seed: UInt64) throws {
+        var (bench, journal, signed) = try Self.bench([10])
+        try bench.write([[20]], to: journal)
+        bench.disk.failNext(.sync, on: "heads", .inputOutput)
+        journal.signHead(time: .epoch, report: signed.report)
+        #expect(throws: JournalError.self) { try signed.last() }
+        bench.disk = bench.disk.afterKill()
+        let (_, next) = try bench.start()
+        try bench.write([[30]], to: next)
+        next.signHead(time: .epoch, report: signed.report)
+        _ = try signed.last()
+        bench.disk = bench.disk.afterPowerCut(seed: seed)
+        #expect(try bench.inspection().verify().problems == [])
+        #expect(try bench.inspection().signedHeads().map(\.signed.head.sequence) == [1, 2, 3])
+    }
+
     @Test func everyTruncationOfTheFileIsAShorterOne_orNamed() throws {
         let (bench, _, _) = try Self.bench()
         let whole = try #require(bench.disk.bytes(of: Self.heads))

@@ -171,6 +171,23 @@ import TriageJournal
         #expect(try Bench.read(kept.name, from: vault).count == 70_000)
     }
 
+    /// Otherwise a data key could be dropped that a slot on disk still needs.
+    @Test(arguments: 0..<12 as Range<UInt64>)
+    func keysThatOnlyACacheHolds_areWrittenAgainAtTheNextStart(seed: UInt64) throws {
+        let (disk, object, doomed) = try Self.prepared()
+        var random = RandomBytes(replaying: 23)
+        let number = try KeyRingTests.open(disk).renew(.data, time: Bench.time, random: &random)
+        let whole = disk.copy()
+        #expect(try Bench.open(whole).rewrap() == 2)
+        // The last call is the sync.
+        disk.failCall(whole.calls, .inputOutput)
+        #expect(throws: JournalError.self) { _ = try Bench.open(disk).rewrap() }
+        let next = disk.afterKill()
+        let seen = try Bench.started(next, stored: [object.name, doomed.name]).keyNumbers
+        let kept = try Bench.open(next.afterPowerCut(seed: seed)).keyNumbers
+        #expect(seen == [number: 2] && kept == seen)
+    }
+
     @Test func discardedObject_leavesNothing() throws {
         let (disk, kept, _) = try Self.prepared()
         let vault = try Bench.started(disk, stored: [kept.name])

@@ -3,7 +3,8 @@
 //
 //   floor-load calls|echo|connects|hold|fanout port=N certs=DIR identity=NAME [name=value ...]
 //
-//   calls      unary calls: connections= streams= warmup= seconds= (or calls=), rate= for open loop
+//   calls      unary calls: connections= streams= warmup= seconds= (or calls=, or input=1: until
+//              standard input ends), rate= for open loop
 //   echo       the same with bytes and no HTTP/2: streams= messages of 256 at a time
 //   connects   connect, handshake, SETTINGS, close: connections= at a time, or rate= a second;
 //              resume=1 resumes the latest session
@@ -63,7 +64,8 @@ static struct {
 static void begin_measuring(uint64_t now) {
     run.is_measuring = true;
     run.from = now;
-    run.until = plan.calls ? UINT64_MAX : now + (uint64_t)(plan.seconds * 1e9);
+    bool has_other_end = plan.calls || plan.until_input_ends;
+    run.until = has_other_end ? UINT64_MAX : now + (uint64_t)(plan.seconds * 1e9);
     run.server_cpu = process_cpu_us(plan.pid);
     run.client_cpu = process_cpu_us(getpid());
 }
@@ -105,6 +107,11 @@ static void start_due(uint64_t now) {
     }
 }
 
+static void input_ended(int fd) {
+    char byte;
+    if (read(fd, &byte, 1) <= 0) run.until = 0;
+}
+
 static void print_run(void) {
     double seconds = (double)(now_ns() - run.from) / 1e9;
     double server = process_cpu_us(plan.pid) - run.server_cpu;
@@ -115,9 +122,11 @@ static void print_run(void) {
 }
 
 void measure_calls(struct plan *p) {
-    static const struct client_events events = {.ready = call_ready, .ended = call_ended};
+    static const struct client_events events = {
+        .ready = call_ready, .ended = call_ended, .readable = input_ended};
     client_prepare(&events);
     open_all(p, 0, p->connections, &run.ready);
+    if (p->until_input_ends) client_watch(STDIN_FILENO);
     uint64_t now = now_ns(), measured = now + (uint64_t)(p->warmup * 1e9);
     run.next = p->first, run.due = now;
     run.interval = p->rate > 0 ? (uint64_t)(1e9 / p->rate) : 0;
@@ -204,6 +213,7 @@ static void read_plan(int argc, char **argv) {
     plan.seconds = number(argc, argv, "seconds", 3, 0.05, 60);
     plan.rate = number(argc, argv, "rate", 0, 1, 1e6);
     plan.calls = (uint64_t)number(argc, argv, "calls", 0, 1, 1e7);
+    plan.until_input_ends = number(argc, argv, "input", 0, 0, 1) > 0;
     plan.first = (uint64_t)number(argc, argv, "first", 1, 0, 1e12);
     plan.tls = client_tls(certs, option(argc, argv, "identity", "classifier"), is_raw);
     const char *caller = option(argc, argv, "caller", NULL);

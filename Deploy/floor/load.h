@@ -8,6 +8,7 @@ struct plan {
     int port, connections, streams, pid;
     double warmup, seconds, rate;  // calls or connections a second; 0: closed loop
     uint64_t first, calls;         // number of the first call; how many, 0: until the time is over
+    bool until_input_ends;
     uint64_t wait_ns;              // the longest sleep; 0: it asks for events without ever sleeping
     SSL_CTX *tls, *other_tls;
     struct request request, watch;

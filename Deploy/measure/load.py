@@ -60,6 +60,21 @@ class Load:
         figures["disturbed"] = figures["stolen"] + others
         return figures
 
+    def during(self, body, server, **options):
+        """A load that goes on for as long as `body` takes, and is measured meanwhile."""
+        words = self.words("calls", server, input=1, warmup=0, **options)
+        began, watcher = time.monotonic(), Watcher(server.pid)
+        load = subprocess.Popen(pinned(words, CLIENT_CPU), stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, text=True)
+        body()
+        figures = json.loads(load.communicate(timeout=120)[0] or "null")
+        if load.returncode != 0:
+            sys.exit(f"bench: {' '.join(map(str, words))} ended with {load.returncode}")
+        stolen, others = watcher.shares(time.monotonic() - began)
+        self.shares["stolen"].append(stolen)
+        self.shares["disturbed"].append(stolen + others)
+        return figures
+
     def together(self, server, cpus, **options):
         """Calls from a client on each of the CPUs at once: calls a second of all of them, and the
         server's CPU in microseconds a call."""

@@ -40,12 +40,11 @@ class Report:
                     "repeats": len(values), "reach": reach, "holds": judge})
 
     def pass_on(self, text):
-        """Figures that a measuring command judged itself, one JSON object a line."""
+        """Figures of a measuring command, one JSON object a line."""
         for line in text.splitlines():
             figure = json.loads(line)
-            self.values[figure["name"]] = figure["value"]
-            self.write({"name": figure["name"], "value": figure["value"], "unit": figure["unit"],
-                        "reach": figure.get("reach"), "holds": figure.get("holds")})
+            reach = {name: figure[name] for name in ("at_least", "at_most") if name in figure}
+            self.add(figure["name"], figure["values"], figure["unit"], **reach)
 
     def write(self, figure):
         if self.short:

@@ -70,6 +70,12 @@ class Server:
         self.port = int(line.split()[1].rsplit(":", 1)[1])
         return self
 
+    def pin(self, cpu):
+        """Moves what runs to one CPU, if there are several."""
+        if os.cpu_count() > 1:
+            for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
+                os.sched_setaffinity(int(task.name), {cpu})
+
     def stop(self, number=signal.SIGTERM):
         if self.process:
             self.process.send_signal(number)

@@ -48,6 +48,17 @@ package final class EventCodec {
     package func decode(
         _ record: RecordView, sequence: UInt64, time: WallTime
     ) throws(CodecError) -> (EventHeader, [Event]) {
+        var events: [Event] = []
+        let header = try decode(record, sequence: sequence, time: time, into: &events)
+        return (header, events)
+    }
+
+    /// Decodes one record, its events behind others.
+    ///
+    /// - Throws: As above; `events` may then have some of the record's.
+    package func decode(
+        _ record: RecordView, sequence: UInt64, time: WallTime, into events: inout [Event]
+    ) throws(CodecError) -> EventHeader {
         arena.reset()
         let body: UnsafeMutablePointer<Triaged__Storage__V1__JournalRecord>
         do {
@@ -61,8 +72,6 @@ package final class EventCodec {
                 high: body.pointee.request_id_high, low: body.pointee.request_id_low),
             fingerprint: Hash128(
                 high: body.pointee.fingerprint_high, low: body.pointee.fingerprint_low))
-        var events: [Event] = []
-        unsafe events.reserveCapacity(body.pointee.n_events)
         let sealed = SealedFields(record, arena: arena)
         for index in unsafe 0..<body.pointee.n_events {
             guard
@@ -70,7 +79,7 @@ package final class EventCodec {
             else { continue }
             events.append(unsafe try StorageReader.read(event.pointee, sealed))
         }
-        return (header, events)
+        return header
     }
 
     private func body(

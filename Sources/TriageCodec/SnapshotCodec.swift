@@ -1,5 +1,5 @@
-// A World's state to the records of a snapshot, and back into a builder. In which file the records
-// are, and how they are guarded, is the journal's business.
+// A World's state to the records of a snapshot, and back to what each of them says. In which file
+// the records are, and how they are guarded, is the journal's business.
 
 internal import CProtobufC
 internal import CTriageProtos
@@ -129,36 +129,22 @@ package enum SnapshotCodec {
     }
 }
 
-/// Decodes the records of one snapshot, in the order in which they were written.
+/// Decodes single records of a snapshot, in any order.
 ///
 /// - Isolation: one thread at a time.
 package final class SnapshotDecoder {
-    /// A case whose further records are still to come.
-    private struct Pending {
-        var value: Case
-        var reports: Int
-        var rounds: Int
-        var decisions: Int
-        var reopenings: Int
-
-        var isComplete: Bool {
-            reports == 0 && rounds == 0 && decisions == 0 && reopenings == 0
-        }
-    }
-
     private let arena = Arena()
-    private var pending: Pending?
 
-    /// Makes a decoder for one snapshot.
+    /// Makes a decoder.
     package init() {}
 
-    /// Decodes one record into a builder.
+    /// Decodes one record.
     ///
-    /// - Throws: ``CodecError``: the record is damaged, of a later version, out of its place, or
-    ///   contradicts what came before. The snapshot cannot be used.
+    /// - Throws: ``CodecError``: the record is damaged, of a later version, or in another section
+    ///   than its own. The snapshot cannot be used.
     package func decode(
-        section: UInt16, _ record: Span<UInt8>, into builder: inout WorldBuilder
-    ) throws(CodecError) {
+        section: UInt16, _ record: Span<UInt8>
+    ) throws(CodecError) -> SnapshotItem {
         arena.reset()
         let stored: UnsafeMutablePointer<StoredRecord>
         do {
@@ -169,98 +155,57 @@ package final class SnapshotDecoder {
         guard Self.section(ofKind: kind)?.rawValue == section else {
             throw .outOfOrder("record \(kind) in section \(section)")
         }
-        unsafe try add(stored.pointee, kind, &builder)
-        guard let complete = pending, complete.isComplete else { return }
-        pending = nil
-        try admit { () throws(WorldImportError) in try builder.add(complete.value) }
+        return unsafe try Self.read(stored.pointee, kind)
     }
 
-    /// Adds a record that stands by itself, or a part to the case that is not complete.
-    private func add(
-        _ stored: StoredRecord, _ kind: UInt32, _ builder: inout WorldBuilder
-    ) throws(CodecError) {
-        if (4...6).contains(kind) || kind == 10 {
-            unsafe try addPart(stored, kind)
-            return
-        }
-        guard pending == nil else { throw .outOfOrder("a case is not complete") }
+    private static func read(
+        _ stored: StoredRecord, _ kind: UInt32
+    ) throws(CodecError) -> SnapshotItem {
         switch kind {
         case 1:
-            builder.set(
-                unsafe try StorageReader.read(try StorageReader.part(stored.counters, "counters")))
+            unsafe .counters(
+                try StorageReader.read(try StorageReader.part(stored.counters, "counters")))
         case 2:
-            let principal = unsafe try StorageReader.read(
-                try StorageReader.part(stored.principal, "principal"))
-            try admit { () throws(WorldImportError) in try builder.add(principal) }
-        case 3:
-            let record = unsafe try StorageReader.part(stored.case_record, "case")
-            let counts = unsafe (
-                record.more_report_count, record.round_count, record.decision_count,
-                record.reopening_count
-            )
-            guard counts.0 >= 0, counts.1 >= 0, counts.2 >= 0, counts.3 >= 0 else {
-                throw .outOfRange("CaseRecord.counts")
-            }
-            pending = unsafe Pending(
-                value: try StorageReader.read(record), reports: Int(counts.0),
-                rounds: Int(counts.1), decisions: Int(counts.2), reopenings: Int(counts.3))
+            unsafe .principal(
+                try StorageReader.read(try StorageReader.part(stored.principal, "principal")))
+        case 3: unsafe try readCase(try StorageReader.part(stored.case_record, "case"))
+        case 4:
+            unsafe .report(
+                try StorageReader.read(try StorageReader.part(stored.report, "report")))
+        case 5:
+            unsafe .round(try StorageReader.read(try StorageReader.part(stored.round, "round")))
+        case 6:
+            unsafe .decision(
+                try StorageReader.read(try StorageReader.part(stored.decision, "decision")))
         case 7:
-            let assignment = unsafe try StorageReader.read(
-                try StorageReader.part(stored.assignment, "assignment"))
-            try admit { () throws(WorldImportError) in try builder.add(assignment) }
+            unsafe .assignment(
+                try StorageReader.read(try StorageReader.part(stored.assignment, "assignment")))
         case 8:
-            let request = unsafe try StorageReader.read(
-                try StorageReader.part(stored.disclosure, "disclosure"))
-            try admit { () throws(WorldImportError) in try builder.add(request) }
+            unsafe .disclosure(
+                try StorageReader.read(try StorageReader.part(stored.disclosure, "disclosure")))
+        case 10:
+            unsafe .reopening(
+                try StorageReader.read(try StorageReader.part(stored.reopening, "reopening")))
         case 11:
-            let evidence = unsafe try StorageReader.read(
-                try StorageReader.part(stored.evidence, "evidence"))
-            try admit { () throws(WorldImportError) in try builder.add(evidence) }
+            unsafe .evidence(
+                try StorageReader.read(try StorageReader.part(stored.evidence, "evidence")))
         case 12:
-            let hold = unsafe try StorageReader.read(
-                try StorageReader.part(stored.hold, "hold"))
-            try admit { () throws(WorldImportError) in try builder.add(hold) }
+            unsafe .hold(try StorageReader.read(try StorageReader.part(stored.hold, "hold")))
         default:
-            let entry = unsafe try StorageReader.read(
-                try StorageReader.part(stored.ledger, "ledger"))
-            try admit { () throws(WorldImportError) in try builder.add(entry) }
+            unsafe .ledger(
+                try StorageReader.read(try StorageReader.part(stored.ledger, "ledger")))
         }
     }
 
-    private func addPart(_ stored: StoredRecord, _ kind: UInt32) throws(CodecError) {
-        guard var case_ = pending else { throw .outOfOrder("a part without a case") }
-        switch kind {
-        case 4 where case_.reports > 0:
-            case_.reports -= 1
-            case_.value.more.append(
-                unsafe try StorageReader.read(try StorageReader.part(stored.report, "report")))
-        case 5 where case_.reports == 0 && case_.rounds > 0:
-            case_.rounds -= 1
-            case_.value.rounds.append(
-                unsafe try StorageReader.read(try StorageReader.part(stored.round, "round")))
-        case 6 where case_.reports == 0 && case_.rounds == 0 && case_.decisions > 0:
-            case_.decisions -= 1
-            case_.value.decisions.append(
-                unsafe try StorageReader.read(try StorageReader.part(stored.decision, "decision")))
-        case 10
-        where case_.reports == 0 && case_.rounds == 0 && case_.decisions == 0
-            && case_.reopenings > 0:
-            case_.reopenings -= 1
-            case_.value.reopenings.append(
-                unsafe try StorageReader.read(
-                    try StorageReader.part(stored.reopening, "reopening")))
-        default: throw .outOfOrder("a part that its case did not announce")
-        }
-        pending = case_
-    }
-
-    private func admit(_ body: () throws(WorldImportError) -> Void) throws(CodecError) {
-        do { try body() } catch { throw .refused(error.description) }
-    }
-
-    /// Checks that the last case was complete; call it after the last record.
-    package func finish() throws(CodecError) {
-        guard pending == nil else { throw .outOfOrder("a case is not complete") }
+    private static func readCase(
+        _ record: Triaged__Storage__V1__CaseRecord
+    ) throws(CodecError) -> SnapshotItem {
+        let parts = unsafe SnapshotParts(
+            reports: Int(record.more_report_count), rounds: Int(record.round_count),
+            decisions: Int(record.decision_count), reopenings: Int(record.reopening_count))
+        guard parts.reports >= 0, parts.rounds >= 0, parts.decisions >= 0, parts.reopenings >= 0
+        else { throw .outOfRange("CaseRecord.counts") }
+        return .openedCase(unsafe try StorageReader.read(record), parts)
     }
 
     private static func section(ofKind kind: UInt32) -> SnapshotSections? {

@@ -22,12 +22,12 @@ final class BackgroundSnapshots: SnapshotTaker {
     }
 
     func take(
-        _ state: WorldState, at tree: MerkleTree, time: WallTime,
+        _ state: WorldState, at tree: MerkleTree, time: WallTime, isPaced: Bool,
         report: @escaping @Sendable (SnapshotResult) -> Void
     ) {
         worker.submit { [directory, clock] in
             do throws(JournalError) {
-                report(.taken(try Self.write(state, tree, time, directory, clock)))
+                report(.taken(try Self.write(state, tree, time, isPaced, directory, clock)))
             } catch {
                 return report(.failed(error))
             }
@@ -44,11 +44,12 @@ final class BackgroundSnapshots: SnapshotTaker {
     func stop() { worker.stop() }
 
     private static func write(
-        _ state: WorldState, _ tree: MerkleTree, _ time: WallTime, _ directory: DataDirectory,
-        _ clock: any TimeSource
+        _ state: WorldState, _ tree: MerkleTree, _ time: WallTime, _ isPaced: Bool,
+        _ directory: DataDirectory, _ clock: any TimeSource
     ) throws(JournalError) -> SnapshotReceipt {
         let started = clock.monotonicTime()
-        let writer = try directory.makeSnapshot(at: tree, time: time)
+        let writer = try directory.makeSnapshot(
+            at: tree, time: time, bytesPerSecond: isPaced ? nil : .max)
         do {
             try SnapshotCodec.encode(state) { (section, record) throws(JournalError) in
                 try writer.append(section: section, record)

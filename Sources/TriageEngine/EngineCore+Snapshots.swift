@@ -35,10 +35,13 @@ extension EngineCore {
             snapshots.begins(configuration, durable: status.durableSequence, now: monotonic)
         else { return }
         taker.take(
-            world.snapshotState, at: parts.journal.durableTree, time: now, report: parts.wake)
+            world.snapshotState, at: parts.journal.durableTree, time: now, isPaced: true,
+            report: parts.wake)
     }
 
     /// Begins the snapshot that lets the next start replay nothing, if configured and worth it.
+    ///
+    /// As fast as the disk takes it: no intake is beside it.
     func takeLastSnapshot() -> Bool {
         // The answers to those who waited for the one before are records too.
         commit()
@@ -46,7 +49,8 @@ extension EngineCore {
             snapshots.beginsLast(durable: status.durableSequence)
         else { return false }
         taker.take(
-            world.snapshotState, at: parts.journal.durableTree, time: now, report: parts.wake)
+            world.snapshotState, at: parts.journal.durableTree, time: now, isPaced: false,
+            report: parts.wake)
         return true
     }
 

@@ -9,9 +9,10 @@ package import TriageJournal
 /// Takes snapshots beside the engine.
 package protocol SnapshotTaker: AnyObject, Sendable {
     /// Writes the state after the last record of `tree` and reports when it is durable or has
-    /// failed, and then what came of tidying up after it; returns at once.
+    /// failed, and then what came of tidying up after it; returns at once. Paced, it leaves the
+    /// disk to the commits beside it.
     func take(
-        _ state: WorldState, at tree: MerkleTree, time: WallTime,
+        _ state: WorldState, at tree: MerkleTree, time: WallTime, isPaced: Bool,
         report: @escaping @Sendable (SnapshotResult) -> Void)
 }
 

@@ -6,6 +6,51 @@ internal import TriageCodec
 package import TriageDomain
 package import TriageJournal
 
+/// Decodes the records of a snapshot and of a journal ahead of their turn.
+package struct WorldDecoder: RecordDecoder {
+    /// What they were decoded to.
+    package struct Records: Sendable {
+        /// A snapshot's.
+        fileprivate var items: [SnapshotItem] = []
+        /// Of the journal's records, each with how many of `events` are behind it.
+        fileprivate var headers: [(header: EventHeader, end: Int)] = []
+        fileprivate var events: [Event] = []
+    }
+
+    private let codec = EventCodec()
+    private let snapshot = SnapshotDecoder()
+    /// Records behind this one are left out.
+    private let last: UInt64
+    private var records = Records()
+
+    fileprivate init(upTo last: UInt64) { self.last = last }
+
+    package mutating func snapshotRecord(
+        section: UInt16, _ record: Span<UInt8>
+    ) throws(RecordRejection) {
+        do { records.items.append(try snapshot.decode(section: section, record)) } catch {
+            throw RecordRejection("\(error)")
+        }
+    }
+
+    package mutating func journalRecord(
+        sequence: UInt64, time: WallTime, _ record: RecordView
+    ) throws(RecordRejection) {
+        if sequence > last { return }
+        do {
+            let header = try codec.decode(
+                record, sequence: sequence, time: time, into: &records.events)
+            records.headers.append((header, records.events.count))
+        } catch { throw RecordRejection("\(error)") }
+    }
+
+    package mutating func take() -> Records {
+        var taken = Records()
+        swap(&taken, &records)
+        return taken
+    }
+}
+
 /// A World that recovery fills.
 package struct RecoveredWorld: RecoveryTarget, ~Copyable {
     /// Takes a snapshot's records.
@@ -18,31 +63,43 @@ package struct RecoveredWorld: RecoveryTarget, ~Copyable {
     private var isReplaying = false
     /// Records behind this one never became durable for sure, and are left out.
     private let last: UInt64
-    private let events = EventCodec()
-    private var snapshot = SnapshotDecoder()
+    private var assembler = SnapshotAssembler()
 
     /// Starts empty.
     ///
     /// - Parameter last: Records behind this one are left out.
     package init(upTo last: UInt64 = .max) { self.last = last }
 
+    package var makeDecoder: @Sendable () -> WorldDecoder {
+        { [last] in WorldDecoder(upTo: last) }
+    }
+
     package mutating func restart() {
         builder = WorldBuilder()
-        snapshot = SnapshotDecoder()
+        assembler = SnapshotAssembler()
         isReplaying = false
     }
 
-    package mutating func snapshotRecord(
-        section: UInt16, _ record: Span<UInt8>
-    ) throws(RecordRejection) {
-        guard !isReplaying else { throw RecordRejection("a snapshot's record after the journal's") }
-        do { try snapshot.decode(section: section, record, into: &builder) } catch {
-            throw RecordRejection("\(error)")
+    package mutating func take(_ records: WorldDecoder.Records) throws(RejectedRecord) {
+        guard records.items.isEmpty || !isReplaying else {
+            throw RejectedRecord("a snapshot's record after the journal's", at: 0)
+        }
+        for index in records.items.indices {
+            do { try assembler.add(records.items[index], to: &builder) } catch {
+                throw RejectedRecord("\(error)", at: index)
+            }
+        }
+        if records.headers.isEmpty { return }
+        do { try beginReplay() } catch { throw RejectedRecord(error.what, at: 0) }
+        var start = 0
+        for (header, end) in records.headers {
+            world.apply(records.events[start..<end], header)
+            start = end
         }
     }
 
     package mutating func snapshotLoaded(_ info: SnapshotInfo) throws(RecordRejection) {
-        do { try snapshot.finish() } catch { throw RecordRejection("\(error)") }
+        do { try assembler.finish() } catch { throw RecordRejection("\(error)") }
         try beginReplay()
         guard world.snapshotState.counters.sequence == info.head.sequence else {
             throw RecordRejection("its state is that of another record than it says")
@@ -55,19 +112,6 @@ package struct RecoveredWorld: RecoveryTarget, ~Copyable {
         var filled = WorldBuilder()
         swap(&filled, &builder)
         do { world = try filled.finish() } catch { throw RecordRejection(error.description) }
-    }
-
-    package mutating func journalRecord(
-        sequence: UInt64, time: WallTime, _ record: RecordView
-    ) throws(RecordRejection) {
-        if sequence > last { return }
-        try beginReplay()
-        do {
-            let (header, decoded) = try events.decode(record, sequence: sequence, time: time)
-            world.apply(decoded, header)
-        } catch {
-            throw RecordRejection("\(error)")
-        }
     }
 
     /// The World, once recovery has ended.

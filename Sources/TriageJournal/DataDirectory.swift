@@ -156,7 +156,8 @@ package final class DataDirectory: Sendable {
             return report
         }
         return try Recovery(
-            disk: disk, directory: path, cluster: cluster, keys: keys, inventory: inventory
+            disk: disk, directory: path, cluster: cluster, keys: keys, inventory: inventory,
+            threads: options.recoveryThreads
         ).run(into: &target)
     }
 
@@ -335,7 +336,9 @@ package final class DataDirectory: Sendable {
 }
 
 /// A target that takes everything and keeps nothing.
-struct NoTarget: RecoveryTarget {
+struct NoTarget: RecoveryTarget, RecordVisitor, SnapshotVisitor {
+    var makeDecoder: @Sendable () -> NoDecoder { { NoDecoder() } }
+    mutating func take(_ records: ()) {}
     mutating func restart() {}
     mutating func snapshotLoaded(_ snapshot: SnapshotInfo) {}
     mutating func journalRecord(

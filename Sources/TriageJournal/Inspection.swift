@@ -238,7 +238,7 @@ package struct Inspection: Sendable {
         after sequence: UInt64, into visitor: inout Visitor
     ) throws(JournalError) -> (info: SnapshotInfo, sections: [SnapshotSection]) {
         var reader = try snapshot(sequence)
-        let info = try reader.read(into: &visitor)
+        let info = try reader.read(into: &visitor, threads: threads)
         return (info, reader.sections)
     }
 

@@ -5,7 +5,14 @@ internal import TriageBase
 internal import TriageIO
 
 /// A state that is rebuilt from a snapshot and a journal.
-package protocol RecoveryTarget: RecordVisitor, SnapshotVisitor, ~Copyable {
+package protocol RecoveryTarget: ~Copyable {
+    /// Decodes records ahead of their turn.
+    associatedtype Decoder: RecordDecoder
+    /// Makes a decoder, on the thread that is to use it.
+    var makeDecoder: @Sendable () -> Decoder { get }
+
+    /// Takes the records of a block or of a segment, in order.
+    mutating func take(_ records: Decoder.Records) throws(RejectedRecord)
     /// Forgets everything: a snapshot turned out to be bad half-way, and an older one follows.
     mutating func restart()
     /// The snapshot's records have all been handed out; journal records follow.
@@ -64,6 +71,8 @@ struct Recovery {
     let cluster: ClusterID
     let keys: KeyRing?
     let inventory: Inventory
+    /// Threads that read and decode ahead.
+    let threads: Int
 
     func run<Target: RecoveryTarget & ~Copyable>(
         into target: inout Target
@@ -175,7 +184,15 @@ struct Recovery {
     ) throws(JournalError) -> SnapshotInfo {
         var reader = try SnapshotReader(
             disk, directory: directory, sequence: sequence, cluster: cluster, keys: keys)
-        let info = try reader.read(into: &target)
+        let info = try reader.read(threads: threads, target.makeDecoder) {
+            (block) throws(JournalError) in
+            guard let records = block.takeRecords() else { return }
+            do throws(RejectedRecord) { try target.take(records) } catch {
+                throw .rejected(
+                    file: FileName.snapshot(sequence), offset: block.place(ofRecord: error.index),
+                    what: error.what)
+            }
+        }
         do { try target.snapshotLoaded(info) } catch {
             throw .rejected(file: info.file, offset: 0, what: error.what)
         }
@@ -199,17 +216,32 @@ struct Recovery {
         _ start: Int, _ checkpoints: [Checkpoint], after loaded: UInt64,
         _ report: inout RecoveryReport, _ target: inout Target
     ) throws(JournalError) {
-        var scanner = SegmentScanner(checkpoints, after: loaded)
-        var memory = PageBuffer(capacity: Format.blockBytes)
-        for index in start..<inventory.segments.count {
-            let segment = try reader.read(
-                inventory.segments[index], in: directory,
-                isLast: index == inventory.segments.count - 1, memory: memory)
-            try scanner.scan(segment, into: &target)
+        var scanner = SegmentScanner(checkpoints, after: .max)
+        let parts = inventory.segments[start...].map { first in
+            JournalPart(
+                first: first, directory: directory, hasLeaves: false,
+                isLast: first == inventory.segments.last)
+        }
+        // One fewer: what they decode is applied by this thread.
+        let ahead = try SegmentsAhead(
+            parts, reader, threads: threads == 0 ? 0 : max(1, min(threads - 1, 3)), after: loaded,
+            makeDecoder: target.makeDecoder)
+        while let taken = ahead.take() {
+            let segment = try taken.takeContent()
+            var none = NoTarget()
+            try scanner.scan(segment, into: &none)
+            if let records = taken.takeRecords() {
+                do throws(RejectedRecord) { try target.take(records) } catch {
+                    throw .rejected(
+                        file: segment.file, offset: segment.place(ofRecord: error.index, loaded),
+                        what: error.what)
+                }
+            }
+            if let rejection = taken.rejection { throw rejection }
             report.last = LastSegment(
                 header: segment.header, offset: segment.end, leaves: scanner.leaves)
             report.tornTail = segment.torn
-            memory = segment.takeMemory()
+            ahead.giveBack(taken, segment.takeMemory())
         }
         if let tree = scanner.tree {
             report.recordsReplayed = tree.size > loaded ? tree.size - loaded : 0

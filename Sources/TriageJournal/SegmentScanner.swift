@@ -82,7 +82,7 @@ struct SegmentScanner: ~Copyable {
             try passCheckpoints(current, leaves, from: known, grown)
             current = grown
             known = end
-            try visit(bytes, batch, segment.file, &visitor)
+            try segment.visit(batch, after: after, &visitor)
         }
         tree = current
         if let problem = segment.problem { throw problem }
@@ -177,9 +177,14 @@ struct SegmentScanner: ~Copyable {
             what: "its root at record \(last) is not the journal's: \(records) is not the one that "
                 + "was committed")
     }
+}
 
-    private func visit<Visitor: RecordVisitor & ~Copyable>(
-        _ bytes: Span<UInt8>, _ batch: BatchPlace, _ file: String, _ visitor: inout Visitor
+extension SegmentContent {
+    /// Hands out the records of a batch that are behind a sequence.
+    ///
+    /// - Throws: `.rejected`.
+    func visit<Visitor: RecordVisitor & ~Copyable>(
+        _ batch: BatchPlace, after: UInt64, _ visitor: inout Visitor
     ) throws(JournalError) {
         guard batch.first + batch.count - 1 > after else { return }
         let records = bytes.extracting(0..<batch.records.upperBound)
@@ -197,5 +202,18 @@ struct SegmentScanner: ~Copyable {
             sequence += 1
             offset = record.end
         }
+    }
+
+    /// Where the record stands that is so many behind the first one after `sequence`.
+    func place(ofRecord index: Int, _ sequence: UInt64) -> Int {
+        let wanted = max(header.sequence, sequence + 1) + UInt64(index)
+        guard let batch = batches.last(where: { $0.first <= wanted }) else { return end }
+        let records = bytes.extracting(0..<batch.records.upperBound)
+        var offset = batch.records.lowerBound
+        for _ in batch.first..<wanted {
+            guard let record = RecordLayout(records, at: offset) else { break }
+            offset = record.end
+        }
+        return offset
     }
 }

@@ -13,8 +13,9 @@ struct Segments: JournalParts, ~Copyable {
     private let reader: SegmentReader
     private var scanner: SegmentScanner
     private var memory = PageBuffer(capacity: Format.blockBytes)
-    private var ahead: SegmentsAhead?
-    private var aheadIndex = 0
+    private var ahead: SegmentsAhead<NoDecoder>?
+    /// The one that was taken last.
+    private var taken: SegmentAhead<NoDecoder>?
 
     init(
         _ disk: any Disk, _ directory: String, _ cluster: ClusterID, _ keys: KeyRing?,
@@ -34,19 +35,18 @@ struct Segments: JournalParts, ~Copyable {
     ///   - threads: How many.
     /// - Throws: `.io` when there is no thread left.
     mutating func readAhead(_ list: [JournalPart], threads: Int) throws(JournalError) {
-        let reader = reader
-        ahead = try TriageJournal.disk { () throws(IOError) in
-            try SegmentsAhead(
-                list.filter { $0.directory != nil }, reader, threads: threads)
-        }
+        ahead = try SegmentsAhead(
+            list.filter { $0.directory != nil }, reader, threads: threads, after: .max,
+            makeDecoder: NoDecoder.init)
     }
 
     private mutating func read(
         _ part: JournalPart, in place: String
     ) throws(JournalError) -> SegmentContent {
         if let ahead {
-            defer { aheadIndex += 1 }
-            return try ahead.take(aheadIndex)
+            taken = ahead.take()
+            guard let taken else { throw .gap(file: part.file, missing: part.first) }
+            return try taken.takeContent()
         }
         var taken = PageBuffer(capacity: Format.blockBytes)
         swap(&taken, &memory)
@@ -71,8 +71,8 @@ struct Segments: JournalParts, ~Copyable {
             last: scanner.tree?.size ?? 0, batches: segment.batches.count, bytesUsed: segment.end,
             bytes: segment.size)
         let torn = segment.torn
-        if let ahead {
-            ahead.giveBack(segment.takeMemory())
+        if let ahead, let taken {
+            ahead.giveBack(taken, segment.takeMemory())
         } else {
             memory = segment.takeMemory()
         }

@@ -1,103 +1,96 @@
-// Reads segments on several threads ahead of whoever goes through them in order: reading,
-// decrypting and hashing are what checking a journal costs, and segments do not depend on each
-// other in it.
+// Reads segments ahead of whoever goes through them in order: reading, decrypting, hashing and
+// decoding are what a journal costs to check or to replay, and segments do not depend on each other
+// in that.
 
 internal import TriageBase
 internal import TriageIO
 
+/// What one segment came to.
+///
+/// `@unchecked Sendable`: owned by the thread that reads, then by the one that takes.
+final class SegmentAhead<Decoder: RecordDecoder>: @unchecked Sendable {
+    fileprivate var part: JournalPart?
+    fileprivate var content: SegmentContent?
+    fileprivate var error: JournalError?
+    /// Memory for the next one.
+    fileprivate var memory: PageBuffer?
+    /// What its records were decoded to, as far as they could be.
+    fileprivate(set) var records: Decoder.Records?
+    /// Why the others could not.
+    fileprivate(set) var rejection: JournalError?
+
+    /// What was read, hashed.
+    ///
+    /// - Throws: As reading it.
+    func takeContent() throws(JournalError) -> SegmentContent {
+        if let content = content.take() { return content }
+        throw error ?? .gap(file: FileName.segment(1), missing: 1)
+    }
+
+    /// Hands over what its records were decoded to; nil when that was done before.
+    func takeRecords() -> Decoder.Records? { records.take() }
+}
+
 /// Segments that are read ahead.
 ///
-/// - Isolation: ``take(_:)`` from one thread.
-final class SegmentsAhead: Sendable {
-    /// What one part came to.
-    ///
-    /// `@unchecked Sendable`: owned by the thread that reads, then by the one that takes.
-    private final class Outcome: @unchecked Sendable {
-        var content: SegmentContent?
-        var error: JournalError?
-        /// Memory for the next one.
-        var memory: PageBuffer?
-    }
-
-    private struct State: Sendable {
-        /// The part that is read next.
-        var next = 0
-        /// Parts that were taken.
-        var taken = 0
-        var done: [Int: Outcome] = [:]
-        var spares: [Outcome] = []
-        var stopping = false
-    }
-
-    private let state = Monitor(State())
-    private let threads: [TaskThread]
+/// - Isolation: ``take()`` from one thread.
+final class SegmentsAhead<Decoder: RecordDecoder>: Sendable {
+    private let work: WorkAhead<SegmentAhead<Decoder>>
 
     /// Begins to read.
     ///
     /// - Parameters:
     ///   - parts: Those whose segments are there, in the order in which they will be taken.
     ///   - reader: Reads segments.
-    ///   - count: Threads that read; that many and one more are held in memory.
-    /// - Throws: ``IOError``: `.thread`.
-    init(_ parts: [JournalPart], _ reader: SegmentReader, threads count: Int) throws(IOError) {
-        var threads: [TaskThread] = []
-        for _ in 0..<count { threads.append(try TaskThread(name: "verify")) }
-        self.threads = threads
-        let state = state
-        for thread in threads {
-            thread.submit {
-                while let (index, outcome) = Self.claim(state, parts.count, ahead: count + 1) {
-                    Self.read(parts[index], reader, into: outcome)
-                    state.change { $0.done[index] = outcome }
-                }
-            }
-        }
-    }
-
-    deinit {
-        state.change { $0.stopping = true }
-        for thread in threads { thread.stop() }
-    }
-
-    private static func claim(
-        _ state: Monitor<State>, _ count: Int, ahead: Int
-    ) -> (Int, Outcome)? {
-        state.wait { state -> (Int, Outcome)?? in
-            if state.stopping || state.next >= count { return .some(nil) }
-            guard state.next < state.taken + ahead else { return nil }
-            defer { state.next += 1 }
-            return .some((state.next, state.spares.popLast() ?? Outcome()))
-        }
+    ///   - threads: Threads that read; that many and one more are held in memory.
+    ///   - after: Records up to this sequence are not decoded.
+    ///   - makeDecoder: Makes what decodes, for one thread.
+    /// - Throws: `.io` when there is no thread left.
+    init(
+        _ parts: [JournalPart], _ reader: SegmentReader, threads: Int, after: UInt64,
+        makeDecoder: @escaping @Sendable () -> Decoder
+    ) throws(JournalError) {
+        do {
+            work = try WorkAhead(
+                threads: threads, ahead: threads + 1, name: "segments ahead",
+                next: { index, spare in
+                    guard index < parts.count else { return nil }
+                    let segment = spare ?? SegmentAhead()
+                    segment.part = parts[index]
+                    return segment
+                },
+                makeWork: {
+                    var decoder = makeDecoder()
+                    return { Self.read($0, reader, after, &decoder) }
+                })
+        } catch { throw .io(error) }
     }
 
     private static func read(
-        _ part: JournalPart, _ reader: SegmentReader, into outcome: Outcome
+        _ segment: SegmentAhead<Decoder>, _ reader: SegmentReader, _ after: UInt64,
+        _ decoder: inout Decoder
     ) {
-        guard let directory = part.directory else { return }
-        let memory = outcome.memory.take() ?? PageBuffer(capacity: Format.blockBytes)
-        outcome.error = nil
+        guard let part = segment.part, let directory = part.directory else { return }
+        let memory = segment.memory.take() ?? PageBuffer(capacity: Format.blockBytes)
+        segment.error = nil
+        segment.rejection = nil
         do throws(JournalError) {
-            outcome.content = try reader.read(
+            let content = try reader.read(
                 part.first, in: directory, isLast: part.isLast, memory: memory)
-        } catch { outcome.error = error }
+            do throws(JournalError) {
+                for batch in content.batches { try content.visit(batch, after: after, &decoder) }
+            } catch { segment.rejection = error }
+            segment.records = decoder.take()
+            segment.content = .some(content)
+        } catch { segment.error = error }
     }
 
-    /// The segment of a part; waits for it.
-    ///
-    /// - Parameter index: 0, then 1, and so on.
-    /// - Returns: What was read of it, hashed.
-    /// - Throws: As reading it.
-    func take(_ index: Int) throws(JournalError) -> SegmentContent {
-        let outcome = state.wait { $0.done.removeValue(forKey: index) }
-        state.change { $0.taken = index + 1 }
-        if let content = outcome.content.take() { return content }
-        throw outcome.error ?? .gap(file: FileName.segment(1), missing: 1)
-    }
+    /// The next segment; waits for it.
+    func take() -> SegmentAhead<Decoder>? { work.take() }
 
-    /// Gives memory back for those that follow.
-    func giveBack(_ memory: consuming PageBuffer) {
-        let outcome = Outcome()
-        outcome.memory = .some(memory)
-        state.change { $0.spares.append(outcome) }
+    /// Gives a segment's memory back for those that follow.
+    func giveBack(_ segment: SegmentAhead<Decoder>, _ memory: consuming PageBuffer) {
+        segment.memory = .some(memory)
+        work.giveBack(segment)
     }
 }

@@ -1,4 +1,4 @@
-// Reads one snapshot file from front to back, verifying every block before its records are handed
+// Reads one snapshot file from front to back: every block verifies before its records are handed
 // out, and the whole at the end. Decides nothing about which snapshot to use.
 
 internal import TriageBase
@@ -36,11 +36,10 @@ struct SnapshotHead {
 struct SnapshotReader: ~Copyable {
     private let file: any DiskFile
     private let name: String
-    private let key: UInt32
     let fileBytes: Int
     let head: SnapshotHead
-    private var layout: SnapshotLayout
-    private var block: PageBuffer
+    /// Makes what one thread reads blocks with.
+    private let makeLayout: @Sendable () throws(JournalError) -> SnapshotLayout
     private var digest = SHA256()
     private(set) var sections: [SnapshotSection] = []
 
@@ -58,24 +57,26 @@ struct SnapshotReader: ~Copyable {
         guard header.sequence == sequence, let tree = header.tree else {
             throw .dataLoss(file: name, offset: 32, what: "its name and its header differ")
         }
-        let cipher = try FileCipher(header, name, keys)
-        let layout = SnapshotLayout(
-            headerBytes: Format.snapshotBlockHeaderBytes, unused: 52..<64, cipher: cipher)
         let head = SnapshotHead(
             head: JournalHead(tree), time: header.time, cluster: cluster, blockBytes: header.size)
-        try self.init(file, name, head, layout)
+        try self.init(file, name, head) { () throws(JournalError) in
+            SnapshotLayout(
+                headerBytes: Format.snapshotBlockHeaderBytes, unused: 52..<64,
+                cipher: try FileCipher(header, name, keys))
+        }
     }
 
     /// Goes on behind a header that was read.
     init(
         _ file: any DiskFile, _ name: String, _ head: SnapshotHead,
-        _ layout: consuming SnapshotLayout
+        _ makeLayout: @escaping @Sendable () throws(JournalError) -> SnapshotLayout
     ) throws(JournalError) {
+        _ = try makeLayout()
         guard head.blockBytes >= UInt64(Format.blockBytes), head.blockBytes <= 1 << 26,
             head.blockBytes % UInt64(Format.blockBytes) == 0
         else { throw .dataLoss(file: name, offset: 48, what: "no such block size is made") }
         let fileBytes = try TriageJournal.disk { () throws(IOError) in try file.size() }
-        var block = PageBuffer(capacity: Int(head.blockBytes))
+        var block = PageBuffer(capacity: Format.blockBytes)
         let count: Int
         do { count = try file.read(into: &block, 0..<Format.blockBytes, at: 0) } catch {
             throw .io(error)
@@ -87,140 +88,52 @@ struct SnapshotReader: ~Copyable {
         self.file = file
         self.fileBytes = fileBytes
         self.head = head
-        self.layout = layout
-        key = Format.key(head.cluster)
+        self.makeLayout = makeLayout
         digest.update(block.sha256(0..<Format.blockBytes))
-        self.block = block
     }
 
     /// Reads everything, handing out records as their blocks verify.
     ///
+    /// - Parameters:
+    ///   - visitor: Takes the records.
+    ///   - threads: How many check blocks ahead; 0: none.
+    /// - Returns: What the file is.
     /// - Throws: `.dataLoss` at the first byte range that does not verify (records before it were
     ///   handed out); `.rejected`; `.io`.
     mutating func read<Visitor: SnapshotVisitor & ~Copyable>(
-        into visitor: inout Visitor
+        into visitor: inout Visitor, threads: Int
     ) throws(JournalError) -> SnapshotInfo {
-        var offset = Format.blockBytes
-        var index: UInt32 = 0
+        try read(threads: threads, NoDecoder.init) { (block) throws(JournalError) in
+            try block.visit(&visitor)
+        }
+    }
+
+    /// Reads everything, handing out what each block's records were decoded to, in order.
+    ///
+    /// - Throws: As above, and what `take` throws.
+    mutating func read<Decoder: RecordDecoder>(
+        threads: Int, _ makeDecoder: @escaping @Sendable () -> Decoder,
+        _ take: (SnapshotBlock<Decoder>) throws(JournalError) -> Void
+    ) throws(JournalError) -> SnapshotInfo {
+        let blocks = try SnapshotBlocks(
+            file, name, head, fileBytes: fileBytes, threads: threads, makeLayout: makeLayout,
+            makeDecoder: makeDecoder)
         var records: UInt64 = 0
-        while true {
-            let stored = try load(offset)
-            let head = try verify(stored, offset, index)
-            if head.kind == 1 { digest.update(block.sha256(0..<stored)) }
-            try decrypt(head, offset)
-            guard head.kind == 1 else {
-                try checkTrailer(stored, head.body, offset, index, records)
+        while let block = blocks.take() {
+            let trailer = try block.check()
+            if let trailer {
+                try check(trailer, block, records)
                 return SnapshotInfo(
-                    file: name, head: self.head.head, time: self.head.time, bytes: fileBytes,
+                    file: name, head: head.head, time: head.time, bytes: fileBytes,
                     records: records)
             }
-            try Self.visit(
-                block.span(layout.headerBytes..<stored), head, name, offset + layout.headerBytes,
-                &visitor)
-            count(head)
-            records += UInt64(head.records)
-            offset += stored
-            index += 1
+            digest.update(block.digest)
+            try take(block)
+            count(block.head)
+            records += UInt64(block.head.records)
+            blocks.giveBack(block)
         }
-    }
-
-    /// What a block's header says.
-    private struct BlockHead {
-        let body: Int
-        let records: UInt32
-        let section: UInt16
-        let kind: UInt8
-    }
-
-    /// Reads the block at `offset`, and returns its length.
-    private mutating func load(_ offset: Int) throws(JournalError) -> Int {
-        let ahead = min(Int(head.blockBytes), fileBytes - offset)
-        guard ahead >= Format.blockBytes else {
-            throw .dataLoss(file: name, offset: fileBytes, what: "the file ends without a trailer")
-        }
-        try fill(0..<ahead, at: offset)
-        let stored = Int(block.span(0..<Format.blockBytes).loadUInt32(at: 4))
-        let largest = max(
-            Int(head.blockBytes),
-            roundUp(
-                layout.headerBytes + 4 + Limits.recordBytesMax, to: Format.blockBytes))
-        guard stored >= Format.blockBytes, stored % Format.blockBytes == 0, stored <= largest,
-            stored <= fileBytes - offset
-        else { throw .dataLoss(file: name, offset: offset + 4, what: "a block's length is wrong") }
-        if stored > ahead {
-            block.grow(to: stored, keeping: ahead)
-            try fill(ahead..<stored, at: offset + ahead)
-        }
-        return stored
-    }
-
-    private mutating func fill(_ range: Range<Int>, at offset: Int) throws(JournalError) {
-        let count: Int
-        do { count = try file.read(into: &block, range, at: offset) } catch { throw .io(error) }
-        guard count == range.count else {
-            throw .dataLoss(
-                file: name, offset: offset + count, what: "the file ends here while it is read")
-        }
-    }
-
-    private func verify(
-        _ stored: Int, _ offset: Int, _ index: UInt32
-    ) throws(JournalError) -> BlockHead {
-        let bytes = block.span(0..<stored)
-        guard bytes.loadUInt32(at: 0) == crc32c(bytes.extracting(4..<stored), after: key) else {
-            throw .dataLoss(file: name, offset: offset, what: "a block's checksum is wrong")
-        }
-        let body = Int(bytes.loadUInt32(at: 8))
-        guard body <= stored - layout.headerBytes, bytes.loadUInt32(at: 20) == index,
-            bytes[18] == 0, bytes[19] == 1 || bytes[19] == 2,
-            bytes.extracting(layout.headerBytes + body..<stored).isZero,
-            bytes.extracting(layout.unused).isZero
-        else { throw .dataLoss(file: name, offset: offset, what: "a block's header is wrong") }
-        return BlockHead(
-            body: body, records: bytes.loadUInt32(at: 12),
-            section: UInt16(truncatingIfNeeded: bytes.loadUInt32(at: 16)), kind: bytes[19])
-    }
-
-    private mutating func decrypt(_ head: BlockHead, _ offset: Int) throws(JournalError) {
-        let isPlain = layout.cipher == nil
-        if isPlain { return }
-        let start = layout.headerBytes
-        let nonce = block.span(0..<start).loadNonce(at: 24)
-        let tag = block.span(0..<start).loadTag(at: 36)
-        let isOpen = layout.cipher?.open(
-            &block, start..<start + head.body, header: Format.snapshotAdditional, nonce: nonce,
-            tag: tag)
-        guard isOpen == true else {
-            throw .dataLoss(
-                file: name, offset: offset,
-                what: "a block was not encrypted so by this directory's key")
-        }
-    }
-
-    private static func visit<Visitor: SnapshotVisitor & ~Copyable>(
-        _ body: Span<UInt8>, _ head: BlockHead, _ name: String, _ offset: Int,
-        _ visitor: inout Visitor
-    ) throws(JournalError) {
-        let end = head.body
-        var position = 0
-        for _ in 0..<head.records {
-            guard position <= end - 4, case let length = Int(body.loadUInt32(at: position)),
-                length <= Limits.recordBytesMax, length <= end - position - 4
-            else {
-                throw .dataLoss(
-                    file: name, offset: offset + position, what: "a record's length is wrong")
-            }
-            do {
-                try visitor.snapshotRecord(
-                    section: head.section, body.extracting(position + 4..<position + 4 + length))
-            } catch {
-                throw .rejected(file: name, offset: offset + position, what: error.what)
-            }
-            position += 4 + length
-        }
-        guard position == end, head.records > 0 else {
-            throw .dataLoss(file: name, offset: offset, what: "a block's count is wrong")
-        }
+        throw .dataLoss(file: name, offset: fileBytes, what: "the file ends without a trailer")
     }
 
     private mutating func count(_ head: BlockHead) {
@@ -233,29 +146,32 @@ struct SnapshotReader: ~Copyable {
         sections[index].records += UInt64(head.records)
     }
 
-    private func checkTrailer(
-        _ stored: Int, _ body: Int, _ offset: Int, _ blocks: UInt32, _ records: UInt64
+    private func check<Decoder>(
+        _ trailer: SnapshotTrailer, _ block: SnapshotBlock<Decoder>, _ records: UInt64
     ) throws(JournalError) {
-        let bytes = block.span(0..<stored)
-        let start = layout.headerBytes
-        guard stored == Format.blockBytes, body == 64 + 24 * sections.count,
-            bytes.loadUInt64(at: start) == UInt64(blocks),
-            bytes.loadUInt64(at: start + 8) == records,
-            bytes.loadUInt64(at: start + 16) == UInt64(fileBytes),
-            offset + stored == fileBytes,
-            bytes.loadUInt64(at: start + 24) == UInt64(sections.count)
-        else { throw .dataLoss(file: name, offset: offset, what: "the trailer's counts are wrong") }
-        guard bytes.loadDigest(at: start + 32) == digest.finalize() else {
-            throw .dataLoss(file: name, offset: offset + start + 32, what: "the digest is wrong")
+        let body = trailer.body
+        guard block.stored == Format.blockBytes, body.count == 64 + 24 * sections.count,
+            body.span.loadUInt64(at: 0) == UInt64(block.index),
+            body.span.loadUInt64(at: 8) == records,
+            body.span.loadUInt64(at: 16) == UInt64(fileBytes),
+            block.offset + block.stored == fileBytes,
+            body.span.loadUInt64(at: 24) == UInt64(sections.count)
+        else {
+            throw .dataLoss(
+                file: name, offset: block.offset, what: "the trailer's counts are wrong")
+        }
+        guard body.span.loadDigest(at: 32) == digest.finalize() else {
+            throw .dataLoss(file: name, offset: trailer.offset + 32, what: "the digest is wrong")
         }
         for (index, counts) in sections.enumerated() {
-            let position = start + 64 + 24 * index
-            guard bytes.loadUInt64(at: position) == UInt64(counts.section),
-                bytes.loadUInt64(at: position + 8) == counts.blocks,
-                bytes.loadUInt64(at: position + 16) == counts.records
+            let position = 64 + 24 * index
+            guard body.span.loadUInt64(at: position) == UInt64(counts.section),
+                body.span.loadUInt64(at: position + 8) == counts.blocks,
+                body.span.loadUInt64(at: position + 16) == counts.records
             else {
                 throw .dataLoss(
-                    file: name, offset: offset + position, what: "a section's counts are wrong")
+                    file: name, offset: trailer.offset + position,
+                    what: "a section's counts are wrong")
             }
         }
     }

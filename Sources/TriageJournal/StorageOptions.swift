@@ -20,6 +20,8 @@ package struct StorageOptions: Sendable {
     package var snapshotBlockBytes = 256 << 10
     /// Pace of writing a snapshot; nil for none, on an idle server.
     package var snapshotBytesPerSecond: Int? = 100_000_000
+    /// Threads that read and decode ahead while a state is recovered; 0: none, one after the other.
+    package var recoveryThreads = min(Thread.processorCount, 8)
     /// Snapshots kept; the journal is kept from the oldest of them on at least.
     package var snapshotsKept = 2
     /// What becomes of segments before that.

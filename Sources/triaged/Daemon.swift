@@ -139,7 +139,10 @@ final class Daemon {
         case .taken(let receipt):
             log.info(
                 "snapshot taken",
-                metadata: ["sequence": "\(receipt.sequence)", "bytes": "\(receipt.bytes)"])
+                metadata: [
+                    "sequence": "\(receipt.sequence)", "bytes": "\(receipt.bytes)",
+                    "milliseconds": "\(receipt.durationMilliseconds)",
+                ])
         case .failed(let error):
             log.error("no snapshot taken", metadata: ["error": "\(error)"])
         case .tidied(let tidied):

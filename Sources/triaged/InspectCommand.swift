@@ -59,13 +59,16 @@ struct InspectCommand: ParsableCommand {
     /// Counts what a directory holds.
     struct Stat: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show segments, snapshots and the journal's end.")
+            abstract: "Show segments, snapshots, the journal's end, and what its records hold.")
         @OptionGroup var place: Place
 
         mutating func run() throws {
             try inspecting(place) { inspection in
-                var nothing = Ignoring()
-                InspectCommand.show(try inspection.readJournal(into: &nothing))
+                var content = ContentCount()
+                InspectCommand.show(try inspection.readJournal(into: &content))
+                StandardStream.output.write(
+                    "records \(content.records)  \(content.bodyBytes) bytes of bodies  "
+                        + "\(content.fieldBytes) bytes in \(content.fields) sealed fields\n")
             }
         }
     }
@@ -144,11 +147,22 @@ struct InspectCommand: ParsableCommand {
     }
 }
 
-/// Wants records only to be read.
-private struct Ignoring: RecordVisitor {
+/// What records hold: the bytes of the events themselves, which is what a journal's size is to be
+/// compared with.
+private struct ContentCount: RecordVisitor {
+    var records = 0
+    var bodyBytes = 0
+    var fields = 0
+    var fieldBytes = 0
+
     mutating func journalRecord(
         sequence: UInt64, time: WallTime, _ record: RecordView
-    ) throws(RecordRejection) {}
+    ) throws(RecordRejection) {
+        records += 1
+        bodyBytes += record.body.count
+        fields += record.fieldCount
+        for number in 0..<record.fieldCount { fieldBytes += record.field(number + 1).count }
+    }
 }
 
 /// Prints records as JSON lines.

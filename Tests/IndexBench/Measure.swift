@@ -1,6 +1,7 @@
 // The command, timing and printing: `triage-index-bench [CASES]` prints one JSON object a line with
-// name, value, unit, reach and holds. 1,000,000 cases unless told otherwise; the reaches stand for
-// that many on one core of the machine that the shared design's performance page describes.
+// name, values, unit and what is asked for; Deploy/bench index judges them. 1,000,000 cases unless
+// told otherwise; the reaches stand for that many on one core of the machine that the shared
+// design's performance page describes.
 
 internal import Glibc
 
@@ -47,8 +48,7 @@ func report(
     let shown = Double(Int(value * 1_000 + 0.5)) / 1_000
     print(
         """
-        {"name":"\(part).\(name)","value":\(shown),"unit":"\(unit)","reach":\(reach),\
-        "holds":\(value <= reach)}
+        {"name":"\(part).\(name)","values":[\(shown)],"unit":"\(unit)","at_most":\(reach)}
         """)
 }
 

@@ -346,10 +346,11 @@ func mutate(_ bytes: inout [UInt8], _ arbitrary: inout Arbitrary) {
     static func read(_ records: [(section: UInt16, bytes: [UInt8])]) throws -> WorldState {
         var builder = WorldBuilder()
         let decoder = SnapshotDecoder()
+        var assembler = SnapshotAssembler()
         for (section, bytes) in records {
-            try decoder.decode(section: section, bytes.span, into: &builder)
+            try assembler.add(decoder.decode(section: section, bytes.span), to: &builder)
         }
-        try decoder.finish()
+        try assembler.finish()
         return try builder.finish().snapshotState
     }
 

@@ -40,18 +40,21 @@ final class FakeSnapshots: SnapshotTaker {
     struct Asked: Sendable {
         let sequence: UInt64
         let caseCount: Int
+        let isPaced: Bool
         let report: @Sendable (SnapshotResult) -> Void
     }
 
     private let asked = Monitor<[Asked]>([])
 
     func take(
-        _ state: WorldState, at tree: MerkleTree, time: WallTime,
+        _ state: WorldState, at tree: MerkleTree, time: WallTime, isPaced: Bool,
         report: @escaping @Sendable (SnapshotResult) -> Void
     ) {
         asked.change {
             $0.append(
-                Asked(sequence: tree.size, caseCount: state.cases.count, report: report))
+                Asked(
+                    sequence: tree.size, caseCount: state.cases.count, isPaced: isPaced,
+                    report: report))
         }
     }
 

@@ -24,14 +24,34 @@ extension Written {
     }
 }
 
-/// A state that remembers everything it is given.
-struct Recorded: RecoveryTarget {
+/// A state that remembers everything it is given, and decodes that by remembering it too.
+struct Recorded: RecoveryTarget, RecordDecoder {
     var snapshot: [[UInt8]] = []
     var sections: [UInt16] = []
     var loaded: SnapshotInfo?
     var records: [Written] = []
     var restarts = 0
     var rejects: UInt64?
+    /// Whether the decoder rejects it already, and not only the state.
+    var rejectsEarly = true
+
+    var makeDecoder: @Sendable () -> Recorded {
+        { [rejects, rejectsEarly] in Recorded(rejects: rejects, rejectsEarly: rejectsEarly) }
+    }
+
+    mutating func take() -> Recorded {
+        defer { self = Recorded(rejects: rejects, rejectsEarly: rejectsEarly) }
+        return self
+    }
+
+    mutating func take(_ records: Recorded) throws(RejectedRecord) {
+        if let index = records.records.firstIndex(where: { $0.sequence == rejects }) {
+            throw RejectedRecord("an event that makes no sense", at: index)
+        }
+        snapshot += records.snapshot
+        sections += records.sections
+        self.records += records.records
+    }
 
     mutating func restart() {
         snapshot = []
@@ -49,7 +69,9 @@ struct Recorded: RecoveryTarget {
     mutating func journalRecord(
         sequence: UInt64, time: WallTime, _ record: RecordView
     ) throws(RecordRejection) {
-        if sequence == rejects { throw RecordRejection("an event of an unknown kind") }
+        if sequence == rejects, rejectsEarly {
+            throw RecordRejection("an event of an unknown kind")
+        }
         var written = Written(
             sequence: sequence, milliseconds: time.milliseconds,
             body: [UInt8](copying: record.body))
@@ -81,6 +103,7 @@ struct Workbench {
         disk = SimDisk(seed: seed)
         options.segmentBytes = segmentBytes
         options.workers = nil
+        options.recoveryThreads = 0
         options.preparationBytesPerSecond = nil
         options.snapshotBytesPerSecond = nil
         options.snapshotBlockBytes = 4096

@@ -136,7 +136,7 @@ private final class ImmediateSnapshots: SnapshotTaker, @unchecked Sendable {
     var results: [SnapshotResult] = []
 
     func take(
-        _ state: WorldState, at tree: MerkleTree, time: WallTime,
+        _ state: WorldState, at tree: MerkleTree, time: WallTime, isPaced: Bool,
         report: @escaping @Sendable (SnapshotResult) -> Void
     ) {
         report(

@@ -139,6 +139,15 @@ package struct ChunkedArray<Element>: RandomAccessCollection {
         }
     }
 
+    /// Lends every element in turn, oldest first, where a loop would copy each: a case has a dozen
+    /// references to retain.
+    @inlinable
+    package func lendEach<Failure: Error>(
+        _ body: (borrowing Element) throws(Failure) -> Void
+    ) throws(Failure) {
+        for index in start..<end { try body(self[index]) }
+    }
+
     @inlinable
     package func makeIterator() -> Iterator { Iterator(self) }
 

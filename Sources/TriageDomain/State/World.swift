@@ -165,6 +165,11 @@ package struct World: ~Copyable, Sendable {
     ///   - header: The record's; sequences rise, times never fall.
     /// - Precondition: The events follow from this World; otherwise the process traps.
     package mutating func apply(_ events: [Event], _ header: EventHeader) {
+        apply(events[...], header)
+    }
+
+    /// Makes what happened so: as above, the events standing among others.
+    package mutating func apply(_ events: ArraySlice<Event>, _ header: EventHeader) {
         invariant(header.sequence > state.counters.sequence, "journal sequences rise")
         state.counters.sequence = header.sequence
         state.counters.time = max(state.counters.time, header.time)

@@ -156,15 +156,15 @@ package struct WorldBuilder: ~Copyable, Sendable {
             guard state.cases[Int(assignment.caseNumber.value)].assignment == assignment.number
             else { throw WorldImportError("assignment \(number) holds a case that it has not") }
         }
-        for place in state.cases.indices {
-            let value = state.cases[place]
+        try state.cases.lendEach { (value) throws(WorldImportError) in
+            let number = value.number.value
             guard Int(value.first.submitter.value) < principals else {
-                throw WorldImportError("case \(place) refers to nobody")
+                throw WorldImportError("case \(number) refers to nobody")
             }
-            guard value.assignment != .none else { continue }
+            guard value.assignment != .none else { return }
             heldCount -= 1
             guard state.heldAssignment(value.assignment.value)?.caseNumber == value.number else {
-                throw WorldImportError("case \(place) is held by nothing")
+                throw WorldImportError("case \(number) is held by nothing")
             }
         }
         guard heldCount == 0 else { throw WorldImportError("assignments and cases do not match") }
@@ -186,7 +186,7 @@ extension WorldIndexes {
         var queued = [[UInt64]](repeating: [], count: Level.allCases.count)
         entries.reserveCapacity(cases.count)
         subjects.reserveCapacity(cases.count)
-        cases.forEach { value in
+        cases.lendEach { value in
             let place = CasePlace(value)
             guard place.isOpen else { return }
             entries.append((place.key, place.standing))
@@ -223,7 +223,7 @@ extension WorldIndexes {
         for hold in state.holds where hold.state == .active {
             all.append(Timer(.hold(hold.number.value), at: hold.order.expiresAt))
         }
-        state.cases.forEach { value in
+        state.cases.lendEach { value in
             guard value.awaitsLegalClock else { return }
             all.append(Timer(.legalClock(value.number.value), at: value.legalDeadline))
         }

@@ -78,12 +78,12 @@ enum OldFormat {
         guard header.sequence == sequence else {
             throw .dataLoss(file: name, offset: 32, what: "its name and its header differ")
         }
-        let layout = SnapshotLayout(
-            headerBytes: snapshotBlockHeaderBytes, unused: 24..<32, cipher: nil)
         let head = SnapshotHead(
             head: JournalHead(sequence: sequence, root: header.chain), time: header.time,
             cluster: cluster, blockBytes: header.size)
-        return try SnapshotReader(file, name, head, layout)
+        return try SnapshotReader(file, name, head) {
+            SnapshotLayout(headerBytes: snapshotBlockHeaderBytes, unused: 24..<32, cipher: nil)
+        }
     }
 
     /// The head that the mark remembers; nil for that of a journal without records.

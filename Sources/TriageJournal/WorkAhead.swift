@@ -1,0 +1,122 @@
+// Work that is done on several threads ahead of whoever takes its results in order: what can be
+// done to a segment or a block without what comes before it. Knows nothing of what the work is.
+
+internal import TriageBase
+internal import TriageIO
+
+/// Pieces that are worked on ahead, and taken in their order.
+///
+/// ```
+///   next(0), next(1) ...   one after the other, on whichever thread is free
+///   work(piece)            on that thread, beside the work on other pieces
+///   take()                 the pieces as they were begun; waits for the one that is due
+/// ```
+///
+/// - Isolation: ``take()`` and ``giveBack(_:)`` from one thread.
+final class WorkAhead<Piece: AnyObject & Sendable>: Sendable {
+    private struct State: Sendable {
+        /// How many were begun; one is being begun while `isBeginning`.
+        var begun = 0
+        var isBeginning = false
+        var hasEnded = false
+        var taken = 0
+        var done: [Int: Piece] = [:]
+        var spares: [Piece] = []
+        var isStopping = false
+    }
+
+    /// Does the work where it is taken, when there are no threads.
+    ///
+    /// `@unchecked Sendable`: used by the thread that takes.
+    private final class Inline: @unchecked Sendable {
+        let work: (Piece) -> Void
+
+        init(_ work: @escaping (Piece) -> Void) { self.work = work }
+    }
+
+    private let state = Monitor(State())
+    private let next: @Sendable (Int, Piece?) -> Piece?
+    private let inline: Inline?
+    private let threads: [TaskThread]
+
+    /// Begins.
+    ///
+    /// - Parameters:
+    ///   - count: How many threads work; 0: none, each piece is begun and worked on as it is taken.
+    ///   - ahead: How many pieces there are at once at most, but for the one that was taken last.
+    ///   - name: Of the threads.
+    ///   - next: Begins a piece, given its index from 0 and a piece to be used again; nil: there
+    ///     are no more. Never called by two threads at once.
+    ///   - makeWork: Makes what is done to a piece, for one thread.
+    /// - Throws: ``IOError``: `.thread`.
+    init(
+        threads count: Int, ahead: Int, name: String,
+        next: @escaping @Sendable (Int, Piece?) -> Piece?,
+        makeWork: @escaping @Sendable () -> (Piece) -> Void
+    ) throws(IOError) {
+        self.next = next
+        inline = count == 0 ? Inline(makeWork()) : nil
+        var threads: [TaskThread] = []
+        for _ in 0..<count { threads.append(try TaskThread(name: name)) }
+        self.threads = threads
+        let state = state
+        for thread in threads {
+            thread.submit { Self.run(state, ahead, next, makeWork()) }
+        }
+    }
+
+    deinit {
+        state.change { $0.isStopping = true }
+        for thread in threads { thread.stop() }
+    }
+
+    private static func run(
+        _ state: Monitor<State>, _ ahead: Int, _ next: (Int, Piece?) -> Piece?,
+        _ work: (Piece) -> Void
+    ) {
+        while let (index, spare) = claim(state, ahead) {
+            let piece = next(index, spare)
+            state.change {
+                $0.isBeginning = false
+                if piece == nil { $0.hasEnded = true } else { $0.begun += 1 }
+            }
+            guard let piece else { return }
+            work(piece)
+            state.change { $0.done[index] = piece }
+        }
+    }
+
+    /// Waits until a piece may be begun; nil when there are no more.
+    private static func claim(_ state: Monitor<State>, _ ahead: Int) -> (Int, Piece?)? {
+        state.wait { state -> (Int, Piece?)?? in
+            if state.isStopping || state.hasEnded { return .some(nil) }
+            guard !state.isBeginning, state.begun < state.taken + ahead else { return nil }
+            state.isBeginning = true
+            return .some((state.begun, state.spares.popLast()))
+        }
+    }
+
+    /// The next piece; waits for it.
+    ///
+    /// - Returns: nil behind the last one.
+    func take() -> Piece? {
+        if let inline {
+            let (index, spare) = state.change { state in
+                defer { state.taken += 1 }
+                return (state.taken, state.spares.popLast())
+            }
+            guard let piece = next(index, spare) else { return nil }
+            inline.work(piece)
+            return piece
+        }
+        let piece: Piece? = state.wait { state -> Piece?? in
+            if let piece = state.done.removeValue(forKey: state.taken) { return .some(piece) }
+            return state.hasEnded && state.taken == state.begun ? .some(nil) : nil
+        }
+        state.change { $0.taken += 1 }
+        return piece
+    }
+
+    /// Gives a piece back, to be used again.
+    func giveBack(_ piece: Piece) { state.change { $0.spares.append(piece) } }
+}

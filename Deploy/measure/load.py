@@ -78,9 +78,10 @@ class Load:
     def together(self, server, cpus, **options):
         """Calls from a client on each of the CPUs at once: calls a second of all of them, and the
         server's CPU in microseconds a call."""
+        # All of them before the first runs: each writes the message anew.
+        words = [pinned(self.words("calls", server, **options), cpu) for cpu in cpus]
         watcher, began = Watcher(server.pid), time.monotonic()
-        clients = [subprocess.Popen(pinned(self.words("calls", server, **options), cpu),
-                                    stdout=subprocess.PIPE, text=True) for cpu in cpus]
+        clients = [subprocess.Popen(each, stdout=subprocess.PIPE, text=True) for each in words]
         figures = [json.loads(client.communicate(timeout=120)[0]) for client in clients]
         stolen, others = watcher.shares(time.monotonic() - began)
         self.shares["stolen"].append(stolen)

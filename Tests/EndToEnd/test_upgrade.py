@@ -1,5 +1,5 @@
 """From a directory that a server of format version 1 wrote, through the refusal that names the way,
-to a server of this version that shows the same and goes on; and back, which is the old directory."""
+to a server of this version that shows the same and goes on; and back: the old directory."""
 
 import json
 import struct

@@ -154,6 +154,14 @@ private struct Halves: RecordLifting {
         #expect(throws: JournalError.notOlder(directory: Workbench.path)) {
             _ = try Upgrade(from: Workbench.path, to: "new", disk: copy)
         }
+        // Also when it is encrypted, whether the key is given or not.
+        let sealed = Workbench(encrypted: true)
+        _ = try sealed.start()
+        for keys in [nil, sealed.keys] {
+            #expect(throws: JournalError.notOlder(directory: Workbench.path)) {
+                _ = try Upgrade(from: Workbench.path, to: "new", disk: sealed.disk, keys: keys)
+            }
+        }
     }
 
     @Test func aPayloadThatNobodyUnderstandsIsNamed() throws {

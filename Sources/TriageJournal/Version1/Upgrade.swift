@@ -72,7 +72,12 @@ package struct Upgrade {
         disk: any Disk = RealDisk(), options: StorageOptions = StorageOptions(),
         keys: KeySource? = nil
     ) throws(JournalError) {
-        old = try Inspection(path: source, archive: archive, disk: disk)
+        do throws(JournalError) {
+            old = try Inspection(path: source, archive: archive, disk: disk)
+        } catch .keyMissing {
+            // Version 1 had no encryption.
+            throw .notOlder(directory: source)
+        }
         guard old.version == OldFormat.version else { throw .notOlder(directory: source) }
         let path = source + "/" + FileName.lock
         switch try TriageJournal.disk({ () throws(IOError) in try disk.lock(path) }) {

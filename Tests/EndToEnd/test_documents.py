@@ -51,6 +51,7 @@ def test_what_is_printed_works(server, tmp_path, path, text):
             ("Certs/dev", str(server.certs)),
             ("Deploy/.venv/bin/", f"{pathlib.Path(sys.executable).parent}/"),
             (".build/release/", f"{BIN}/"), (".build/empty-message", str(tmp_path / "empty")),
+            (".build/backup", str(tmp_path / "backup")),
             ("examples/submit.py", f"examples/submit.py localhost:{port}")]:
         script = script.replace(printed, here)
     done = subprocess.run(

@@ -1,6 +1,6 @@
-// Memory that runs out under whole gRPC calls: nghttp2's n-th allocation on a server's connection
-// fails, for every n of a conversation, once or from then on. Calls may fail, and the connection may
-// end; nothing traps, no call is answered wrongly or forgotten, and no neighbour notices.
+// Memory that runs out under whole gRPC calls: the n-th allocation of nghttp2 on a server's
+// connection fails, for every n, once or from then on. Calls may fail, and the connection may end;
+// nothing traps, no call is answered wrongly or forgotten, and no neighbour notices.
 
 import TestSupport
 import Testing

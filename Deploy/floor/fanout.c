@@ -3,7 +3,7 @@
 // before. An event's time counts from when its call is sent, and also from the first sign that it
 // is committed, its reply or the first watch that hears of it; to each watch, and to the last.
 // An event in which the system took this program off its processor tells of that and not of the
-// server: such are counted and left out.
+// server: such are counted and left out, unless they are the most.
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,6 +76,17 @@ static void publish(uint64_t number) {
     await(true, "not every watch heard of an event");
 }
 
+struct figures {
+    struct histogram whole, last, each, sent_to_each;
+};
+
+static void add_event(struct figures *figures) {
+    record(&figures->whole, run.last - run.sent);
+    record(&figures->last, run.last - run.committed);
+    merge(&figures->each, &run.each);
+    merge(&figures->sent_to_each, &run.sent_to_each);
+}
+
 void measure_fanout(struct plan *p) {
     static const struct client_events events = {
         .ready = watch_ready, .message = watch_message, .ended = watch_ended};
@@ -94,24 +105,22 @@ void measure_fanout(struct plan *p) {
     }
     uint64_t number = p->first;
     for (uint64_t i = 0; i < p->calls / 10 + 1; i++) publish(number++);  // warms up
-    static struct histogram whole, last, each, sent_to_each;
+    static struct figures all, alone;
     double server = process_cpu_us(p->pid);
     for (uint64_t i = 0; i < p->calls; i++) {
         long before = preemptions();
         publish(number++);
-        if (preemptions() != before) continue;
-        record(&whole, run.last - run.sent);
-        record(&last, run.last - run.committed);
-        merge(&each, &run.each);
-        merge(&sent_to_each, &run.sent_to_each);
+        if (preemptions() == before) add_event(&alone);
+        add_event(&all);
     }
-    if (whole.total == 0) check("no event had its processor to itself");
+    const struct figures *shown = 2 * alone.whole.total >= p->calls ? &alone : &all;
     printf("{\"events\":%llu,\"left_out\":%llu,\"watches\":%d,\"server_cpu_us\":%.0f,"
            "\"each_p99_us\":%.1f,\"last_p50_us\":%.1f,\"last_p99_us\":%.1f,"
            "\"sent_to_last_p50_us\":%.1f,\"sent_to_last_p99_us\":%.1f,"
            "\"sent_to_each_p99_us\":%.1f}\n",
-           (unsigned long long)p->calls, (unsigned long long)(p->calls - whole.total),
-           run.watches, process_cpu_us(p->pid) - server, quantile_us(&each, 0.99),
-           quantile_us(&last, 0.5), quantile_us(&last, 0.99), quantile_us(&whole, 0.5),
-           quantile_us(&whole, 0.99), quantile_us(&sent_to_each, 0.99));
+           (unsigned long long)p->calls, (unsigned long long)(p->calls - shown->whole.total),
+           run.watches, process_cpu_us(p->pid) - server, quantile_us(&shown->each, 0.99),
+           quantile_us(&shown->last, 0.5), quantile_us(&shown->last, 0.99),
+           quantile_us(&shown->whole, 0.5), quantile_us(&shown->whole, 0.99),
+           quantile_us(&shown->sent_to_each, 0.99));
 }

@@ -42,7 +42,7 @@ package final class EventCodec {
     ///   - sequence: The record's sequence, from its frame.
     ///   - time: The record's time, from its frame.
     /// - Returns: The header and the events, in order. A text that was erased is ``Erased/text``, a
-    ///   report's content ``StorageReader/erasedContent``.
+    ///   report's content ``Erased/content``.
     /// - Throws: ``CodecError`` when the record is damaged or of a later version, or what was
     ///   erased cannot be done without.
     package func decode(

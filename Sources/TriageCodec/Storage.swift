@@ -90,9 +90,6 @@ enum StorageReader {
         return [UInt8](copying: bytes)
     }
 
-    /// Packed report content whose words were erased: a `ReportContent` with `erased` alone.
-    static let erasedContent: [UInt8] = [15 << 3, 1]
-
     /// A part that is always written.
     @inline(__always)
     static func part<M>(

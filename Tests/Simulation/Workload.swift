@@ -15,7 +15,7 @@ struct Workload {
     private var nextID: UInt64 = 1
 
     init(seed: UInt64) {
-        commands = RandomCommands(seed: seed, erasedContent: CaseIdentities.erasedContent)
+        commands = RandomCommands(seed: seed)
         lots = Lots(seed: mix64(seed))
     }
 

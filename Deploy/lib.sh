@@ -65,7 +65,8 @@ need_packages() {
 # need_swift: the toolchain that the code is written for.
 need_swift() {
     command -v swift >/dev/null || die "swift is missing: install Swift 6.3.1 (swift.org/install)"
-    version=$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9.]*\).*/\1/p' | head -1)
+    said=$(swift --version 2>&1) || die "swift --version failed: $said"
+    version=$(printf '%s' "$said" | sed -n 's/.*Swift version \([0-9.]*\).*/\1/p' | head -1)
     case $version in
     6.[3-9]* | 6.[1-9][0-9]* | [7-9].*) ;;
     *) die "swift is ${version:-unreadable}; needed is 6.3.1 or later (swift.org/install)" ;;

@@ -1,6 +1,7 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -23,7 +24,8 @@ def certs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, certs):
     """One server for a module whose tests do not disturb each other."""
-    server = harness.Server(tmp_path_factory.mktemp("server"), certs).start()
+    directory = tmp_path_factory.mktemp("server")
+    server = harness.Server(directory, certs).start()
     yield server
     unknown = re.findall(
         r'^grpc_server_handled_total\{(?!.*"unknown").*grpc_code="Unknown"\} ([1-9]\d*)',
@@ -31,6 +33,7 @@ def server(tmp_path_factory, certs):
     assert not unknown, "UNKNOWN is a bug: no error is without a code of its own"
     code = server.stop()
     assert code in (0, None), f"triaged ended with {code}: {server.said()[-2000:]}"
+    shutil.rmtree(directory)
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 grpcio-tools does what a partner would do; the tests use nothing of this project's own client code.
 """
 
+import atexit
 import importlib
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -17,6 +19,7 @@ PROTOS = ROOT / "Protos"
 
 def _generate():
     out = pathlib.Path(tempfile.mkdtemp(prefix="triaged-stubs-"))
+    atexit.register(shutil.rmtree, out)
     well_known = pathlib.Path(protoc.__file__).parent / "_proto"
     names = sorted(
         str(path.relative_to(PROTOS))

@@ -25,9 +25,18 @@ import TriageIO
     }
 
     @Test func whatDoesNotListen_isRefused() throws {
-        // Descriptor 3 + 63 is not open, or not a listening socket, in a test.
-        let last = try #require(sockets(["LISTEN_PID": "77", "LISTEN_FDS": "64"]).last)
-        #expect(throws: SocketError.self) { _ = try last.open() }
+        // Descriptors of our own: any other number may be a socket of a test beside this one.
+        var ends: [Int32] = [-1, -1]
+        try #require(unsafe pipe(&ends) == 0)
+        let unheard = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        try #require(unheard >= 0)
+        defer { for end in ends + [unheard] { _ = close(end) } }
+        for descriptor in [ends[0], unheard] {
+            let left = Handover.inheritedSockets(
+                environment: { _ in "77 a=\(descriptor)" }, process: 77)
+            let only = try #require(left.first)
+            #expect(throws: SocketError.self) { _ = try only.open() }
+        }
     }
 
     @Test func notify_withoutAManager_doesNothing() {

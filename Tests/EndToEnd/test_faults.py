@@ -285,7 +285,7 @@ def test_a_short_write_and_then_an_error_is_cut_and_reported(faulty, error, end)
         assert server.stop() == 70
     segment, = server.data.glob("*.journal")
     before = segment.read_bytes()
-    assert "torn" in inspect(server).stdout and segment.read_bytes() == before
+    assert "unfinished write" in inspect(server).stdout and segment.read_bytes() == before
     server.start()
     said = re.search(rf"cut an unfinished write of (\d+) bytes off {segment.name} at byte (\d+)",
                      server.said())

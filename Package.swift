@@ -226,7 +226,7 @@ let package = Package(
         // Tests: one target per module, and what several of them need.
         .target(
             name: "TestSupport",
-            dependencies: ["TriageBase", "TriageIO", "TriageJournal", "TriageHTTP2"],
+            dependencies: ["TriageBase", "TriageIO", "TriageJournal", "TriageHTTP2", "CNghttp2"],
             path: "Tests/TestSupport", swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
         testTarget(
@@ -251,7 +251,7 @@ let package = Package(
                 "TriageJournal", "TriageEngine", "TestSupport",
             ]),
         testTarget("TriageGRPCTests", ["TriageBase", "TriageGRPC"]),
-        testTarget("TriageGzipTests", ["TriageBase", "TriageGzip"]),
+        testTarget("TriageGzipTests", ["TriageBase", "TriageGzip", "CZlib"]),
         testTarget(
             "TriageTransportTests",
             [

@@ -50,16 +50,16 @@ package struct InflateLimits: Sendable {
     /// Makes zlib's state, about 40 KiB.
     ///
     /// - Returns: nil when memory ran out.
-    package init?() {
+    package convenience init?() { unsafe self.init(z_stream()) }
+
+    /// - Parameter empty: All zero, or says where zlib's memory comes from.
+    init?(_ empty: z_stream) {
         unsafe stream = .allocate(capacity: 1)
-        unsafe stream.initialize(to: z_stream())
+        unsafe stream.initialize(to: empty)
         let code = unsafe inflateInit2_(
             stream, Int32(Self.gzipWindow), ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
-        guard code == Z_OK else {
-            // deinit does not run for an object that was not made.
-            unsafe stream.deallocate()
-            return nil
-        }
+        // deinit runs all the same: every property has its value.
+        guard code == Z_OK else { return nil }
     }
 
     deinit {

@@ -70,9 +70,10 @@ private func onHeader(
             name, value, sensitive: flags & UInt8(NGHTTP2_NV_FLAG_NO_INDEX.rawValue) != 0)
     }
     if !goOn {
-        // Queues GOAWAY and makes nghttp2 ignore what follows; fails only for want of memory.
-        _ = unsafe nghttp2_session_terminate_session(
+        // Queues GOAWAY and makes nghttp2 ignore what follows.
+        let code = unsafe nghttp2_session_terminate_session(
             session, HTTP2ErrorCode.enhanceYourCalm.rawValue)
+        unsafe with(user) { $0.note(code) }
     }
     return 0
 }
@@ -155,8 +156,8 @@ func onReadData(
     if pulled.isDeferred { return Int(NGHTTP2_ERR_DEFERRED.rawValue) }
     unsafe flags?.pointee |= pulled.flags
     if let trailers = unsafe pulled.trailers {
-        // Fails only for want of memory; the stream then stays open and its deadline ends it.
-        _ = unsafe nghttp2_submit_trailer(session, id, trailers, pulled.trailersCount)
+        let code = unsafe nghttp2_submit_trailer(session, id, trailers, pulled.trailersCount)
+        unsafe with(user) { $0.note(code) }
     }
     return pulled.count
 }

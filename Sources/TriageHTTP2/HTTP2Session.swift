@@ -172,28 +172,28 @@ internal import TriageBase
     /// What a closed stream had not consumed is returned by the session; later calls for it do
     /// nothing.
     package func consume(_ stream: HTTP2Stream, _ count: Int) {
-        guard state.streams.isCurrent(stream) else { return }
+        guard !isSpent, state.streams.isCurrent(stream) else { return }
         let used = min(count, state.streams[stream.slot].unconsumed)
         guard used > 0 else { return }
         state.streams[stream.slot].unconsumed -= used
         let held = min(used, state.streams[stream.slot].held)
-        // Fails only for want of memory; the window then stays smaller, which is safe.
         if held > 0 {
             state.streams[stream.slot].held -= held
-            _ = unsafe nghttp2_session_consume_stream(session, stream.id, held)
+            unsafe state.note(nghttp2_session_consume_stream(session, stream.id, held))
         }
-        if used > held { _ = unsafe nghttp2_session_consume(session, stream.id, used - held) }
+        if used > held {
+            unsafe state.note(nghttp2_session_consume(session, stream.id, used - held))
+        }
     }
 
     /// Says that received body bytes stay with the owner for a while: they go on counting against
     /// the stream's window, and no longer against the connection's, which the other streams need.
     package func hold(_ stream: HTTP2Stream) {
-        guard state.streams.isCurrent(stream) else { return }
+        guard !isSpent, state.streams.isCurrent(stream) else { return }
         let more = state.streams[stream.slot].unconsumed - state.streams[stream.slot].held
         guard more > 0 else { return }
         state.streams[stream.slot].held += more
-        // Fails only for want of memory; the window then stays smaller, which is safe.
-        _ = unsafe nghttp2_session_consume_connection(session, more)
+        unsafe state.note(nghttp2_session_consume_connection(session, more))
     }
 
     // MARK: Out
@@ -351,8 +351,8 @@ internal import TriageBase
         }
         state.streams[stream.slot].isIncremental = true
         var priority = nghttp2_extpri(urgency: UInt32(NGHTTP2_EXTPRI_DEFAULT_URGENCY), inc: 1)
-        // Fails only for want of memory; the order is then less fair.
-        _ = unsafe nghttp2_session_change_extpri_stream_priority(session, stream.id, &priority, 1)
+        unsafe state.note(
+            nghttp2_session_change_extpri_stream_priority(session, stream.id, &priority, 1))
     }
 
     /// Serialises what may be sent now.
@@ -386,9 +386,9 @@ internal import TriageBase
         guard !isSpent, state.streams.isCurrent(stream), !state.streams[stream.slot].resetByUs
         else { return }
         state.streams[stream.slot].resetByUs = true
-        // Fails only for want of memory; the stream then lives until the connection ends.
-        _ = unsafe nghttp2_submit_rst_stream(
-            session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code.rawValue)
+        unsafe state.note(
+            nghttp2_submit_rst_stream(
+                session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code.rawValue))
     }
 
     /// Announces a drain: the peer should open no further stream, those on their way are still

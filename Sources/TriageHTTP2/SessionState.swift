@@ -299,10 +299,10 @@ internal import TriageBase
             !streams[stream.slot].remoteEnded
         else { return }
         streams[stream.slot].resetByUs = true
-        // Can only fail for want of memory, or because the stream is gone: either way nothing is
-        // owed.
-        _ = unsafe nghttp2_submit_rst_stream(
-            session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, HTTP2ErrorCode.noError.rawValue)
+        // When the stream is gone nothing is owed.
+        unsafe note(
+            nghttp2_submit_rst_stream(
+                session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, HTTP2ErrorCode.noError.rawValue))
     }
 
     /// A frame could not be sent; a request that never opened its stream must still end.
@@ -317,10 +317,7 @@ internal import TriageBase
     mutating func streamClosed(_ session: OpaquePointer, id: Int32, code: UInt32) {
         guard let stream = unsafe stream(session, id) else { return }
         let unconsumed = streams[stream.slot].unconsumed - streams[stream.slot].held
-        if unconsumed > 0 {
-            // Fails only for want of memory; the window then stays smaller, which is safe.
-            _ = unsafe nghttp2_session_consume_connection(session, unconsumed)
-        }
+        if unconsumed > 0 { unsafe note(nghttp2_session_consume_connection(session, unconsumed)) }
         closedStreams.closed(id, streams[stream.slot].fate)
         closed(stream, HTTP2ErrorCode(rawValue: code))
     }
@@ -404,6 +401,13 @@ internal import TriageBase
             }
         }
         // Everything else means that the stream is on its way out.
+        note(code)
+    }
+
+    /// Looks at what nghttp2 made of a call: without memory it may have done half of it, so that a
+    /// stream would stay open for ever, and what it holds cannot be trusted.
+    @inline(__always)
+    mutating func note(_ code: Int32) {
         if code == NGHTTP2_ERR_NOMEM.rawValue { isSpent = true }
     }
 

@@ -67,5 +67,8 @@ def client(server):
 
 @pytest.fixture(scope="session")
 def rounds():
-    """How often tests that draw lots draw them: three in CI, many with Deploy/test --long."""
-    return 200 if os.environ.get("TRIAGED_LONG") else 3
+    """How often tests that draw lots draw them: three in CI, many with Deploy/test --long.
+
+    TRIAGED_ROUNDS says it outright, for long runs that are to be had in pieces.
+    """
+    return int(os.environ.get("TRIAGED_ROUNDS", 200 if os.environ.get("TRIAGED_LONG") else 3))

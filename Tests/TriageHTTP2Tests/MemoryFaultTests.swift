@@ -1,95 +1,11 @@
 // Memory that runs out: nghttp2's n-th allocation fails, for every n of a whole conversation, once
 // or from then on. The session may end, and calls may; it must not crash, leak, or answer wrongly.
 
-import CNghttp2
 import TestSupport
 import Testing
 import TriageBase
 
 @testable import TriageHTTP2
-
-/// Puts itself in front of a pool: fails when it is told to, and counts what is not given back.
-@safe private final class FailingMemory {
-    private struct Counter {
-        var count = 0
-        var outstanding = 0
-        let failsAt: Int
-        let failsForGood: Bool
-
-        /// True when this allocation is to fail.
-        mutating func step() -> Bool {
-            count += 1
-            return count == failsAt || (failsForGood && count > failsAt && failsAt > 0)
-        }
-    }
-
-    @unsafe private struct State {
-        var counter: Counter
-        let inner: nghttp2_mem
-    }
-
-    /// What the session under test is given.
-    let pool = HTTP2Memory()
-    private let state: UnsafeMutablePointer<State>
-
-    init(failsAt: Int, forGood: Bool) {
-        unsafe state = .allocate(capacity: 1)
-        unsafe state.initialize(
-            to: State(
-                counter: Counter(failsAt: failsAt, failsForGood: forGood),
-                inner: pool.table.pointee))
-        unsafe pool.table.pointee = nghttp2_mem(
-            mem_user_data: state,
-            malloc: { size, user in
-                unsafe FailingMemory.allocate(user, isNew: true) { inner in
-                    unsafe inner.malloc?(size, inner.mem_user_data)
-                }
-            },
-            free: { pointer, user in
-                guard unsafe pointer != nil, let state = unsafe FailingMemory.state(user) else {
-                    return
-                }
-                unsafe state.pointee.counter.outstanding -= 1
-                let inner = unsafe state.pointee.inner
-                unsafe inner.free?(pointer, inner.mem_user_data)
-            },
-            calloc: { count, size, user in
-                unsafe FailingMemory.allocate(user, isNew: true) { inner in
-                    unsafe inner.calloc?(count, size, inner.mem_user_data)
-                }
-            },
-            realloc: { pointer, size, user in
-                unsafe FailingMemory.allocate(user, isNew: unsafe pointer == nil) { inner in
-                    unsafe inner.realloc?(pointer, size, inner.mem_user_data)
-                }
-            })
-    }
-
-    private static func allocate(
-        _ user: UnsafeMutableRawPointer?, isNew: Bool,
-        _ body: (nghttp2_mem) -> UnsafeMutableRawPointer?
-    ) -> UnsafeMutableRawPointer? {
-        guard let state = unsafe state(user), unsafe !state.pointee.counter.step() else {
-            return nil
-        }
-        if isNew { unsafe state.pointee.counter.outstanding += 1 }
-        return unsafe body(state.pointee.inner)
-    }
-
-    private static func state(_ user: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<State>? {
-        unsafe user?.assumingMemoryBound(to: State.self)
-    }
-
-    /// Allocations asked for so far.
-    var count: Int { unsafe state.pointee.counter.count }
-    /// Allocations that were not freed.
-    var outstanding: Int { unsafe state.pointee.counter.outstanding }
-
-    deinit {
-        unsafe pool.table.pointee = state.pointee.inner
-        unsafe state.deallocate()
-    }
-}
 
 private let good = HeaderFields.forever([
     .init(":status", "200"), .init("content-type", "application/grpc"),

@@ -101,7 +101,7 @@ final class Machine {
     init(
         limits: ServerLimits = ServerLimits(), identified: Bool = true, isBob: Bool = false,
         admission: Admission? = nil, windowBytes: Int = 1 << 20, handshake: Bool = true,
-        beside other: Machine? = nil
+        beside other: Machine? = nil, memory: HTTP2Memory = HTTP2Memory()
     ) throws {
         ownsCore = other == nil
         if let other {
@@ -119,7 +119,7 @@ final class Machine {
         settings.knowsBlocks = true
         let wire = Wire(
             try TLSSession(Credentials.server(optional: !identified)),
-            try HTTP2Session(role: .server, settings: settings))
+            try HTTP2Session(role: .server, settings: settings, pool: memory))
         let admission = admission ?? Admission(limits: limits)
         if let refused = admission.accept() { throw Refused(kind: refused) }
         connection = Connection(core, wire, admission)

@@ -67,9 +67,9 @@ void client_watch(int fd) {
 void connection_open(struct connection *c, SSL_CTX *tls, int port, int streams) {
     uint32_t table = 16;
     while (table < 8u * (uint32_t)streams) table *= 2;
-    struct connection fresh = {.index = c->index, .is_raw = c->is_raw, .request = c->request,
-                               .streams = c->streams, .out = c->out, .mask = table - 1,
-                               .out_capacity = c->out_capacity, .next_id = 1,
+    struct connection fresh = {.index = c->index, .opened = c->opened + 1, .is_raw = c->is_raw,
+                               .request = c->request, .streams = c->streams, .out = c->out,
+                               .mask = table - 1, .out_capacity = c->out_capacity, .next_id = 1,
                                .open_max = (uint32_t)streams, .send_window = 65535};
     *c = fresh;
     if (!c->streams) c->streams = calloc(table, sizeof *c->streams);
@@ -321,10 +321,17 @@ static void take_frame(struct connection *c, const uint8_t *head, const uint8_t 
     if (type <= HEADERS && (flags & END_STREAM) && stream) end_stream(c, stream, NULL);
 }
 
+// Whether it is still the connection that it was: an event's handler may close it, and may open
+// it again at once, and what was read before is none of the new one's.
+static bool is_same(const struct connection *c, unsigned opened) {
+    return c->state != CLOSED && c->opened == opened;
+}
+
 // Takes whole frames off the buffer; returns how many bytes they had.
 static size_t take_frames(struct connection *c, size_t count) {
+    unsigned opened = c->opened;
     size_t at = 0;
-    while (c->state != CLOSED && count - at >= FRAME) {
+    while (is_same(c, opened) && count - at >= FRAME) {
         const uint8_t *head = buffer + at;
         size_t payload = (size_t)head[0] << 16 | (size_t)head[1] << 8 | head[2];
         if (payload > PAYLOAD_MAX) fail("a frame is too large");
@@ -336,6 +343,7 @@ static size_t take_frames(struct connection *c, size_t count) {
 }
 
 static void receive(struct connection *c) {
+    unsigned opened = c->opened;
     size_t count = c->rest_count;
     if (count > 0) memcpy(buffer, c->rest, count);
     c->rest_count = 0;
@@ -347,7 +355,7 @@ static void receive(struct connection *c) {
         size_t used = count;
         if (c->is_raw) on->bytes(c, count);
         else used = take_frames(c, count);
-        if (c->state == CLOSED) return;
+        if (!is_same(c, opened)) return;
         count -= used;
         memmove(buffer, buffer + used, count);
     }
@@ -377,8 +385,9 @@ static void progress(struct connection *c) {
         else greet(c);
         connection_flush(c);
     }
+    unsigned opened = c->opened;
     receive(c);
-    if (c->state != CLOSED) connection_flush(c);
+    if (is_same(c, opened)) connection_flush(c);
 }
 
 bool client_turn(uint64_t wait_ns) {

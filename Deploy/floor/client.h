@@ -34,6 +34,7 @@ struct stream {
 
 struct connection {
     int fd, index;
+    unsigned opened;  // how often
     enum { CONNECTING, HANDSHAKING, GREETING, READY, CLOSED } state;
     bool is_raw;  // no HTTP/2: bytes
     SSL *ssl;

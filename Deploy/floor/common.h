@@ -23,6 +23,8 @@ struct histogram {
     uint64_t counts[OCTAVES * STEPS], total, largest;
 };
 void record(struct histogram *h, uint64_t ns);
+// Adds all of another one's.
+void merge(struct histogram *into, const struct histogram *of);
 // The latency in microseconds that the share `quantile` of all does not exceed.
 double quantile_us(const struct histogram *h, double quantile);
 

@@ -8,7 +8,7 @@
 static struct {
     struct plan *plan;
     bool is_measuring, is_over, is_done;
-    uint64_t due, resumed;
+    uint64_t due, resumed, opened;
     int ready;
     double server_cpu;
     struct histogram latency;
@@ -20,6 +20,11 @@ static void reopen(struct connection *c) {
     connection_open(c, run.plan->tls, run.plan->port, run.plan->streams);
 }
 
+// Counts the connection that is opened next; false: there is to be none.
+static bool may_open(void) {
+    return !run.is_over && (run.plan->calls == 0 || run.opened++ < run.plan->calls);
+}
+
 // The server's SETTINGS have come: it is a connection, and is closed again.
 static void connected(struct connection *c) {
     if (run.plan->all == c && !run.is_measuring && run.ready++ == 0) return;  // for its session
@@ -28,7 +33,7 @@ static void connected(struct connection *c) {
         run.resumed += connection_resumed(c);
     }
     connection_close(c);
-    if (run.plan->rate == 0 && !run.is_over) reopen(c);
+    if (run.plan->rate == 0 && may_open()) reopen(c);
 }
 
 static void connect_due(uint64_t now, uint64_t interval) {
@@ -37,6 +42,11 @@ static void connect_due(uint64_t now, uint64_t interval) {
         reopen(&run.plan->all[i]);
         run.due += interval;
     }
+}
+
+static void begin_measuring(void) {
+    run.is_measuring = true;
+    run.server_cpu = process_cpu_us(run.plan->pid);
 }
 
 void measure_connects(struct plan *p) {
@@ -52,19 +62,19 @@ void measure_connects(struct plan *p) {
     connection_close(&p->all[0]);
     for (int i = 0; i < p->connections; i++) {
         p->all[i].state = CLOSED;
-        if (p->rate == 0) reopen(&p->all[i]);
+        if (p->rate == 0 && may_open()) reopen(&p->all[i]);
     }
     uint64_t now = now_ns(), from = now + (uint64_t)(p->warmup * 1e9), interval = 0;
     run.due = now;
     if (p->rate > 0) interval = (uint64_t)(1e9 / p->rate);
-    while (!run.is_measuring || now < from + (uint64_t)(p->seconds * 1e9)) {
+    if (p->calls) begin_measuring();
+    while (p->calls ? run.latency.total < p->calls
+                    : !run.is_measuring || now < from + (uint64_t)(p->seconds * 1e9)) {
         uint64_t wait = p->rate > 0 ? (run.due > now ? run.due - now : 0) : 10000000;
         client_turn(wait < 10000000 ? wait : 10000000);
         now = now_ns();
         if (p->rate > 0) connect_due(now, interval);
-        if (run.is_measuring || now < from) continue;
-        run.is_measuring = true, from = now;
-        run.server_cpu = process_cpu_us(p->pid);
+        if (!run.is_measuring && now >= from) from = now, begin_measuring();
     }
     run.is_over = true;
     printf("{\"connects\":%llu,\"resumed\":%llu,\"seconds\":%.4f,\"server_cpu_us\":%.0f,",

@@ -6,8 +6,8 @@
 //   calls      unary calls: connections= streams= warmup= seconds= (or calls=, or input=1: until
 //              standard input ends), rate= for open loop
 //   echo       the same with bytes and no HTTP/2: streams= messages of 256 at a time
-//   connects   connect, handshake, SETTINGS, close: connections= at a time, or rate= a second;
-//              resume=1 resumes the latest session
+//   connects   connect, handshake, SETTINGS, close: connections= at a time, or rate= a second, or
+//              calls= of them; resume=1 resumes the latest session
 //   hold       opens connections=, makes one call on each, and keeps them until standard input ends
 //   fanout     opens streams= watches on each of connections=, then makes calls= calls one by one,
 //              each of which every watch must hear of

@@ -1,6 +1,8 @@
-"""Instructions and allocations a call under callgrind: the same whatever else the machine does, and
-so the figures for a gate. Counts a server's own instructions, not the kernel's for it."""
+"""Instructions and allocations of a call, and instructions of a handshake, under callgrind: the
+same whatever else the machine does, and so the figures for a gate. Counts a server's own
+instructions and its libraries', not the kernel's for it."""
 
+import collections
 import json
 import pathlib
 import platform
@@ -14,8 +16,12 @@ from .load import LOAD
 from .machine import BIN, CLIENT_CPU, ROOT, pinned, run, say
 
 ACCEPTED = ROOT / "Deploy" / "measure" / "instructions.json"
-# The difference of two runs: the start and the handshake cancel out.
-FEW, MANY = 500, 3500
+# What the load generator does, and how often: the difference of two runs, so that all that happens
+# once cancels out.
+Load = collections.namedtuple("Load", "words few many")
+CALLS = Load(["calls", "connections=1", "streams=32"], 500, 3500)
+HANDSHAKES = {"full": Load(["connects", "connections=1"], 10, 60),
+              "resumed": Load(["connects", "connections=1", "resume=1"], 10, 60)}
 TOLERANCE = 1.03
 # On our side of the C libraries.
 ALLOCATIONS_MAX = 4
@@ -36,37 +42,46 @@ def under_callgrind(server, work):
     return counts
 
 
-def total(make, work, calls):
-    """What a server's whole life takes, in which it answers so many calls."""
+def total(make, work, load, count):
+    """What a server's whole life takes, in which it does so often what is asked of it."""
     server = make()
     counts = under_callgrind(server, work)
     with server:
-        run([LOAD, "calls", f"port={server.port}", f"certs={servers.CERTS}", "connections=1",
-             "streams=32", f"calls={calls}", *server.request.words(work)], cpu=CLIENT_CPU)
+        run([LOAD, *load.words, f"port={server.port}", f"certs={servers.CERTS}", f"calls={count}",
+             *server.request.words(work)], cpu=CLIENT_CPU)
     run_of_it = callgrind.read(counts)
     if run_of_it.allocations == 0:
         sys.exit(f"bench: {server.name} never allocated: callgrind names the allocator otherwise")
     return run_of_it
 
 
-def per_call(make, work):
-    """What a call takes."""
-    many, few = total(make, work, MANY), total(make, work, FEW)
-    return callgrind.Run(*((more - less) / (MANY - FEW) for more, less in zip(many, few)))
+def each(make, work, load):
+    """What one of them takes."""
+    many, few = (total(make, work, load, count) for count in (load.many, load.few))
+    return callgrind.Run(*((more - less) / (load.many - load.few)
+                           for more, less in zip(many, few)))
+
+
+def floor_of(name):
+    """The count that a name's is a multiple of."""
+    return "floor" + name[name.index("_handshake"):] if "_handshake" in name else "floor"
 
 
 def count(report, work):
-    """The figures; returns what a call takes by server."""
+    """The figures; returns what each thing takes by name."""
     makers = {"floor": lambda: servers.floor(work), "echo": lambda: servers.echo_server(work),
               "submit_unjournaled": lambda: servers.volatile(work)}
-    runs = {name: per_call(make, work) for name, make in makers.items()}
-    counts = {name: run.instructions for name, run in runs.items()}
-    for name, value in counts.items():
-        report.add(f"{name}_instructions", value, "instructions")
-    report.add("echo_instructions_per_floor", counts["echo"] / counts["floor"], "ratio",
-               at_most=1.3)
-    report.add("submit_unjournaled_instructions_per_floor",
-               counts["submit_unjournaled"] / counts["floor"], "ratio")
+    runs = {name: each(make, work, CALLS) for name, make in makers.items()}
+    for kind, load in HANDSHAKES.items():
+        runs.update({f"{name}_handshake_{kind}": each(makers[name], work, load)
+                     for name in ("floor", "echo")})
+    for name, run_of_it in runs.items():
+        report.add(f"{name}_instructions", run_of_it.instructions, "instructions")
+    for name, most in (("echo", 1.3), ("submit_unjournaled", None),
+                       ("echo_handshake_full", 1.05), ("echo_handshake_resumed", 1.05)):
+        report.add(f"{name}_instructions_per_floor",
+                   runs[name].instructions / runs[floor_of(name)].instructions, "ratio",
+                   at_most=most)
     for name in ("echo", "submit_unjournaled"):
         report.add(f"{name}_allocations", runs[name].allocations, "allocations",
                    at_most=ALLOCATIONS_MAX)
@@ -104,18 +119,21 @@ def gate(report, work, accept):
     if not same:
         say("other versions than the accepted counts': only the multiples of the floor are judged")
     passed = True
-    for name in counts.keys() - {"floor"}:
-        if runs[name].allocations > ALLOCATIONS_MAX:
+    for name in counts:
+        floor = floor_of(name)
+        if name == floor:
+            continue
+        if floor == "floor" and runs[name].allocations > ALLOCATIONS_MAX:
             passed = False
             say(f"{name}: a call allocates {runs[name].allocations:.1f} times,"
                 f" {ALLOCATIONS_MAX} at most: callgrind_annotate --tree=caller says where")
-        was, floor_was = accepted["counts"][name], accepted["counts"]["floor"]
-        grown = [counts[name] / counts["floor"] / (was / floor_was)]
+        was, floor_was = accepted["counts"][name], accepted["counts"][floor]
+        grown = [counts[name] / counts[floor] / (was / floor_was)]
         if same:
             grown.append(counts[name] / was)
         if max(grown) > TOLERANCE:
             passed = False
-            say(f"{name}: a call takes {counts[name]:.0f} instructions, {max(grown):.3f} x what"
+            say(f"{name}: {counts[name]:.0f} instructions, {max(grown):.3f} x what"
                 f" was accepted ({was}); find out why, or accept it:"
                 " Deploy/bench instructions --accept")
         elif max(grown) < 2 - TOLERANCE:

@@ -281,6 +281,8 @@ class Wire:
                             at_most=reach)
         for name in ("sent_to_each_p99_us", "sent_to_last_p50_us", "sent_to_last_p99_us"):
             self.report.add(f"floor_fanout_{name}", [f[name] for f in floor], "us")
+        self.report.add("fanout_left_out_percent",
+                        [100 * f["left_out"] / f["events"] for f in ours], "%")
         cpu = [[f["server_cpu_us"] / f["events"] / f["watches"] for f in figures]
                for figures in (ours, floor)]
         self.report.add("fanout_stream_cpu_us", cpu[0], "us", at_most=2)

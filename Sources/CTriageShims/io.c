@@ -23,18 +23,6 @@ int CTriageShims_accept(int listener) {
     return accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
-int CTriageShims_epoll_wait(int epoll, struct epoll_event *events, int capacity,
-                            int64_t nanoseconds) {
-    if (nanoseconds <= 0) return epoll_wait(epoll, events, capacity, nanoseconds == 0 ? 0 : -1);
-    struct timespec timeout = {
-        .tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000};
-    int count = epoll_pwait2(epoll, events, capacity, &timeout, NULL);
-    if (count >= 0 || errno != ENOSYS) return count;
-    int64_t milliseconds = nanoseconds / 1000000 + 1;
-    return epoll_wait(epoll, events, capacity,
-                      milliseconds > INT32_MAX ? INT32_MAX : (int)milliseconds);
-}
-
 static socklen_t fill(struct sockaddr_storage *storage, const char *host, uint16_t port) {
     memset(storage, 0, sizeof *storage);
     struct sockaddr_in *v4 = (struct sockaddr_in *)storage;

@@ -1,9 +1,10 @@
-// epoll(7): which descriptors are ready, and the wake-up from other threads. Knows nothing of what
-// the descriptors carry; the owner names each by a token of its own.
+// epoll(7): which descriptors are ready, the wake-up from other threads, and until when to wait for
+// either. Knows nothing of what the descriptors carry; the owner names each by a token of its own.
 
 import CTriageShims
 import Glibc
 import Synchronization
+package import TriageBase
 
 /// How a descriptor is watched.
 package enum EventTrigger: Sendable {
@@ -38,7 +39,16 @@ package struct ReadyEvent: Equatable, Sendable {
 @safe package final class EventLoop {
     /// Token of ``wakeUp``; it is handled here and never reported.
     private static let wakeToken = UInt64.max
+    /// Token of ``alarm``; likewise.
+    private static let alarmToken = UInt64.max - 1
     private let epoll: Int32
+    /// Ends a wait in time.
+    ///
+    /// It stays set from wait to wait: a timeout of each wait's own would be set and cancelled with
+    /// every call that is answered, twice a trap into the hypervisor.
+    private let alarm: Int32
+    /// When ``alarm`` goes off, in the owner's clock.
+    private var alarmAt = MonotonicTime.never
     private var buffer: [epoll_event]
     /// The door for other threads.
     package let wakeUp: WakeUp
@@ -50,22 +60,29 @@ package struct ReadyEvent: Equatable, Sendable {
     ///   - eventsMax: Most events that one wait reports.
     /// - Throws: ``SocketError`` when the kernel has no descriptors left.
     ///
-    /// Source: epoll_create1(2), epoll_ctl(2).
+    /// Source: epoll_create1(2), epoll_ctl(2), timerfd_create(2).
     package init(_ wakeUp: WakeUp, eventsMax: Int = 256) throws(SocketError) {
         self.wakeUp = wakeUp
         unsafe buffer = [epoll_event](repeating: epoll_event(), count: eventsMax)
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
+        alarm = timerfd_create(CLOCK_MONOTONIC, Int32(TFD_NONBLOCK | TFD_CLOEXEC))
         guard epoll >= 0 else { throw SocketError.last("epoll_create1") }
+        guard alarm >= 0 else { throw SocketError.last("timerfd_create") }
         try Self.watch(epoll, wakeUp.descriptor, Self.wakeToken, EPOLLIN.rawValue)
+        // Each time it goes off is reported once, and so need not be read.
+        try Self.watch(epoll, alarm, Self.alarmToken, EPOLLIN.rawValue | EPOLLET.rawValue)
     }
 
-    deinit { if epoll >= 0 { _ = close(epoll) } }
+    deinit {
+        if epoll >= 0 { _ = close(epoll) }
+        if alarm >= 0 { _ = close(alarm) }
+    }
 
     /// Watches a descriptor.
     ///
     /// - Parameters:
     ///   - descriptor: Open until it is removed or closed.
-    ///   - token: Comes back in the events; not `UInt64.max`.
+    ///   - token: Comes back in the events; less than `UInt64.max - 1`.
     ///   - trigger: How.
     /// - Throws: ``SocketError`` when the kernel has no memory for it.
     ///
@@ -92,32 +109,58 @@ package struct ReadyEvent: Equatable, Sendable {
     /// Waits for events.
     ///
     /// - Parameters:
-    ///   - nanoseconds: At most so long; nil: for ever; 0: do not wait.
+    ///   - until: Not longer than until then; ``MonotonicTime/never``: for ever. It may return
+    ///     before, without events: an alarm that an earlier wait has set is not taken back.
+    ///   - now: The time as the owner knows it, not later than it is; from `until` on nothing is
+    ///     waited for.
     ///   - isIdle: Asked after other threads can see that this one is about to sleep; false keeps
     ///     it awake.
     /// - Returns: How many events there are, for ``event(_:)``.
     ///
-    /// Source: epoll_pwait2(2); EINTR reports no events.
-    package func wait(nanoseconds: UInt64?, isIdle: () -> Bool) -> Int {
-        var timeout = nanoseconds.map { Int64(clamping: $0) } ?? -1
-        let mayWait = timeout != 0
+    /// Source: epoll_wait(2); EINTR reports no events. timerfd_create(2).
+    package func wait(until: MonotonicTime, now: MonotonicTime, isIdle: () -> Bool) -> Int {
+        let mayWait = until > now
+        var timeout: Int32 = mayWait ? -1 : 0
         if mayWait {
+            // One that is due is as good as none: it has gone off, or the owner's clock jumps.
+            if until < alarmAt || alarmAt <= now { setAlarm(until, now) }
             wakeUp.willSleep()
             if !isIdle() { timeout = 0 }
         }
         let capacity = Int32(unsafe buffer.count)
         let count = unsafe buffer.withUnsafeMutableBufferPointer { events in
-            unsafe CTriageShims_epoll_wait(epoll, events.baseAddress, capacity, timeout)
+            unsafe epoll_wait(epoll, events.baseAddress, capacity, timeout)
         }
         if mayWait { wakeUp.didWake() }
         guard count > 0 else { return 0 }
-        // The wake-up is no event of the caller's: it goes to the end and is cut off.
-        var kept = Int(count)
-        for index in 0..<kept where unsafe buffer[index].data.u64 == Self.wakeToken {
-            wakeUp.drain()
+        return withoutOurs(Int(count))
+    }
+
+    private func setAlarm(_ until: MonotonicTime, _ now: MonotonicTime) {
+        alarmAt = until
+        guard until != .never else { return }
+        let left = until.nanoseconds(since: now)
+        var time = itimerspec()
+        time.it_value.tv_sec = Int(left / 1_000_000_000)
+        time.it_value.tv_nsec = Int(left % 1_000_000_000)
+        let result = unsafe timerfd_settime(alarm, 0, &time, nil)
+        invariant(result == 0, "an alarm can always be set")
+    }
+
+    /// Handles the wake-up and the alarm, which are no events of the owner's: they go to the end
+    /// and are cut off.
+    private func withoutOurs(_ count: Int) -> Int {
+        var kept = count
+        var index = 0
+        while index < kept {
+            let token = unsafe buffer[index].data.u64
+            guard token >= Self.alarmToken else {
+                index += 1
+                continue
+            }
+            if token == Self.wakeToken { wakeUp.drain() } else { alarmAt = .never }
             kept -= 1
             unsafe buffer.swapAt(index, kept)
-            break
         }
         return kept
     }

@@ -54,7 +54,11 @@ internal import TriageBase
         // the CPU).
         _ = unsafe SSL_CTX_set_options(
             pointer, CTriageShims_SSL_OP_NO_TICKET() | CTriageShims_SSL_OP_NO_RENEGOTIATION())
-        _ = unsafe CTriageShims_SSL_CTX_set_mode(pointer, Int(SSL_MODE_RELEASE_BUFFERS))
+        // We send the chain that the file has. Without this OpenSSL verifies our own certificate in
+        // each handshake, to send its root along, which the peer then decodes for nothing: 25 % of
+        // a handshake's instructions on its side, 15 % on ours.
+        _ = unsafe CTriageShims_SSL_CTX_set_mode(
+            pointer, Int(SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN))
         _ = unsafe CTriageShims_SSL_CTX_set_max_cert_list(pointer, Self.peerChainBytesMax)
         _ = unsafe CTriageShims_SSL_CTX_sess_set_cache_size(pointer, Limits.sessionsKeptMax)
         _ = unsafe SSL_CTX_set_timeout(pointer, Self.sessionSecondsMax)
@@ -120,9 +124,14 @@ internal import TriageBase
 
     /// Loads revocation lists and makes them mandatory: a peer whose issuer has none is refused.
     ///
+    /// - Parameters:
+    ///   - path: PEM; one list or more.
+    ///   - now: The time to judge them by.
+    ///   - checked: Gets the lists.
     /// - Returns: The span of the one that is due for an update first.
+    /// - Throws: ``TLSError``: the cases of a file; `.unavailable` when OpenSSL refuses.
     func loadRevocationList(
-        _ path: String, now: WallTime
+        _ path: String, now: WallTime, _ checked: CheckedLists
     ) throws(TLSError) -> TLSValidity {
         _ = try Self.mode(of: path)
         OpenSSLErrorQueue.clear()
@@ -146,10 +155,14 @@ internal import TriageBase
             guard unsafe X509_STORE_add_crl(store, list) == 1 else {
                 throw .fileInvalid(path: path, reason: OpenSSLErrorQueue.drainText())
             }
-            if nextUpdate < due?.until ?? .distantFuture {
-                let lastUpdate = unsafe WallTime(asn1: unsafe X509_CRL_get0_lastUpdate(list))
-                due = TLSValidity(from: lastUpdate, until: nextUpdate)
-            }
+            let validity = TLSValidity(
+                from: unsafe WallTime(asn1: unsafe X509_CRL_get0_lastUpdate(list)),
+                until: nextUpdate)
+            unsafe checked.add(list, validity)
+            if nextUpdate < due?.until ?? .distantFuture { due = validity }
+        }
+        guard unsafe checked.install(in: store) else {
+            throw .unavailable(OpenSSLErrorQueue.drainText())
         }
         // The end of the file is reported as "no start line"; anything else is damage.
         let end = OpenSSLErrorQueue.drain()

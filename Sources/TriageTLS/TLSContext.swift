@@ -16,6 +16,8 @@ package import TriageBase
     let pointer: OpaquePointer
     let shared: SharedState
     let role: TLSConfiguration.Role
+    /// The context's store refers to it.
+    let checkedLists: CheckedLists
 
     /// When our own certificate is good; for ever for a client without one.
     package let certificateValidity: TLSValidity
@@ -46,8 +48,9 @@ package import TriageBase
             certificateValidity = TLSValidity(from: .epoch, until: .distantFuture)
         }
         try owned.loadTrust(configuration.trust, role: configuration.role)
+        checkedLists = CheckedLists(clock: configuration.clock)
         if let path = configuration.revocationList {
-            revocationValidity = try owned.loadRevocationList(path, now: now)
+            revocationValidity = try owned.loadRevocationList(path, now: now, checkedLists)
         } else {
             revocationValidity = nil
         }
@@ -69,6 +72,9 @@ package import TriageBase
         let resumed = unsafe SSL_CTX_ctrl(pointer, SSL_CTRL_SESS_HIT, 0, nil)
         return (all - resumed, resumed)
     }
+
+    /// How often a revocation list was checked whole, its signature too, rather than remembered.
+    package var revocationListChecks: Int { checkedLists.checkCount }
 }
 
 /// What the sessions of one context share beside OpenSSL's own state.

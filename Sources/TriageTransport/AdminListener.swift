@@ -101,7 +101,9 @@ package final class AdminListener: Sendable {
         var connections = [AdminConnection?](repeating: nil, count: Self.connectionsMax)
         while !isStopping.load(ordering: .sequentiallyConsistent) {
             let isAlone = connections.allSatisfy { $0 == nil }
-            let count = loop.wait(nanoseconds: isAlone ? nil : 1_000_000_000) {
+            let before = clock.monotonicTime()
+            let until = isAlone ? .never : before.advanced(byNanoseconds: 1_000_000_000)
+            let count = loop.wait(until: until, now: before) {
                 !isStopping.load(ordering: .sequentiallyConsistent)
             }
             let now = clock.monotonicTime().nanoseconds

@@ -243,7 +243,8 @@ package final class ClientLoopContext {
     // MARK: A turn
 
     func turn(isIdle: () -> Bool, work: () -> Void) {
-        let count = loop.wait(nanoseconds: waitNanoseconds(), isIdle: isIdle)
+        let count = loop.wait(
+            until: waitsUntil(), now: clock.monotonicTime(), isIdle: isIdle)
         now = clock.monotonicTime()
         for position in 0..<count { handle(loop.event(position)) }
         let waiting = resumed
@@ -257,15 +258,15 @@ package final class ClientLoopContext {
         flush()
     }
 
-    private func waitNanoseconds() -> UInt64? {
-        if !resumed.isEmpty || !dirty.isEmpty { return 0 }
+    private func waitsUntil() -> MonotonicTime {
+        if !resumed.isEmpty || !dirty.isEmpty { return now }
         var next = hookAt
         for channel in channels {
             guard let channel else { continue }
             next = min(next, channel.connection.nextExpiry)
             if channel.connection.state == .connecting { next = min(next, channel.deadline) }
         }
-        return next == .never ? nil : next.nanoseconds(since: clock.monotonicTime())
+        return next
     }
 
     private func handle(_ event: ReadyEvent) {

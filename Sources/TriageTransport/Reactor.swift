@@ -90,6 +90,7 @@ final class Reactor {
         self.listeners = listeners
         self.contexts = contexts
         sweptAt = core.now
+        core.push = { [unowned self] in push($0) }
     }
 
     /// Serves until a drain is complete.
@@ -101,34 +102,48 @@ final class Reactor {
 
     private func turn() {
         let mailbox = mailbox
-        let count = loop.wait(nanoseconds: waitNanoseconds()) { mailbox.isEmpty }
+        let count = loop.wait(until: waitsUntil(), now: core.now) { mailbox.isEmpty }
         core.now = clock.monotonicTime()
         for index in 0..<count { handle(loop.event(index)) }
         resumeChannels()
-        advanceHandshakes()
-        recheckPeers()
         runJobs()
         core.deliver()
         core.expireCalls()
         if core.now.nanoseconds(since: sweptAt) >= Self.sweepNanoseconds { sweep() }
-        endHandlerTurn()
-        core.observe(at: clock.monotonicTime())
-        flushAll()
+        answer()
+        verifyPeers()
         if drainingSince != nil, core.metrics.connectionsOpen == 0 { isDone = true }
     }
 
-    /// How long there is nothing to do; nil: until something happens.
-    private func waitNanoseconds() -> UInt64? {
+    /// Sends what the handler and the connections have.
+    private func answer() {
+        endHandlerTurn()
+        core.observe(at: clock.monotonicTime())
+        flushAll()
+    }
+
+    /// Goes on with handshakes and verdicts on certificates: last, when all that the turn has
+    /// brought is answered, because each costs as much as hundreds of calls.
+    private func verifyPeers() {
+        guard !handshakes.isEmpty || !rechecks.isEmpty else { return }
+        core.now = clock.monotonicTime()
+        advanceHandshakes()
+        recheckPeers()
+        answer()
+    }
+
+    /// Until when there is nothing to do, if nothing happens.
+    private func waitsUntil() -> MonotonicTime {
         if !resumed.isEmpty || !handshakes.isEmpty || !core.deliveries.isEmpty
             || !core.dirty.isEmpty || !rechecks.isEmpty
         {
-            return 0
+            return core.now
         }
         var next = core.timers.nextExpiry ?? .never
         if core.metrics.connectionsOpen > 0 {
             next = min(next, sweptAt.advanced(byNanoseconds: Self.sweepNanoseconds))
         }
-        return next == .never ? nil : next.nanoseconds(since: core.now)
+        return next
     }
 
     private func handle(_ event: ReadyEvent) {
@@ -154,9 +169,9 @@ final class Reactor {
         let (jobs, controls) = mailbox.take()
         if !jobs.isEmpty, let handler = core.handler {
             // Several turns of the engine leave in one record.
-            if jobs.count == 1 { core.push = { [unowned self] in push($0) } }
+            core.mayPush = jobs.count == 1
             for job in jobs { job.run(handler) }
-            core.push = nil
+            core.mayPush = false
         }
         for control in controls {
             switch control {

@@ -13,7 +13,9 @@ extension ServerCore {
         _ messages: [[UInt8]], to calls: [UInt64], _ report: (CallID, SendOutcome) -> Void
     ) {
         let framed = Self.framed(messages)
-        let push = calls.count >= Self.pushedCallsMin ? push : nil
+        let push = mayPush && calls.count >= Self.pushedCallsMin ? push : nil
+        // Who was answered before goes first: the caller of what all of these hear about, say.
+        if let push { for connection in dirty { push(connection) } }
         var next = 0
         while next < calls.count {
             guard let (call, connection) = open(CallID(raw: calls[next])) else {

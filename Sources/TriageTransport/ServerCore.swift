@@ -44,8 +44,10 @@ final class ServerCore: CallResponder {
     let shares: IdentityShares
     /// Set by every call into the handler, so that `turnEnded` follows.
     var handlerWasCalled = false
-    /// Writes what a connection has to its socket now; nil: at the end of the turn.
+    /// Writes what a connection has to its socket now.
     var push: ((_ connection: Int) -> Void)?
+    /// Whether ``push`` may be used; else all waits for the end of the turn.
+    var mayPush = false
     /// Calls whose handler asked for a message that waits.
     var deliveries: [CallID] = []
     /// Plaintext of one batch; taken out while in use.

@@ -36,6 +36,8 @@ package final class CertificateFixture: Sendable {
         package var keyUsage: String? = "critical,digitalSignature"
         /// `extendedKeyUsage`; nil for none.
         package var extendedKeyUsage: String? = "serverAuth,clientAuth"
+        /// `authorityKeyIdentifier`; nil for none: then the issuer's name says all.
+        package var authorityKeyIdentifier: String?
         /// `basicConstraints`.
         package var basicConstraints = "critical,CA:FALSE"
         /// The subject's common name, which never identifies anyone.
@@ -91,6 +93,9 @@ package final class CertificateFixture: Sendable {
         var extensions = "basicConstraints=\(leaf.basicConstraints)\n"
         if let usage = leaf.keyUsage { extensions += "keyUsage=\(usage)\n" }
         if let usage = leaf.extendedKeyUsage { extensions += "extendedKeyUsage=\(usage)\n" }
+        if let issuer = leaf.authorityKeyIdentifier {
+            extensions += "authorityKeyIdentifier=\(issuer)\n"
+        }
         if let names = leaf.subjectAltName { extensions += "subjectAltName=\(names)\n" }
         let certificate = try Self.sign(
             directory, name, key: key, commonName: leaf.commonName, extensions: extensions,
@@ -120,11 +125,12 @@ package final class CertificateFixture: Sendable {
     ///   - issuer: The authority; the root if nil.
     ///   - revoked: Certificates that it revokes, on top of those of earlier lists.
     ///   - nextUpdate: When the list is due, `YYYYMMDDHHMMSSZ`.
+    ///   - namesKey: Whether it says which of the issuer's keys signed it.
     /// - Returns: The path of the list.
     /// - Throws: ``FixtureError`` when openssl refuses.
     package func revocationList(
         _ name: String, of issuer: Authority? = nil, revoked: [Identity] = [],
-        nextUpdate: String = "20991231235959Z"
+        nextUpdate: String = "20991231235959Z", namesKey: Bool = true
     ) throws -> String {
         let configuration = (issuer ?? root).directory + "/ca.conf"
         for identity in revoked {
@@ -133,7 +139,7 @@ package final class CertificateFixture: Sendable {
         let path = directory.file("\(name).crl")
         try openssl([
             "ca", "-config", configuration, "-gencrl", "-crl_lastupdate", "20200101000000Z",
-            "-crl_nextupdate", nextUpdate, "-out", path,
+            "-crl_nextupdate", nextUpdate, "-out", path, "-crlexts", namesKey ? "crl" : "no_key",
         ])
         return path
     }
@@ -162,11 +168,12 @@ package final class CertificateFixture: Sendable {
             default_md = sha256
             policy = any
             unique_subject = no
-            crl_extensions = crl
             [any]
             commonName = optional
             [crl]
             authorityKeyIdentifier = keyid
+            [no_key]
+            issuerAltName = URI:urn:none
             """)
         try write(directory + "/index", "")
         let extensions = """

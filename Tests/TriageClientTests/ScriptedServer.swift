@@ -85,7 +85,9 @@ final class ScriptedServer: Sendable {
         try loop.add(listener.descriptor, token: 0, .whileReadable)
         var peers: [Peer?] = [nil]
         while !isOver.withLock({ $0 }) {
-            let count = loop.wait(nanoseconds: nil) { !isOver.withLock { $0 } }
+            let count = loop.wait(until: .never, now: MonotonicTime(nanoseconds: 0)) {
+                !isOver.withLock { $0 }
+            }
             for index in 0..<count {
                 let token = Int(loop.event(index).token)
                 if token == 0 {

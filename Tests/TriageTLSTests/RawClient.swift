@@ -56,6 +56,11 @@ import TriageTLS
         unsafe SSL_CTX_free(context)
     }
 
+    /// Certificates that the server sent.
+    var peerCertificateCount: Int32 {
+        unsafe SSL_get_peer_cert_chain(ssl).map { unsafe OPENSSL_sk_num($0) } ?? 0
+    }
+
     // MARK: Bytes
 
     private func flush(to server: TLSSession) {

@@ -79,6 +79,66 @@ import TriageTLS
         }
     }
 
+    // MARK: Lists that were found good before
+
+    @Test func listsSignature_isCheckedOnce_andTheListEachTime() throws {
+        let certificates = fixture.certificates
+        let eve = try certificates.leaf("eve")
+        let list = try certificates.revocationList(
+            "list", revoked: [eve], nextUpdate: "20260105000000Z")
+        let server = try fixture.serverContext(crl: list)
+        for _ in 0..<3 {
+            #expect(try connect(server, fixture.clientContext(ada)).serverOutcome == .open)
+            #expect(
+                try connect(server, fixture.clientContext(eve)).serverOutcome
+                    == .failed(.peerRefused(.revoked)))
+        }
+        #expect(server.revocationListChecks == 1)
+        fixture.clock.advance(days: 10)
+        #expect(
+            try connect(server, fixture.clientContext(ada)).serverOutcome
+                == .failed(.peerRefused(.revocationUnknown)))
+    }
+
+    @Test func goodList_saysNothingForAnotherAuthorityOfTheSameName() throws {
+        // Two authorities of one name and two keys, both trusted, and a list of the first alone.
+        let other = try CertificateFixture()
+        let root = fixture.certificates.root.certificate
+        var leaf = CertificateFixture.Leaf()
+        leaf.authorityKeyIdentifier = "keyid"
+        let ada = try fixture.clientContext(fixture.certificates.leaf("ada", leaf))
+        let bob = try fixture.clientContext(other.leaf("bob", leaf), trust: root)
+        let trust = try fixture.certificates.directory.concatenate(
+            "both.crt", [root, other.root.certificate])
+        let server = try fixture.serverContext(
+            trust: trust, crl: fixture.certificates.revocationList("list", namesKey: false))
+        #expect(try connect(server, ada).serverOutcome == .open)
+        for _ in 0..<2 {
+            #expect(
+                try connect(server, bob).serverOutcome
+                    == .failed(.peerRefused(.revocationUnknown)))
+        }
+        #expect(server.revocationListChecks == 3)
+    }
+
+    @Test func listOfAnIntermediate_isCheckedEachTime() throws {
+        let certificates = fixture.certificates
+        let team = try certificates.authority("team", under: certificates.root)
+        let member = try certificates.leaf("member", by: team)
+        let both = try certificates.directory.concatenate(
+            "both.crl",
+            [
+                certificates.revocationList("root-list"),
+                certificates.revocationList("team-list", of: team),
+            ])
+        let server = try fixture.serverContext(crl: both)
+        for count in [2, 3, 4] {
+            // A context of its own, so that no session is resumed.
+            #expect(try connect(server, fixture.clientContext(member)).serverOutcome == .open)
+            #expect(server.revocationListChecks == count)
+        }
+    }
+
     @Test(arguments: ["", "hello\n", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"])
     func fileWithoutAGoodList_isNotLoaded(contents: String) throws {
         let path = try fixture.certificates.directory.write("bad.crl", contents)

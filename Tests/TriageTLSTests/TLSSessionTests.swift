@@ -22,6 +22,22 @@ import TriageTLS
         return pair
     }
 
+    @Test func server_sendsTheChainOfItsFile_andNoRoot() throws {
+        let certificates = fixture.certificates
+        let root = certificates.root.certificate
+        let team = try certificates.authority("team", under: certificates.root)
+        let leaf = CertificateFixture.Leaf("DNS:localhost")
+        let identities = try [
+            certificates.leaf("alone", leaf), certificates.leaf("member", leaf, by: team),
+        ]
+        for (identity, count) in zip(identities, [1, 2] as [Int32]) {
+            // It trusts the root itself, and so knows it.
+            let server = try TLSSession(fixture.serverContext(identity))
+            let peer = try RawClient(client, trust: root, server: server)
+            #expect(peer.peerCertificateCount == count)
+        }
+    }
+
     @Test func handshake_givesThePrincipalOfTheClient() throws {
         let pair = try open()
         #expect(pair.server.peerPrincipal?.text == "spiffe://triage.example/specialist/ada")

@@ -337,7 +337,10 @@ private final class Caller: ClientCallReceiver, ClientConnectionReceiver {
         var isSent = false
         var isDone = false
         while !isDone {
-            let count = loop.wait(nanoseconds: 60_000_000_000) { true }
+            let now = SystemClock().monotonicTime()
+            let count = loop.wait(until: now.advanced(byNanoseconds: 60_000_000_000), now: now) {
+                true
+            }
             try #require(count > 0)
             if !isSent, loop.event(0).isWritable {
                 let request = Array("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n".utf8)

@@ -2,6 +2,7 @@
 // server on loopback with the test's clock; a scrape of its counters is a round trip through its
 // loop, so that nothing here sleeps.
 
+import Glibc
 import TestSupport
 import Testing
 import TriageBase
@@ -48,6 +49,63 @@ private struct EndlessFactory: CallHandlerFactory {
     ) -> any CallHandler { EndlessHandler(responder) }
 }
 
+/// Keeps the reactor where it is until it is told to go on.
+private final class PauseJob: ReactorJob {
+    let began: Latch
+    let goOn: Latch
+
+    init() throws {
+        began = try Latch()
+        goOn = try Latch()
+    }
+
+    func run(_ handler: any CallHandler) {
+        began.arrive()
+        _ = goOn.wait(for: 1, milliseconds: 60_000)
+    }
+}
+
+/// The time stands still, and whoever asks for it has two sockets looked at: what has come to them
+/// by then.
+private final class WitnessClock: TimeSource {
+    private struct Seen {
+        var sockets: (Int32, Int32)?
+        var hasFirstAlone = false
+        var hasSecond = false
+    }
+
+    private let clock = FakeClock()
+    private let seen = Lock(Seen())
+
+    /// Looks at these from now on.
+    func watch(_ first: Int32, _ second: Int32) { seen.withLock { $0.sockets = (first, second) } }
+
+    /// Something had come to the first when nothing had to the second.
+    var hasSeenFirstAlone: Bool { seen.withLock { $0.hasFirstAlone } }
+    var hasSeenSecond: Bool { seen.withLock { $0.hasSecond } }
+
+    func wallTime() -> WallTime { clock.wallTime() }
+
+    func monotonicTime() -> MonotonicTime {
+        seen.withLock { seen in
+            guard let (first, second) = seen.sockets, !seen.hasSecond else { return }
+            // What was sent over loopback is there at once, or almost.
+            let hasFirst = Self.isReadable(first, milliseconds: 20)
+            if Self.isReadable(second, milliseconds: 0) {
+                seen.hasSecond = true
+            } else if hasFirst {
+                seen.hasFirstAlone = true
+            }
+        }
+        return clock.monotonicTime()
+    }
+
+    private static func isReadable(_ descriptor: Int32, milliseconds: Int32) -> Bool {
+        var watched = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return unsafe poll(&watched, 1, milliseconds) == 1
+    }
+}
+
 /// A raw client on a socket.
 private final class SocketPeer {
     let socket: Socket
@@ -92,12 +150,15 @@ private final class SocketPeer {
 @Suite struct SocketLimitTests {
     private let clock = FakeClock()
 
-    private func serve(_ limits: ServerLimits) throws -> Server {
+    private func serve(
+        _ limits: ServerLimits, _ otherClock: (any TimeSource)? = nil
+    ) throws -> Server {
         var configuration = ServerConfiguration(
             host: "127.0.0.1", port: 0, tls: try Credentials.server(),
             methods: EndlessHandler.table)
         configuration.limits = limits
-        let server = try Server(configuration, factory: EndlessFactory(), clock: clock)
+        let server = try Server(
+            configuration, factory: EndlessFactory(), clock: otherClock ?? clock)
         try server.start()
         return server
     }
@@ -188,6 +249,35 @@ private final class SocketPeer {
             })
         #expect(try #require(server.scrape()).callsOpen == 0)
         stop(server)
+    }
+
+    @Test func handshake_goesOn_whenTheTurnsCallsAreAnswered() throws {
+        let witness = WitnessClock()
+        let server = try serve(ServerLimits(), witness)
+        let caller = try SocketPeer(server.port)
+        try handshake(server, caller)
+        let comer = try SocketPeer(server.port)
+        while try #require(server.scrape()).connectionsOpen < 2 {}
+        while caller.read() {}
+        // Both speak while the reactor is busy, so that one turn finds a call and a handshake.
+        let pause = try PauseJob()
+        server.mailboxes[0].post(pause)
+        try #require(pause.began.wait(for: 1, milliseconds: 60_000))
+        let frames: [RawFrame] = [
+            .settings, .headers(1, RawFrame.request("Echo")),
+            .data(1, [0, 0, 0, 0, 0], end: true),
+        ]
+        try caller.tls.write((RawFrame.preface + frames.flatMap(\.bytes)).span)
+        caller.flush()
+        #expect(try comer.tls.handshake() == .needsInput)
+        comer.flush()
+        witness.watch(caller.socket.descriptor, comer.socket.descriptor)
+        pause.goOn.arrive()
+        for _ in 0..<5_000 where !witness.hasSeenSecond { _ = server.scrape() }
+        #expect(witness.hasSeenSecond)
+        #expect(witness.hasSeenFirstAlone)
+        server.beginDrain()
+        withExtendedLifetime((caller, comer)) {}
     }
 
     @Test func silentHandshakes_doNotKeepOthersOut() throws {

@@ -158,6 +158,30 @@ import TriageHTTP2
         #expect(full > 0 && full < 14)
     }
 
+    @Test func theSameMessages_toMany_leaveConnectionByConnection_afterTheRepliesBefore() throws {
+        let caller = try Machine()
+        let watcher = try Machine(beside: caller)
+        let core = caller.core
+        var pushed: [Int] = []
+        core.push = { pushed.append($0) }
+        let held = try caller.open("Hold")
+        caller.send(held, MessageFramer.frame([1].span), end: true)
+        try caller.turn()
+        for _ in 0..<64 { _ = try pull(watcher) }
+        let calls = caller.handler.pulls.map(\.raw)
+        // Few, or several turns of the engine at once: all leaves at the end of the turn.
+        core.mayPush = true
+        core.send([[1]], to: Array(calls.dropLast())) { _, _ in }
+        core.mayPush = false
+        core.send([[2]], to: calls) { _, _ in }
+        #expect(pushed == [])
+        try watcher.turn()
+        core.mayPush = true
+        core.respond(try #require(caller.handler.held.first), [3])
+        core.send([[4]], to: calls) { _, _ in }
+        #expect(pushed == [caller.connection.index, watcher.connection.index])
+    }
+
     @Test func longLived_aboveTheLimit_isRefused() throws {
         var limits = ServerLimits()
         limits.longLivedStreamsMax = 2

@@ -8,11 +8,6 @@
 
 /// accept4(2) with SOCK_NONBLOCK | SOCK_CLOEXEC; the peer's address is not wanted.
 int CTriageShims_accept(int listener);
-struct epoll_event;
-/// epoll_pwait2(2), or epoll_wait(2) rounded up where the kernel lacks it; a negative time waits
-/// for ever.
-int CTriageShims_epoll_wait(int epoll, struct epoll_event *events, int capacity,
-                            int64_t nanoseconds);
 /// bind(2) to an IPv4 or IPv6 literal; -1 and EINVAL when `host` is neither.
 int CTriageShims_bind(int fd, const char *host, uint16_t port);
 /// connect(2) to an IPv4 or IPv6 literal; -1 and EINVAL when `host` is neither.

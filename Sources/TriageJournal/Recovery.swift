@@ -222,9 +222,9 @@ struct Recovery {
                 first: first, directory: directory, hasLeaves: false,
                 isLast: first == inventory.segments.last)
         }
-        // One fewer: what they decode is applied by this thread.
+        // Few: a segment in memory takes as much again for what it was decoded to.
         var helpers = threads
-        if helpers.count > 0 { helpers.count = max(1, min(helpers.count - 1, 3)) }
+        helpers.count = min(helpers.count, 3)
         let ahead = try SegmentsAhead(
             parts, reader, threads: helpers, after: loaded, makeDecoder: target.makeDecoder)
         while let taken = ahead.take() {

@@ -344,9 +344,12 @@ func mutate(_ bytes: inout [UInt8], _ arbitrary: inout Arbitrary) {
         var builder = WorldBuilder()
         let decoder = SnapshotDecoder()
         var assembler = SnapshotAssembler()
+        var items = SnapshotItems()
         for (section, bytes) in records {
-            try assembler.add(decoder.decode(section: section, bytes.span), to: &builder)
+            try decoder.decode(section: section, bytes.span, into: &items)
         }
+        items.close()
+        for (item, _) in items.items { try assembler.add(item, to: &builder) }
         try assembler.finish()
         return try builder.finish().snapshotState
     }

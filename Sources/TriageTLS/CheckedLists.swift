@@ -36,12 +36,15 @@ internal import TriageBase
     /// The place of this object among a store's extra data.
     private static let index = CRYPTO_get_ex_new_index(
         CRYPTO_EX_INDEX_X509_STORE, 0, nil, nil, nil, nil)
-    /// OpenSSL's own check.
-    private static let check = unsafe openSSLCheck()
+    /// OpenSSL's own check; nil when memory ran out.
+    private let check: X509_STORE_CTX_check_crl_fn?
     private let clock: (@Sendable () -> WallTime)?
     private let state = Mutex(State())
 
-    init(clock: (@Sendable () -> WallTime)?) { self.clock = clock }
+    init(clock: (@Sendable () -> WallTime)?) {
+        self.clock = clock
+        unsafe check = Self.openSSLCheck()
+    }
 
     deinit {
         state.withLock { state in
@@ -67,7 +70,7 @@ internal import TriageBase
 
     /// Has the store, which must not outlive this object, ask us; false when memory ran out.
     func install(in store: OpaquePointer) -> Bool {
-        guard unsafe Self.check != nil else { return false }
+        guard unsafe check != nil else { return false }
         let user = unsafe Unmanaged.passUnretained(self).toOpaque()
         guard unsafe X509_STORE_set_ex_data(store, Self.index, user) == 1 else { return false }
         unsafe X509_STORE_set_check_crl(store, onCheckList)
@@ -93,7 +96,7 @@ internal import TriageBase
 
     /// Whether a list holds for the certificate that is looked at: as OpenSSL says.
     fileprivate func check(_ verification: OpaquePointer, _ list: OpaquePointer) -> Int32 {
-        guard let check = unsafe Self.check else { return 0 }
+        guard let check = unsafe check else { return 0 }
         let held = unsafe Held(pointer: list)
         let authority = unsafe Self.authority(verification).map { unsafe Held(pointer: $0) }
         if let authority, isKnown(held, authority) { return 1 }

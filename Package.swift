@@ -229,7 +229,9 @@ let package = Package(
             dependencies: ["TriageBase", "TriageIO", "TriageJournal", "TriageHTTP2", "CNghttp2"],
             path: "Tests/TestSupport", swiftSettings: settings),
         testTarget("TriageBaseTests", ["TriageBase"]),
-        testTarget("TriageCtlTests", ["triagectl", "TriageBase", "TriageCodec"]),
+        testTarget(
+            "TriageCtlTests",
+            ["TestSupport", "triagectl", "TriageBase", "TriageIO", "TriageCodec"]),
         testTarget("TriageIOTests", ["TestSupport", "TriageBase", "TriageIO"]),
         testTarget(
             "TriageJournalTests",

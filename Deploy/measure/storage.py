@@ -107,6 +107,8 @@ class Storage:
                 self.state(directory)
             finally:
                 shutil.rmtree(directory.path, ignore_errors=True)
+            for share in ("stolen", "disturbed"):
+                self.report.add(f"intake_{share}_percent", self.load.taken(share), "%")
 
     def files(self, kind):
         options = (["encrypted"] if kind == "encrypted" else []) + (["short"] if self.short else [])

@@ -287,6 +287,9 @@ package enum Limits {
     /// Bytes of all objects of a server together: what one disk of a usual server holds beside the
     /// journal, and what a backup still takes in a night.
     package static let vaultBytesMax = 1 << 40
+    /// How long an object stays that nothing refers to: a month is enough to notice that a journal
+    /// is an older one, and what nobody refers to is not kept for ever.
+    package static let objectAsideMilliseconds: Int64 = 30 * 24 * 3_600_000
 
     /// Checks the relations between the bounds; called once at start.
     ///

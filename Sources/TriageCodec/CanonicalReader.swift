@@ -53,6 +53,45 @@
         return true
     }
 
+    @inline(__always)
+    private mutating func take(_ field: UInt8, kind: UInt8) -> Bool {
+        if field < 16 { return take(field << 3 | kind) }
+        return take(0x80 | (field & 15) << 3 | kind, field >> 4)
+    }
+
+    /// Moves past the tag of a text, of bytes or of a message if it is the next.
+    @inline(__always)
+    mutating func take(bytes field: UInt8) -> Bool { take(field, kind: WireTag.bytesKind) }
+
+    /// The number of a field, up to `max`; 0 when it is not there.
+    @inline(__always)
+    mutating func number(_ field: UInt8, max: UInt64) -> UInt64 {
+        guard take(field, kind: WireTag.varintKind) else { return 0 }
+        let value = number()
+        if value > max { refuse() }
+        return value
+    }
+
+    /// An `int64`; 0 when it is not there.
+    @inline(__always)
+    mutating func signed(_ field: UInt8) -> Int64 { Int64(bitPattern: number(field, max: .max)) }
+
+    /// A truth value; false when it is not there.
+    @inline(__always)
+    mutating func flag(_ field: UInt8) -> Bool { number(field, max: 1) == 1 }
+
+    /// A `fixed64`; 0 when it is not there.
+    @inline(__always)
+    mutating func fixed(_ field: UInt8) -> UInt64 {
+        take(field, kind: WireTag.fixed64Kind) ? fixed64() : 0
+    }
+
+    /// A closed choice; the one with the number 0 when it is not there.
+    @inline(__always)
+    mutating func choice<E: RawRepresentable>(_ field: UInt8) -> E? where E.RawValue == UInt8 {
+        E(rawValue: take(field, kind: WireTag.varintKind) ? choice(0x7F) : 0)
+    }
+
     /// A number that is not 0.
     @inline(__always)
     mutating func number() -> UInt64 {
@@ -89,6 +128,30 @@
 
     @inline(never)
     private mutating func longVarint() -> UInt64 {
+        guard unsafe end - at >= 8 else { return lastVarint() }
+        let word = unsafe UInt64(
+            littleEndian: UnsafeRawPointer(at).loadUnaligned(as: UInt64.self))
+        let ends = ~word & 0x8080_8080_8080_8080
+        guard ends != 0 else { return lastVarint() }
+        // All up to the first byte that has no other behind it; then the groups of seven bits
+        // closer together: pairs of bytes, of those, of those.
+        let bits = UInt64(ends.trailingZeroBitCount + 1)
+        var value = word & (.max >> (64 - bits)) & 0x7F7F_7F7F_7F7F_7F7F
+        // A last byte of 0 says nothing: there is a shorter form.
+        if value >> (bits - 8) == 0 {
+            refuse()
+            return 0
+        }
+        value = value & 0x007F_007F_007F_007F | (value & 0x7F00_7F00_7F00_7F00) >> 1
+        value = value & 0x0000_3FFF_0000_3FFF | (value & 0x3FFF_0000_3FFF_0000) >> 2
+        value = value & 0x0000_0000_0FFF_FFFF | (value & 0x0FFF_FFFF_0000_0000) >> 4
+        unsafe at += Int(bits / 8)
+        return value
+    }
+
+    /// A number at the end of the message, or one of nine or ten bytes.
+    @inline(never)
+    private mutating func lastVarint() -> UInt64 {
         var value: UInt64 = 0
         for index in unsafe 0..<min(10, end - at) {
             let byte = unsafe at[index]
@@ -125,6 +188,19 @@
         guard count >= 1, count <= max, unsafe count <= end - at,
             unsafe MessageValidator.isText(at, count)
         else {
+            refuse()
+            return unsafe UnsafeBufferPointer(start: at, count: 0)
+        }
+        defer { unsafe at += count }
+        return unsafe UnsafeBufferPointer(start: at, count: count)
+    }
+
+    /// The content of a `bytes` field, which is not empty; empty when it is not there.
+    @inline(__always)
+    mutating func blob(_ field: UInt8) -> UnsafeBufferPointer<UInt8> {
+        guard take(bytes: field) else { return unsafe UnsafeBufferPointer(start: at, count: 0) }
+        let count = Int(truncatingIfNeeded: varint())
+        guard count >= 1, unsafe count <= end - at else {
             refuse()
             return unsafe UnsafeBufferPointer(start: at, count: 0)
         }

@@ -14,9 +14,6 @@ package final class CaseIdentities {
 
     package init() {}
 
-    /// What stands for a report's words once they were erased.
-    package static var erasedContent: [UInt8] { StorageReader.erasedContent }
-
     /// The identities of every subject of every report, related ones included: identifier, account
     /// and address each.
     ///

@@ -14,8 +14,14 @@ private typealias StoredEvent = Triaged__Storage__V1__Event
 /// - Isolation: one thread at a time.
 package final class EventCodec {
     private let arena = Arena()
+    /// Who was read last, and its text: the records of one caller come in runs.
+    private var recent: (text: [UInt8], principal: Principal)?
 
     package init() {}
+
+    /// Makes principals anew from here on: what one thread reads is then no business of another's,
+    /// which has what was read before.
+    package func forgetPrincipals() { recent = nil }
 
     /// Encodes one record.
     ///
@@ -42,7 +48,7 @@ package final class EventCodec {
     ///   - sequence: The record's sequence, from its frame.
     ///   - time: The record's time, from its frame.
     /// - Returns: The header and the events, in order. A text that was erased is ``Erased/text``, a
-    ///   report's content ``StorageReader/erasedContent``.
+    ///   report's content ``Erased/content``.
     /// - Throws: ``CodecError`` when the record is damaged or of a later version, or what was
     ///   erased cannot be done without.
     package func decode(
@@ -58,6 +64,40 @@ package final class EventCodec {
     /// - Throws: As above; `events` may then have some of the record's.
     package func decode(
         _ record: RecordView, sequence: UInt64, time: WallTime, into events: inout [Event]
+    ) throws(CodecError) -> EventHeader {
+        if let header = try decodeReport(record, sequence, time, &events) { return header }
+        return try decodeAny(record, sequence, time, &events)
+    }
+
+    /// Decodes a record that is one report's, as this server writes it; nil of any other.
+    func decodeReport(
+        _ record: RecordView, _ sequence: UInt64, _ time: WallTime, _ events: inout [Event]
+    ) throws(CodecError) -> EventHeader? {
+        let read = CanonicalReader.read(record.body) { reader in
+            unsafe reader.reportRecord { unsafe principal($0) }
+        }
+        guard let read else { return nil }
+        let content = try SealedFields(record, arena: arena)
+            .content(read.contentSealed, "ReportReceived.content_sealed")
+        events.append(
+            .reportReceived(
+                case: read.number, report: read.report, opened: read.opened, facts: read.facts,
+                assessment: read.assessment, content: content))
+        return EventHeader(
+            sequence: sequence, time: time, principal: read.principal, requestID: read.requestID,
+            fingerprint: read.fingerprint)
+    }
+
+    private func principal(_ text: UnsafeBufferPointer<UInt8>) -> Principal {
+        if let recent, unsafe equal(text.span, recent.text) { return recent.principal }
+        let principal = unsafe Principal(journaled: String(decoding: text, as: UTF8.self))
+        recent = (unsafe Array(text), principal)
+        return principal
+    }
+
+    /// Decodes any record.
+    func decodeAny(
+        _ record: RecordView, _ sequence: UInt64, _ time: WallTime, _ events: inout [Event]
     ) throws(CodecError) -> EventHeader {
         arena.reset()
         let body: UnsafeMutablePointer<Triaged__Storage__V1__JournalRecord>

@@ -46,7 +46,7 @@ struct SealedFields: ~Escapable {
 
     /// Packed report content.
     func content(_ number: Int32, _ field: StaticString) throws(CodecError) -> [UInt8] {
-        guard try isThere(number, field) else { return StorageReader.erasedContent }
+        guard try isThere(number, field) else { return Erased.content }
         return try StorageReader.content(record.field(Int(number)))
     }
 

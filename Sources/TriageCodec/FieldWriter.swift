@@ -5,8 +5,9 @@
 //
 // Source: protobuf.dev "Encoding"; proto3's defaults.
 
-/// The tags of fields with numbers below 16: one byte each.
+/// The tags of fields: one byte for numbers below 16, two for the others.
 enum WireTag {
+    static let varintKind: UInt8 = 0, fixed64Kind: UInt8 = 1, bytesKind: UInt8 = 2
     @inline(__always) static func varint(_ field: UInt8) -> UInt8 { field << 3 }
     @inline(__always) static func fixed64(_ field: UInt8) -> UInt8 { field << 3 | 1 }
     @inline(__always) static func bytes(_ field: UInt8) -> UInt8 { field << 3 | 2 }
@@ -60,13 +61,24 @@ enum WireTag {
         (63 - (value | 1).leadingZeroBitCount) / 7 + 1
     }
 
+    @inline(__always)
+    private mutating func tag(_ field: UInt8, _ kind: UInt8) {
+        if field < 16 { return byte(field << 3 | kind) }
+        byte(0x80 | (field & 15) << 3 | kind)
+        byte(field >> 4)
+    }
+
     /// An integer, a choice or a truth value.
     @inline(__always)
     mutating func number(_ field: UInt8, _ value: UInt64) {
         guard value != 0 else { return }
-        byte(WireTag.varint(field))
+        tag(field, WireTag.varintKind)
         varint(value)
     }
+
+    /// How many bytes a number takes with its tag of one byte.
+    @inline(__always)
+    static func numberBytes(_ value: UInt64) -> Int { value == 0 ? 0 : 1 + varintBytes(value) }
 
     /// An `int64`.
     @inline(__always)
@@ -78,7 +90,7 @@ enum WireTag {
     @inline(__always)
     mutating func fixed(_ field: UInt8, _ value: UInt64) {
         guard value != 0 else { return }
-        byte(WireTag.fixed64(field))
+        tag(field, WireTag.fixed64Kind)
         unsafe assert(end - cursor >= 8, "no room was made")
         unsafe UnsafeMutableRawPointer(cursor).storeBytes(of: value.littleEndian, as: UInt64.self)
         unsafe cursor += 8
@@ -87,7 +99,7 @@ enum WireTag {
     /// The head of a text, of bytes or of a message, which follow.
     @inline(__always)
     mutating func head(_ field: UInt8, _ count: Int) {
-        byte(WireTag.bytes(field))
+        tag(field, WireTag.bytesKind)
         varint(UInt64(count))
     }
 

@@ -19,6 +19,62 @@ package enum SnapshotItem: Sendable {
     case ledger(LedgerEntry)
     case evidence(Evidence)
     case hold(Hold)
+    /// Cases without further parts, whose numbers follow each other.
+    case cases(ContiguousArray<Case>)
+    /// Entries whose times do not fall.
+    case ledgerEntries(ContiguousArray<LedgerEntry>)
+}
+
+/// What the records of one block of a snapshot say, in their order.
+package struct SnapshotItems: Sendable {
+    /// Each with the place of its first record among all, from 0.
+    package private(set) var items: [(item: SnapshotItem, record: Int)] = []
+    private var count = 0
+    /// Cases and entries that are yet to become an item, one of which is empty.
+    private var cases: ContiguousArray<Case> = []
+    private var entries: ContiguousArray<LedgerEntry> = []
+
+    /// Begins without records.
+    package init() {}
+
+    /// Adds what the next record says.
+    mutating func add(_ item: SnapshotItem) {
+        close()
+        items.append((item, count))
+        count += 1
+    }
+
+    /// Adds a case, whose further parts follow.
+    mutating func add(_ value: consuming Case, _ parts: SnapshotParts) {
+        guard parts == .none else { return add(.openedCase(value, parts)) }
+        let follows = cases.last.map { $0.number.value &+ 1 == value.number.value } ?? false
+        if !follows || WorldBuilder.beginsRun(value.number) {
+            close()
+            cases.reserveCapacity(ChunkedArray<Case>.chunkSize)
+        }
+        cases.append(value)
+        count += 1
+    }
+
+    /// Adds an entry of the ledger.
+    mutating func add(_ entry: LedgerEntry) {
+        let follows = entries.last.map { $0.time <= entry.time } ?? false
+        if !follows { close() }
+        entries.append(entry)
+        count += 1
+    }
+
+    /// Ends a run; call it after the last record.
+    package mutating func close() {
+        if !cases.isEmpty {
+            items.append((.cases(cases), count - cases.count))
+            cases = []
+        }
+        if !entries.isEmpty {
+            items.append((.ledgerEntries(entries), count - entries.count))
+            entries = []
+        }
+    }
 }
 
 /// How many records follow a case's own, by kind, in this order.
@@ -28,7 +84,7 @@ package struct SnapshotParts: Equatable, Sendable {
     var decisions: Int
     var reopenings: Int
 
-    fileprivate static let none = SnapshotParts(
+    static let none = SnapshotParts(
         reports: 0, rounds: 0, decisions: 0, reopenings: 0)
 }
 
@@ -75,6 +131,8 @@ package struct SnapshotAssembler: Sendable {
         case .ledger(let entry): try builder.add(entry)
         case .evidence(let evidence): try builder.add(evidence)
         case .hold(let hold): try builder.add(hold)
+        case .cases(let cases): try builder.add(run: cases)
+        case .ledgerEntries(let entries): try builder.add(run: entries)
         case .report, .round, .decision, .reopening: preconditionFailure("a part of a case")
         }
     }

@@ -34,6 +34,14 @@ package enum SnapshotCodec {
         _ state: WorldState,
         _ append: (_ section: UInt16, _ record: Span<UInt8>) throws(Failure) -> Void
     ) throws(Failure) {
+        try encode(state, direct: true, append)
+    }
+
+    // Not `direct`: everything goes protobuf-c's way, as a test wants to see it.
+    static func encode<Failure: Error>(
+        _ state: WorldState, direct: Bool,
+        _ append: (_ section: UInt16, _ record: Span<UInt8>) throws(Failure) -> Void
+    ) throws(Failure) {
         let writer = StorageWriter(arena: Arena())
         func put(
             _ section: SnapshotSections, _ build: (UnsafeMutablePointer<StoredRecord>) -> Void
@@ -56,11 +64,15 @@ package enum SnapshotCodec {
                 unsafe $0.pointee.principal = writer.write(index, state.principals[index])
             }
         }
-        // Not by index: from this module that goes through an access that is not specialised.
-        for value in state.cases {
-            unsafe try put(.cases) {
-                unsafe $0.pointee.kind_case = .init(3)
-                unsafe $0.pointee.case_record = writer.write(value)
+        try state.cases.lendEach { (value) throws(Failure) in
+            writer.arena.reset()
+            if direct, let packed = unsafe writer.packed(value) {
+                try append(SnapshotSections.cases.rawValue, unsafe packed.span)
+            } else {
+                unsafe try put(.cases) {
+                    unsafe $0.pointee.kind_case = .init(3)
+                    unsafe $0.pointee.case_record = writer.write(value)
+                }
             }
             unsafe try putParts(of: value, writer, put)
         }
@@ -77,11 +89,25 @@ package enum SnapshotCodec {
             }
         }
         for entry in state.ledger {
+            writer.arena.reset()
+            if direct, let packed = unsafe writer.packed(entry) {
+                try append(SnapshotSections.ledger.rawValue, unsafe packed.span)
+                continue
+            }
             unsafe try put(.ledger) {
                 unsafe $0.pointee.kind_case = .init(9)
                 unsafe $0.pointee.ledger = writer.write(entry)
             }
         }
+        unsafe try putEvidence(of: state, writer, put)
+    }
+
+    /// Gives the evidence, and the holds on it.
+    private static func putEvidence<Failure: Error>(
+        of state: WorldState, _ writer: StorageWriter,
+        _ put: (SnapshotSections, (UnsafeMutablePointer<StoredRecord>) -> Void) throws(Failure) ->
+            Void
+    ) throws(Failure) {
         for evidence in state.evidence {
             unsafe try put(.evidence) {
                 unsafe $0.pointee.kind_case = .init(11)
@@ -143,6 +169,24 @@ package final class SnapshotDecoder {
     /// - Throws: ``CodecError``: the record is damaged, of a later version, or in another section
     ///   than its own. The snapshot cannot be used.
     package func decode(
+        section: UInt16, _ record: Span<UInt8>, into items: inout SnapshotItems
+    ) throws(CodecError) {
+        switch SnapshotSections(rawValue: section) {
+        case .cases:
+            if let read = CanonicalReader.read(record, { $0.caseRecord() }) {
+                return items.add(read.value, read.parts)
+            }
+        case .ledger:
+            if let entry = CanonicalReader.read(record, { $0.ledgerRecord() }) {
+                return items.add(entry)
+            }
+        default: break
+        }
+        items.add(try decodeAny(section: section, record))
+    }
+
+    /// Decodes any record.
+    func decodeAny(
         section: UInt16, _ record: Span<UInt8>
     ) throws(CodecError) -> SnapshotItem {
         arena.reset()

@@ -32,7 +32,7 @@ extension StorageWriter {
             unsafe copy.pointee.reason_sealed = seal(erasure.reason, &record)
             unsafe stored.pointee.kind_case = .init(21)
             unsafe stored.pointee.evidence_erased = unsafe copy
-        case .reportTextsErased(let matter, let erasure, _):
+        case .reportTextsErased(let matter, let erasure):
             let copy = unsafe arena.new(triaged__storage__v1__report_texts_erased__init)
             unsafe copy.pointee.case_number = Int64(matter.value)
             unsafe copy.pointee.erasure = write(erasure, withReason: false)
@@ -191,8 +191,7 @@ extension StorageReader {
             erasure.reason = unsafe try sealed.text(
                 stored.reason_sealed, "ReportTextsErased.reason_sealed")
             return unsafe .reportTextsErased(
-                case: try caseNumber(stored.case_number), erasure: erasure,
-                replacement: erasedContent)
+                case: try caseNumber(stored.case_number), erasure: erasure)
         case 26:
             return unsafe .keyRenewed(
                 try read(try part(event.key_renewed, "Event.key_renewed")))

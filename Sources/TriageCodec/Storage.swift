@@ -48,11 +48,14 @@ enum StorageReader {
 
     /// A time between the years 1 and 9999; beyond, the domain's arithmetic means nothing.
     static func time(_ milliseconds: Int64) throws(CodecError) -> WallTime {
-        let time = WallTime(milliseconds: milliseconds)
-        guard milliseconds >= -62_135_596_800_000, time <= .distantFuture else {
-            throw .outOfRange("time")
-        }
-        return time
+        guard isTime(milliseconds) else { throw .outOfRange("time") }
+        return WallTime(milliseconds: milliseconds)
+    }
+
+    @inline(__always)
+    static func isTime(_ milliseconds: Int64) -> Bool {
+        milliseconds >= -62_135_596_800_000
+            && milliseconds <= WallTime.distantFuture.milliseconds
     }
 
     /// The number of a case; 0 for none.
@@ -89,9 +92,6 @@ enum StorageReader {
         } catch { throw .wire(error) }
         return [UInt8](copying: bytes)
     }
-
-    /// Packed report content whose words were erased: a `ReportContent` with `erased` alone.
-    static let erasedContent: [UInt8] = [15 << 3, 1]
 
     /// A part that is always written.
     @inline(__always)

@@ -62,9 +62,9 @@ package enum Command: Sendable {
     /// `identities` are those of the case's subjects, which rules cannot read by themselves.
     indirect case eraseEvidence(
         case: CaseNumber, evidence: EvidenceNumber, erasure: Erasure, identities: Set<Hash128>)
-    /// `replacement` is what stands for a report's words from now on.
+    /// ``Erased/content`` stands for the words of its reports from then on.
     indirect case eraseReportTexts(
-        case: CaseNumber, erasure: Erasure, replacement: [UInt8], identities: Set<Hash128>)
+        case: CaseNumber, erasure: Erasure, identities: Set<Hash128>)
     indirect case placeHold(case: CaseNumber, order: HoldOrder)
     indirect case releaseHold(case: CaseNumber, hold: HoldNumber, release: HoldRelease)
 

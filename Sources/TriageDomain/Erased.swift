@@ -4,4 +4,9 @@
 package enum Erased {
     /// A text that was erased: people see that there was one, which an empty text would hide.
     package static let text = "[erased]"
+    /// A report's content of which the words were erased.
+    ///
+    /// As the codec packs it: a `ReportContent` with `erased` alone (`report_content.proto`). It
+    /// never changes, because journals do not hold it.
+    package static let content: [UInt8] = [15 << 3, 1]
 }

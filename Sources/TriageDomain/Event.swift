@@ -90,7 +90,7 @@ package enum Event: Sendable {
     indirect case evidenceAttached(
         case: CaseNumber, evidence: EvidenceNumber, attachment: AttachedObject)
     indirect case evidenceErased(evidence: EvidenceNumber, erasure: Erasure)
-    indirect case reportTextsErased(case: CaseNumber, erasure: Erasure, replacement: [UInt8])
+    indirect case reportTextsErased(case: CaseNumber, erasure: Erasure)
     indirect case holdPlaced(case: CaseNumber, hold: HoldNumber, order: HoldOrder)
     indirect case holdReleased(hold: HoldNumber, release: HoldRelease)
     case holdExpired(hold: HoldNumber)

@@ -108,7 +108,8 @@ extension Engine {
         guard let vault, let keys else { return (nil, []) }
         let report: VaultReport
         do throws(JournalError) {
-            report = try vault.reconcile(stored: world.storedObjects, time: clock.wallTime())
+            report = try vault.reconcile(
+                stored: world.storedObjects, erased: world.erasedObjects, time: clock.wallTime())
         } catch { throw .storage(error) }
         do throws(IOError) {
             let worker = try VaultWorker(

@@ -90,9 +90,7 @@ extension EngineCore {
                 .eraseEvidence(
                     case: matter, evidence: number, erasure: asked.erasure, identities: known)
             } else {
-                .eraseReportTexts(
-                    case: matter, erasure: asked.erasure,
-                    replacement: CaseIdentities.erasedContent, identities: known)
+                .eraseReportTexts(case: matter, erasure: asked.erasure, identities: known)
             }
         return write(command, asked.key, principal)
     }

@@ -11,7 +11,7 @@ package struct WorldDecoder: RecordDecoder {
     /// What they were decoded to.
     package struct Records: Sendable {
         /// A snapshot's.
-        fileprivate var items: [SnapshotItem] = []
+        fileprivate var snapshot = SnapshotItems()
         /// Of the journal's records, each with how many of `events` are behind it.
         fileprivate var headers: [(header: EventHeader, end: Int)] = []
         fileprivate var events: [Event] = []
@@ -28,9 +28,9 @@ package struct WorldDecoder: RecordDecoder {
     package mutating func snapshotRecord(
         section: UInt16, _ record: Span<UInt8>
     ) throws(RecordRejection) {
-        do { records.items.append(try snapshot.decode(section: section, record)) } catch {
-            throw RecordRejection("\(error)")
-        }
+        do {
+            try snapshot.decode(section: section, record, into: &records.snapshot)
+        } catch { throw RecordRejection("\(error)") }
     }
 
     package mutating func journalRecord(
@@ -46,7 +46,9 @@ package struct WorldDecoder: RecordDecoder {
 
     package mutating func take() -> Records {
         var taken = Records()
+        records.snapshot.close()
         swap(&taken, &records)
+        codec.forgetPrincipals()
         return taken
     }
 }
@@ -81,12 +83,12 @@ package struct RecoveredWorld: RecoveryTarget, ~Copyable {
     }
 
     package mutating func take(_ records: WorldDecoder.Records) throws(RejectedRecord) {
-        guard records.items.isEmpty || !isReplaying else {
+        guard records.snapshot.items.isEmpty || !isReplaying else {
             throw RejectedRecord("a snapshot's record after the journal's", at: 0)
         }
-        for index in records.items.indices {
-            do { try assembler.add(records.items[index], to: &builder) } catch {
-                throw RejectedRecord("\(error)", at: index)
+        for (item, record) in records.snapshot.items {
+            do { try assembler.add(item, to: &builder) } catch {
+                throw RejectedRecord("\(error)", at: record)
             }
         }
         if records.headers.isEmpty { return }
@@ -111,12 +113,13 @@ package struct RecoveredWorld: RecoveryTarget, ~Copyable {
         isReplaying = true
         var filled = WorldBuilder()
         swap(&filled, &builder)
-        do { world = try filled.finish() } catch { throw RecordRejection(error.description) }
+        do { world = try filled.beginReplay() } catch { throw RecordRejection(error.description) }
     }
 
     /// The World, once recovery has ended.
     package consuming func takeWorld() throws(RecordRejection) -> World {
         try beginReplay()
+        world.finishReplay()
         return world
     }
 

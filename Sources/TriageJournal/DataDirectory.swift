@@ -24,6 +24,8 @@ package final class DataDirectory: Sendable {
     let options: StorageOptions
     /// The directory's keys; nil without encryption.
     package let keys: KeyRing?
+    /// How far the journal is durable, once it was opened for writing.
+    let durable = DurableSequence()
     private let lock: any DiskLock
 
     /// Makes the directory if absent, locks it, and looks at what it holds.
@@ -157,7 +159,8 @@ package final class DataDirectory: Sendable {
         }
         return try Recovery(
             disk: disk, directory: path, cluster: cluster, keys: keys, inventory: inventory,
-            threads: options.recoveryThreads
+            threads: HelperThreads(
+                count: options.recoveryThreads, source: options.workers ?? SystemWorkers())
         ).run(into: &target)
     }
 
@@ -202,7 +205,7 @@ package final class DataDirectory: Sendable {
             JournalWriter.Start(
                 disk: disk, directory: path, cluster: cluster, options: options, keys: keys,
                 file: file, header: last.header, offset: last.offset, leaves: last.leaves,
-                tree: report.tree, mark: mark, signer: signer))
+                tree: report.tree, mark: mark, signer: signer, durable: durable))
     }
 
     /// Begins a snapshot of the state after the last record of `tree`, which must be durable.

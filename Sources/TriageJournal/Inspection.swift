@@ -238,7 +238,7 @@ package struct Inspection: Sendable {
         after sequence: UInt64, into visitor: inout Visitor
     ) throws(JournalError) -> (info: SnapshotInfo, sections: [SnapshotSection]) {
         var reader = try snapshot(sequence)
-        let info = try reader.read(into: &visitor, threads: threads)
+        let info = try reader.read(into: &visitor, threads: HelperThreads(count: threads))
         return (info, reader.sections)
     }
 
@@ -318,7 +318,7 @@ package struct Inspection: Sendable {
             isWhole = check(list, &old, &result, &counter)
         } else {
             var parts = Segments(disk, path, cluster, keys, checkpoints)
-            if threads > 0 { try parts.readAhead(list, threads: threads) }
+            if threads > 0 { try parts.readAhead(list, threads: HelperThreads(count: threads)) }
             isWhole = check(list, &parts, &result, &counter)
         }
         let last = result.statistics.head?.sequence ?? 0

@@ -29,6 +29,7 @@ package final class JournalWriter: Journal {
     private let mark: MarkFile
     private let leavesWriter: LeavesWriter
     private let signer: HeadSigner?
+    private let durable: DurableSequence
 
     private var file: any DiskFile
     private var segmentBytes: Int
@@ -75,6 +76,8 @@ package final class JournalWriter: Journal {
         let mark: MarkFile
         /// Signs heads; nil without encryption.
         let signer: HeadSigner?
+        /// Is told how far the journal is durable.
+        let durable: DurableSequence
     }
 
     init(_ start: consuming Start) throws(JournalError) {
@@ -94,6 +97,7 @@ package final class JournalWriter: Journal {
         leaves = start.leaves
         mark = start.mark
         signer = start.signer
+        durable = start.durable
         random = options.makeRandom()
         cipher = try FileCipher(
             start.header, FileName.segment(start.header.sequence), start.keys)
@@ -110,6 +114,7 @@ package final class JournalWriter: Journal {
             start.disk, directory: start.directory, cluster: start.cluster,
             bytesPerSecond: options.preparationBytesPerSecond)
         do { try image.fillCarry(from: start.file) } catch { throw .io(error) }
+        durable.reached(start.tree.size)
         preparer.request()
     }
 
@@ -185,6 +190,7 @@ package final class JournalWriter: Journal {
         image.advance()
         durableTree = tree
         durableHead = JournalHead(sequence: tree.size, root: root)
+        durable.reached(tree.size)
     }
 
     /// Begins the next segment and makes what gathered for it durable.

@@ -72,7 +72,7 @@ struct Recovery {
     let keys: KeyRing?
     let inventory: Inventory
     /// Threads that read and decode ahead.
-    let threads: Int
+    let threads: HelperThreads
 
     func run<Target: RecoveryTarget & ~Copyable>(
         into target: inout Target
@@ -222,10 +222,11 @@ struct Recovery {
                 first: first, directory: directory, hasLeaves: false,
                 isLast: first == inventory.segments.last)
         }
-        // One fewer: what they decode is applied by this thread.
+        // Few: a segment in memory takes as much again for what it was decoded to.
+        var helpers = threads
+        helpers.count = min(helpers.count, 3)
         let ahead = try SegmentsAhead(
-            parts, reader, threads: threads == 0 ? 0 : max(1, min(threads - 1, 3)), after: loaded,
-            makeDecoder: target.makeDecoder)
+            parts, reader, threads: helpers, after: loaded, makeDecoder: target.makeDecoder)
         while let taken = ahead.take() {
             let segment = try taken.takeContent()
             var none = NoTarget()

@@ -114,7 +114,7 @@ extension DataDirectory {
         var none = NoTarget()
         var reader = try SnapshotReader(
             disk, directory: path, sequence: sequence, cluster: cluster, keys: keys)
-        _ = try reader.read(into: &none, threads: 0)
+        _ = try reader.read(into: &none, threads: HelperThreads(count: 0))
     }
 
     private func remove(_ name: String) throws(JournalError) {

@@ -34,7 +34,7 @@ struct Segments: JournalParts, ~Copyable {
     ///   - list: The parts, in the order in which they are then gone through.
     ///   - threads: How many.
     /// - Throws: `.io` when there is no thread left.
-    mutating func readAhead(_ list: [JournalPart], threads: Int) throws(JournalError) {
+    mutating func readAhead(_ list: [JournalPart], threads: HelperThreads) throws(JournalError) {
         ahead = try SegmentsAhead(
             list.filter { $0.directory != nil }, reader, threads: threads, after: .max,
             makeDecoder: NoDecoder.init)

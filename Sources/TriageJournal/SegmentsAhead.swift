@@ -47,12 +47,12 @@ final class SegmentsAhead<Decoder: RecordDecoder>: Sendable {
     ///   - makeDecoder: Makes what decodes, for one thread.
     /// - Throws: `.io` when there is no thread left.
     init(
-        _ parts: [JournalPart], _ reader: SegmentReader, threads: Int, after: UInt64,
+        _ parts: [JournalPart], _ reader: SegmentReader, threads: HelperThreads, after: UInt64,
         makeDecoder: @escaping @Sendable () -> Decoder
     ) throws(JournalError) {
         do {
             work = try WorkAhead(
-                threads: threads, ahead: threads + 1, name: "segments ahead",
+                threads: threads, ahead: threads.count + 1, name: "segments ahead",
                 next: { index, spare in
                     guard index < parts.count else { return nil }
                     let segment = spare ?? SegmentAhead()

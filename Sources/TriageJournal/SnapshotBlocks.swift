@@ -290,7 +290,8 @@ final class SnapshotBlocks<Decoder: RecordDecoder>: Sendable {
     ///   - makeDecoder: Makes what a thread decodes with.
     /// - Throws: `.io` when there is no thread left.
     init(
-        _ file: any DiskFile, _ name: String, _ head: SnapshotHead, fileBytes: Int, threads: Int,
+        _ file: any DiskFile, _ name: String, _ head: SnapshotHead, fileBytes: Int,
+        threads: HelperThreads,
         makeLayout: @escaping @Sendable () throws(JournalError) -> SnapshotLayout,
         makeDecoder: @escaping @Sendable () -> Decoder
     ) throws(JournalError) {
@@ -304,7 +305,7 @@ final class SnapshotBlocks<Decoder: RecordDecoder>: Sendable {
         let cursor = Cursor()
         do {
             work = try WorkAhead(
-                threads: threads, ahead: 4 * threads, name: "blocks ahead",
+                threads: threads, ahead: 4 * threads.count, name: "blocks ahead",
                 next: { index, spare in
                     guard let offset = cursor.offset else { return nil }
                     let block = spare ?? SnapshotBlock(name, capacity: ordinary)

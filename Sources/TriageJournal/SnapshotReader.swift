@@ -101,7 +101,7 @@ struct SnapshotReader: ~Copyable {
     /// - Throws: `.dataLoss` at the first byte range that does not verify (records before it were
     ///   handed out); `.rejected`; `.io`.
     mutating func read<Visitor: SnapshotVisitor & ~Copyable>(
-        into visitor: inout Visitor, threads: Int
+        into visitor: inout Visitor, threads: HelperThreads
     ) throws(JournalError) -> SnapshotInfo {
         try read(threads: threads, NoDecoder.init) { (block) throws(JournalError) in
             try block.visit(&visitor)
@@ -112,7 +112,7 @@ struct SnapshotReader: ~Copyable {
     ///
     /// - Throws: As above, and what `take` throws.
     mutating func read<Decoder: RecordDecoder>(
-        threads: Int, _ makeDecoder: @escaping @Sendable () -> Decoder,
+        threads: HelperThreads, _ makeDecoder: @escaping @Sendable () -> Decoder,
         _ take: (SnapshotBlock<Decoder>) throws(JournalError) -> Void
     ) throws(JournalError) -> SnapshotInfo {
         let blocks = try SnapshotBlocks(

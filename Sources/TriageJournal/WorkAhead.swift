@@ -4,6 +4,14 @@
 internal import TriageBase
 internal import TriageIO
 
+/// The threads that work ahead.
+struct HelperThreads: Sendable {
+    /// How many; 0: none.
+    var count: Int
+    /// Where they come from.
+    var source: any WorkerSource = SystemWorkers()
+}
+
 /// Pieces that are worked on ahead, and taken in their order.
 ///
 /// ```
@@ -37,12 +45,13 @@ final class WorkAhead<Piece: AnyObject & Sendable>: Sendable {
     private let state = Monitor(State())
     private let next: @Sendable (Int, Piece?) -> Piece?
     private let inline: Inline?
-    private let threads: [TaskThread]
+    private let threads: [any Worker]
+    private let source: any WorkerSource
 
     /// Begins.
     ///
     /// - Parameters:
-    ///   - count: How many threads work; 0: none, each piece is begun and worked on as it is taken.
+    ///   - helpers: The threads that work; none: each piece is begun and worked on as it is taken.
     ///   - ahead: How many pieces there are at once at most, but for the one that was taken last.
     ///   - name: Of the threads.
     ///   - next: Begins a piece, given its index from 0 and a piece to be used again; nil: there
@@ -50,18 +59,22 @@ final class WorkAhead<Piece: AnyObject & Sendable>: Sendable {
     ///   - makeWork: Makes what is done to a piece, for one thread.
     /// - Throws: ``IOError``: `.thread`.
     init(
-        threads count: Int, ahead: Int, name: String,
+        threads helpers: HelperThreads, ahead: Int, name: String,
         next: @escaping @Sendable (Int, Piece?) -> Piece?,
         makeWork: @escaping @Sendable () -> (Piece) -> Void
     ) throws(IOError) {
         self.next = next
-        inline = count == 0 ? Inline(makeWork()) : nil
-        var threads: [TaskThread] = []
-        for _ in 0..<count { threads.append(try TaskThread(name: name)) }
+        inline = helpers.count == 0 ? Inline(makeWork()) : nil
+        let source = helpers.source
+        self.source = source
+        var threads: [any Worker] = []
+        for _ in 0..<helpers.count {
+            threads.append(try source.makeWorker(name: name, urgency: .normal))
+        }
         self.threads = threads
         let state = state
         for thread in threads {
-            thread.submit { Self.run(state, ahead, next, makeWork()) }
+            thread.submit { Self.run(state, source, ahead, next, makeWork()) }
         }
     }
 
@@ -71,10 +84,10 @@ final class WorkAhead<Piece: AnyObject & Sendable>: Sendable {
     }
 
     private static func run(
-        _ state: Monitor<State>, _ ahead: Int, _ next: (Int, Piece?) -> Piece?,
-        _ work: (Piece) -> Void
+        _ state: Monitor<State>, _ source: any WorkerSource, _ ahead: Int,
+        _ next: (Int, Piece?) -> Piece?, _ work: (Piece) -> Void
     ) {
-        while let (index, spare) = claim(state, ahead) {
+        while let (index, spare) = claim(state, source, ahead) {
             let piece = next(index, spare)
             state.change {
                 $0.isBeginning = false
@@ -87,13 +100,16 @@ final class WorkAhead<Piece: AnyObject & Sendable>: Sendable {
     }
 
     /// Waits until a piece may be begun; nil when there are no more.
-    private static func claim(_ state: Monitor<State>, _ ahead: Int) -> (Int, Piece?)? {
-        state.wait { state -> (Int, Piece?)?? in
+    private static func claim(
+        _ state: Monitor<State>, _ source: any WorkerSource, _ ahead: Int
+    ) -> (Int, Piece?)? {
+        let claimed: (Int, Piece?)?? = source.wait(on: state, before: .never) { state in
             if state.isStopping || state.hasEnded { return .some(nil) }
             guard !state.isBeginning, state.begun < state.taken + ahead else { return nil }
             state.isBeginning = true
             return .some((state.begun, state.spares.popLast()))
         }
+        return claimed ?? nil
     }
 
     /// The next piece; waits for it.
@@ -109,12 +125,12 @@ final class WorkAhead<Piece: AnyObject & Sendable>: Sendable {
             inline.work(piece)
             return piece
         }
-        let piece: Piece? = state.wait { state -> Piece?? in
+        let piece: Piece?? = source.wait(on: state, before: .never) { state in
             if let piece = state.done.removeValue(forKey: state.taken) { return .some(piece) }
             return state.hasEnded && state.taken == state.begun ? .some(nil) : nil
         }
         state.change { $0.taken += 1 }
-        return piece
+        return piece ?? nil
     }
 
     /// Gives a piece back, to be used again.

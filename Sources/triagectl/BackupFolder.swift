@@ -89,8 +89,10 @@ struct BackupManifest: Equatable {
 ///   open (locks it) --> take a file, take a file ... --> finish
 /// ```
 ///
-/// What never changes gets its name when it has come; what may change waits under a name that ends
-/// in `.tmp` for ``finish(_:)``, which writes the manifest and then gives those names.
+/// In a new folder what never changes gets its name when it has come, and what may change waits
+/// under `NAME.tmp`. In a folder that has a backup everything waits, what never changes under
+/// `NAME.whole.tmp`, so that the backup of before stays as it is until all of the new one is here.
+/// ``finish(_:)`` gives the names, in an order in which what is there verifies at each moment.
 ///
 /// - Isolation: one task at a time.
 final class BackupFolder {
@@ -105,6 +107,8 @@ final class BackupFolder {
     private var sizes: [String: Int] = [:]
     private var known: [String: ManifestFile] = [:]
 
+    /// Of what has come whole, and waits.
+    private static let wholeSuffix = ".whole.tmp"
     private static let manifestBytesMax = 256 << 20
     private static let chunkBytes = 1 << 20
 
@@ -178,25 +182,37 @@ final class BackupFolder {
     /// - Parameter digest: Of the identity that the server has.
     /// - Throws: ``BackupProblem``.
     func expect(identity digest: String) throws(BackupProblem) {
-        guard sizes[Self.identityName] != nil else { return }
-        guard try self.digest(Self.identityName) == digest else {
-            throw BackupProblem(
-                "\(path) is the backup of another data directory, or of this one before it was "
-                    + "restored: name another folder")
+        // The latter is of a run that did not come to its end.
+        let waiting = Self.identityName + Self.wholeSuffix
+        for name in [Self.identityName, waiting] where sizes[name] != nil {
+            guard try self.digest(name) == digest else {
+                throw BackupProblem(
+                    "\(path) is the backup of another data directory, or of this one before it was "
+                        + "restored: name another folder")
+            }
         }
+        if sizes[Self.identityName] != nil || sizes[waiting] != nil { return }
+        do throws(IOError) {
+            try rename(Self.identityName + ".tmp", to: waiting)
+            try disk.syncDirectory(path)
+        } catch { throw BackupProblem(error) }
     }
 
     /// What is there of a file already; nil: it must be copied.
     ///
     /// - Throws: ``BackupProblem``.
     func kept(_ file: ListedFile) throws(BackupProblem) -> ManifestFile? {
-        guard file.isFinal, sizes[file.name] == file.size else { return nil }
-        if let known = known[file.name] {
-            return known.isFinal && known.size == file.size ? known : nil
+        guard file.isFinal else { return nil }
+        if let known = known[file.name], known.isFinal, known.size == file.size,
+            sizes[file.name] == file.size
+        {
+            return known
         }
-        // Of a run that did not come to its end.
+        // Of a run that did not come to its end; what the manifest knows otherwise has changed.
+        let names = [file.name + Self.wholeSuffix] + (known[file.name] == nil ? [file.name] : [])
+        guard let name = names.first(where: { sizes[$0] == file.size }) else { return nil }
         return ManifestFile(
-            name: file.name, sha256: try digest(file.name), size: file.size, isFinal: true)
+            name: file.name, sha256: try digest(name), size: file.size, isFinal: true)
     }
 
     /// Begins to take a file in.
@@ -205,6 +221,7 @@ final class BackupFolder {
     func begin(_ file: ListedFile) throws(BackupProblem) -> IncomingFile {
         do throws(IOError) {
             if file.name.hasPrefix("vault/") { try disk.makeDirectory(path + "/vault") }
+            sizes[file.name + ".tmp"] = nil
             return IncomingFile(
                 file, try disk.open(path + "/" + file.name + ".tmp", .create))
         } catch { throw BackupProblem(error) }
@@ -215,19 +232,21 @@ final class BackupFolder {
     /// - Throws: ``BackupProblem``.
     func take(_ incoming: IncomingFile) throws(BackupProblem) -> ManifestFile {
         let taken = try incoming.finish()
+        sizes[taken.name + ".tmp"] = taken.size
         guard taken.isFinal else { return taken }
-        try rename(taken.name)
-        sizes[taken.name] = taken.size
+        let name = manifest == nil ? taken.name : taken.name + Self.wholeSuffix
+        do throws(IOError) { try rename(taken.name + ".tmp", to: name) } catch {
+            throw BackupProblem(error)
+        }
         return taken
     }
 
-    private func rename(_ name: String) throws(BackupProblem) {
-        do throws(IOError) {
-            try disk.rename(path + "/" + name + ".tmp", to: path + "/" + name)
-        } catch { throw BackupProblem(error) }
+    private func rename(_ name: String, to newName: String) throws(IOError) {
+        try disk.rename(path + "/" + name, to: path + "/" + newName)
+        sizes[newName] = sizes.removeValue(forKey: name)
     }
 
-    /// Makes the backup: manifest, names of what may change, and nothing else stays.
+    /// Makes the backup: names, manifest, and nothing else stays.
     ///
     /// - Throws: ``BackupProblem``; run again, it goes on.
     /// - Durability: on disk when this returns
@@ -237,23 +256,46 @@ final class BackupFolder {
         do throws(IOError) {
             let text = Array(manifest.description.utf8)
             let file = try disk.open(path + "/" + Self.manifestName + ".tmp", .create)
+            sizes[Self.manifestName + ".tmp"] = text.count
             try file.write(text.span, at: 0)
             try file.sync()
-            if hasVault { try disk.syncDirectory(path + "/vault") }
-            try disk.syncDirectory(path)
-        } catch { throw BackupProblem(error) }
-        try rename(Self.manifestName)
-        for file in manifest.files where !file.isFinal { try rename(file.name) }
-        do throws(IOError) {
-            for name in sizes.keys.sorted()
-            where !names.contains(name) && name != Self.manifestName && name != "lock" {
-                if name.hasSuffix(".tmp"), names.contains(String(name.dropLast(4))) { continue }
-                if name == Self.manifestName + ".tmp" { continue }
+            try sync(hasVault)
+            for step in FileStep.allCases {
+                if step == .identity {
+                    try rename(Self.manifestName + ".tmp", to: Self.manifestName)
+                }
+                try give(names: manifest.files, step, hasVault)
+            }
+            // Snapshots before the segments that they stand for.
+            let others = sizes.keys.sorted().filter {
+                !names.contains($0) && $0 != Self.manifestName && $0 != "lock"
+            }
+            let snapshots = others.filter { FileStep(of: $0) == .snapshots }
+            for name in snapshots + others.filter({ FileStep(of: $0) != .snapshots }) {
                 try disk.remove(path + "/" + name)
             }
-            if hasVault { try disk.syncDirectory(path + "/vault") }
-            try disk.syncDirectory(path)
+            try sync(hasVault)
         } catch { throw BackupProblem(error) }
+    }
+
+    private func sync(_ hasVault: Bool) throws(IOError) {
+        if hasVault { try disk.syncDirectory(path + "/vault") }
+        try disk.syncDirectory(path)
+    }
+
+    /// Gives what waits its name, if it is of this step.
+    private func give(
+        names files: [ManifestFile], _ step: FileStep, _ hasVault: Bool
+    ) throws(IOError) {
+        let mine = files.filter { FileStep(of: $0.name) == step }.sorted { $0.name < $1.name }
+        for file in mine {
+            let whole = file.name + Self.wholeSuffix
+            let waiting = sizes[whole] != nil ? whole : file.isFinal ? nil : file.name + ".tmp"
+            guard let waiting else { continue }
+            try rename(waiting, to: file.name)
+            if step == .segments { try disk.syncDirectory(path) }
+        }
+        try sync(hasVault)
     }
 
     /// Reads everything back.
@@ -284,6 +326,31 @@ final class BackupFolder {
                 offset += count
             }
         } catch { throw BackupProblem(error) }
+    }
+}
+
+/// In which order files get their names.
+private enum FileStep: CaseIterable {
+    /// What opens the others; objects before what refers to them; the journal before what tells of
+    /// its records; last what says that there is a directory.
+    case keys, objects, objectKeys, segments, heads, snapshots, leaves, identity
+
+    init?(of name: String) {
+        switch name {
+        case "keys": self = .keys
+        case "vault/keys": self = .objectKeys
+        case "heads": self = .heads
+        case BackupFolder.identityName: self = .identity
+        default:
+            guard let dot = name.lastIndex(of: ".") else { return nil }
+            switch name[dot...] {
+            case ".object": self = .objects
+            case ".journal": self = .segments
+            case ".snapshot": self = .snapshots
+            case ".leaves": self = .leaves
+            default: return nil
+            }
+        }
     }
 }
 

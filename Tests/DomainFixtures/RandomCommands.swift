@@ -14,15 +14,8 @@ package struct RandomCommands {
     /// Who works on disclosure requests.
     package let legal = (0..<8).map { Principal(spiffeID: "spiffe://example.org/legal/\($0)") }
 
-    /// What stands for a report's words once they were erased.
-    private let erasedContent: [UInt8]
-
-    /// Starts the choices that belong to `seed`; a journal can keep one `erasedContent` only, the
-    /// codec's.
-    package init(seed: UInt64, erasedContent: [UInt8] = []) {
-        random = SeededRandom(seed: seed)
-        self.erasedContent = erasedContent
-    }
+    /// Starts the choices that belong to `seed`.
+    package init(seed: UInt64) { random = SeededRandom(seed: seed) }
 
     /// A number from 0 to below `limit`.
     package mutating func below(_ limit: Int) -> Int { Int(random.next() % UInt64(limit)) }
@@ -123,8 +116,7 @@ package struct RandomCommands {
             return .eraseEvidence(
                 case: owner, evidence: evidence, erasure: .example, identities: [])
         case 6:
-            return .eraseReportTexts(
-                case: number, erasure: .example, replacement: erasedContent, identities: [])
+            return .eraseReportTexts(case: number, erasure: .example, identities: [])
         case 7, 8:
             var order = HoldOrder.example
             if below(2) == 0 { order.rule = "INTERNAL_REVIEW" }

@@ -28,7 +28,9 @@ struct plan {
     int32_t count;   /* then so many fail; negative: all */
     int32_t error;   /* with this; 0: a read or write ends early instead */
     uint32_t hits;   /* how many did */
-    char suffix[108];  /* on paths that end in this */
+    int32_t early;   /* so many of them, the first ones, end early instead: a short write, and then
+                        the error */
+    char suffix[104];  /* on paths that end in this */
     int64_t clock;   /* so many seconds the time of day is ahead */
 };
 
@@ -48,7 +50,7 @@ static int ends(const char *path) {
     return length >= wanted && strcmp(path + length - wanted, plan->suffix) == 0;
 }
 
-/* Whether this call is one of those that fail. */
+/* Whether this call is one of those that fail; with errno 0 it is to end early. */
 static int fails(uint32_t call, const char *path) {
     if (!plan || !(__atomic_load_n(&plan->calls, __ATOMIC_ACQUIRE) & call) || !ends(path)) return 0;
     if (__atomic_fetch_sub(&plan->skip, 1, __ATOMIC_RELAXED) > 0) return 0;
@@ -57,7 +59,7 @@ static int fails(uint32_t call, const char *path) {
         __atomic_fetch_sub(&plan->hits, 1, __ATOMIC_RELAXED);
         return 0;
     }
-    errno = plan->error;
+    errno = (int32_t)hits < plan->early ? 0 : plan->error;
     return 1;
 }
 
@@ -84,13 +86,13 @@ static size_t half(int file, size_t count) {
 ssize_t pwrite(int file, const void *bytes, size_t count, off_t offset) {
     REAL(pwrite);
     if (!file_fails(PWRITE, file)) return real(file, bytes, count, offset);
-    return plan->error ? -1 : real(file, bytes, half(file, count), offset);
+    return errno ? -1 : real(file, bytes, half(file, count), offset);
 }
 
 ssize_t pread(int file, void *bytes, size_t count, off_t offset) {
     REAL(pread);
     if (!file_fails(PREAD, file)) return real(file, bytes, count, offset);
-    return plan->error ? -1 : real(file, bytes, half(file, count), offset);
+    return errno ? -1 : real(file, bytes, half(file, count), offset);
 }
 
 int fdatasync(int file) {

@@ -2,6 +2,8 @@
 kill -9, brought up to date, refused to whom they are not due; what is damaged is named."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -11,8 +13,8 @@ import pytest
 import stubs
 from builders import large_submission, submission
 from harness import BIN, Failed, await_true, refused, triagectl
-from test_faults import mounted
-from test_keys import attach, case_of, erase, read
+from test_faults import RENAME, Faults, mounted, shim  # noqa: F401
+from test_keys import attach, case_of, content, erase, read
 from test_restore import kek, on, sequence_of, snapshot, triaged, watched  # noqa: F401
 
 O = stubs.operations
@@ -87,10 +89,7 @@ def test_a_backup_that_was_killed_goes_on(running, tmp_path):
         for _ in range(450):
             intake.triage.SubmitReport(large_submission())
     target = tmp_path / "backup"
-    command = [str(BIN / "triagectl"), "backup", "--to", str(target), "--server", running.address,
-               "--identity", "sre"]
-    environment = dict(os.environ, TRIAGED_CERTS=str(running.certs))
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    process = begin(running, target)
     await_true(lambda: list(target.glob("*.leaves")) or process.poll() is not None, 60, "a file")
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it was killed before its end"
@@ -100,6 +99,85 @@ def test_a_backup_that_was_killed_goes_on(running, tmp_path):
     said = backup(running, target, "--check").stdout
     assert int(said.split("copied, ")[1].split()[0]) >= 1, said
     triaged("inspect", "verify", "--data", target, *running.extra)
+
+
+def begin(server, target, environment=None):
+    """A backup that a test may end."""
+    return subprocess.Popen(
+        [BIN / "triagectl", "backup", "--to", target, "--server", server.address,
+         "--identity", "sre"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env=dict(os.environ, TRIAGED_CERTS=str(server.certs), **environment or {}))
+
+
+def aged_backup(server, target):
+    """A backup, and after it a second segment, evidence and a snapshot; returns its last record."""
+    case = case_of(server)
+    if server.extra:
+        attach(server, case, b"first" * 20_000)
+    said = backup(server, target).stdout
+    last = int(said.split()[3].rstrip(","))
+    with server.client("classifier") as intake:
+        for _ in range(450):
+            intake.triage.SubmitReport(large_submission())
+    if server.extra:
+        attach(server, case, b"second" * 20_000)
+    snapshot(server)
+    return last
+
+
+def assert_ends_with(server, target, last, new):
+    """The backup verifies, and a restored server ends where it is said to."""
+    triaged("inspect", "verify", "--data", target, *server.extra)
+    triaged("restore", "--from", target, "--to", new, *server.extra)
+    triaged("inspect", "verify", "--data", new, *server.extra)
+    said = triaged("inspect", "stat", "--data", new, *server.extra)
+    assert re.search(rf"\b{last}\b", said), said
+    shutil.rmtree(new)
+
+
+def test_a_refresh_that_is_killed_leaves_the_backup_of_before(running, tmp_path):
+    target = tmp_path / "backup"
+    last = aged_backup(running, target)
+    before = content(target)
+    process = begin(running, target)
+    await_true(lambda: list(target.glob("*.whole.tmp")) or process.poll() is not None, 60, "a file")
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it was killed before its end"
+    after = content(target)
+    new = {name for name in after if name not in before}
+    assert new and all(name.endswith(".tmp") for name in new)
+    assert all(after[name] == data for name, data in before.items()), "nothing else has changed"
+    assert_ends_with(running, target, last, tmp_path / "new")
+    said = backup(running, target, "--check").stdout
+    assert not list(target.rglob("*.tmp")), "it goes on where it ended"
+    assert_ends_with(running, target, int(said.split()[3].rstrip(",")), tmp_path / "new")
+
+
+def test_a_refresh_that_ends_at_any_name_leaves_what_verifies(running, shim, tmp_path):
+    """Each change of a name fails, one after the other: what is there is whole, of before or of
+    after, and the next run completes it."""
+    aged_backup(running, tmp_path / "before")
+    faults = Faults(shim, tmp_path / "shim")
+    target = tmp_path / "backup"
+    for skip in range(100):
+        shutil.copytree(tmp_path / "before", target)
+        faults.set(RENAME, "", skip=skip, count=-1)
+        process = begin(running, target, faults.environment)
+        _, said = process.communicate(timeout=60)
+        hits = faults.hits
+        faults.clear()
+        if process.returncode == 0:
+            assert hits == 0
+            break
+        assert hits == 1 and process.returncode == 1 and "input/output error" in said, said
+        triaged("inspect", "verify", "--data", target, *running.extra)
+        triaged("restore", "--from", target, "--to", tmp_path / "new", *running.extra)
+        backup(running, target, "--check")
+        triaged("inspect", "verify", "--data", target, *running.extra)
+        assert not list(target.rglob("*.tmp"))
+        shutil.rmtree(tmp_path / "new")
+        shutil.rmtree(target)
+    assert skip >= 8, "a name for each file of the backup"
 
 
 def test_evidence_comes_along_and_what_is_erased_goes(fresh, kek, tmp_path):

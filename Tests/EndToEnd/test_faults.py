@@ -29,7 +29,7 @@ PWRITE, FDATASYNC, PREAD, FALLOCATE, RENAME, OPEN, FSYNC, UNLINK = (1 << n for n
 class Faults:
     """The page that the shim reads (faults.c)."""
 
-    FORMAT = struct.Struct("<IiiiI108s")
+    FORMAT = struct.Struct("<IiiiIi104s")
 
     def __init__(self, library, directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -39,10 +39,11 @@ class Faults:
         with open(path, "r+b") as file:
             self.page = mmap.mmap(file.fileno(), mmap.PAGESIZE)
 
-    def set(self, calls, suffix="", error=errno.EIO, skip=0, count=1):
-        """Lets `count` of these calls on paths that end in `suffix` fail, after `skip` others."""
+    def set(self, calls, suffix="", error=errno.EIO, skip=0, count=1, early=0):
+        """Lets `count` of these calls on paths that end in `suffix` fail, after `skip` others; the
+        first `early` of them do a part of what they were to do instead."""
         self.page[:4] = bytes(4)
-        plan = self.FORMAT.pack(calls, skip, count, error, 0, suffix.encode())
+        plan = self.FORMAT.pack(calls, skip, count, error, 0, early, suffix.encode())
         self.page[4:len(plan)] = plan[4:]
         self.page[:4] = plan[:4]
 
@@ -250,6 +251,70 @@ def test_short_reads_and_writes_are_carried_on(faulty):
     inspect(server)
     server.start()
     assert_all_there(server, acknowledged)
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=["error", "full"])
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_short_write_and_then_an_error_is_cut_and_reported(faulty, error, end):
+    """A part of a batch is in the segment, and the rest fails: final, as any failed write; the next
+    start finds a torn batch, which nobody was told of, and cuts it."""
+    server, faults = faulty()
+    server.start()
+    acknowledged = []
+    with server.client("classifier") as intake:
+        for _ in range(10):
+            message = submission()
+            acknowledged.append((message, intake.triage.SubmitReport(message)))
+        skip = random.randrange(4)
+        print("skip", skip)
+        faults.set(PWRITE, ".journal", error, skip=skip, count=2, early=1)
+        for number in range(skip + 2):
+            message = large_submission()
+            try:
+                acknowledged.append((message, intake.triage.SubmitReport(message)))
+            except grpc.RpcError as refusal:
+                assert refusal.code() is grpc.StatusCode.UNAVAILABLE
+                break
+        else:
+            raise AssertionError("every write was acknowledged")
+    assert faults.hits == 2 and number == skip
+    assert_failed_for_good(server, acknowledged)
+    if end == "kill":
+        server.kill()
+    else:
+        assert server.stop() == 70
+    segment, = server.data.glob("*.journal")
+    before = segment.read_bytes()
+    assert "unfinished write" in inspect(server).stdout and segment.read_bytes() == before
+    server.start()
+    said = re.search(rf"cut an unfinished write of (\d+) bytes off {segment.name} at byte (\d+)",
+                     server.said())
+    assert said, server.said()
+    count, offset = map(int, said.groups())
+    assert 4096 <= count < 200_000 and not any(before[offset + count:])
+    torn, = server.data.glob("*.torn")
+    assert torn.read_bytes() == before[offset:offset + count]
+    assert_all_there(server, acknowledged, [message])
+    assert server.stop() == 0
+    inspect(server)
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=["error", "full"])
+def test_a_short_write_and_then_an_error_spoils_no_snapshot(faulty, error):
+    server, faults = faulty()
+    server.start()
+    with server.client("classifier") as intake, server.client("sre") as sre:
+        message = large_submission()
+        receipt = intake.triage.SubmitReport(message)
+        faults.set(PWRITE, ".snapshot.tmp", error, count=2, early=1)
+        ask = O.CreateSnapshotRequest(request_id=request_id())
+        assert refused(sre.operations.CreateSnapshot, ask).reason == "SNAPSHOT_FAILED"
+        assert faults.hits == 2 and not list(server.data.glob("*.snapshot*"))
+        assert sre.operations.CreateSnapshot(ask).sequence == 1
+    server.kill()
+    inspect(server)
+    server.start()
+    assert_all_there(server, [(message, receipt)])
 
 
 @pytest.mark.parametrize("call", [PWRITE, FDATASYNC, FALLOCATE, RENAME, OPEN],

@@ -14,6 +14,7 @@ import pytest
 import stubs
 from builders import submission
 from harness import BIN, ROOT, Failed, await_true, key_file, refused, request_id, triagectl
+from test_faults import faulty, shim  # noqa: F401
 
 T, O = stubs.triage, stubs.operations
 E, V = stubs.evidences, stubs.evidence
@@ -280,26 +281,53 @@ def test_erased_evidence_is_gone_and_the_journal_still_verifies(fresh, kek):
     triaged("inspect", "verify", "--data", server.data, "--key-file", kek)
 
 
-def test_what_was_put_and_never_said_is_collected(fresh, kek):
-    """A kill between the object's durability and its event leaves an orphan; a start removes it."""
-    server = fresh(extra=["--key-file", kek]).start()
+def replace_journal(server, files):
+    """Puts other files in the place of all but the vault."""
+    before = {path: path.read_bytes() for path in server.data.glob("*") if path.is_file()}
+    for path in before:
+        path.unlink()
+    for path, data in files.items():
+        path.write_bytes(data)
+    return before
+
+
+def test_what_nothing_refers_to_is_set_aside_and_taken_back(faulty, kek):
+    """A kill between an object's durability and its event, or an older journal that was restored
+    beside a newer vault: the start sets the object aside, and takes it back if the newer journal
+    comes back. After 30 days one destroys it."""
+    server, faults = faulty(extra=["--key-file", kek])
+    server.start()
     kept = attach(server, case_of(server), b"kept")
     vault = server.data / "vault"
     assert server.stop() == 0
-    # The journal before the event of a second object.
-    journal = {path: path.read_bytes() for path in server.data.glob("*") if path.is_file()}
+    older = {path: path.read_bytes() for path in server.data.glob("*") if path.is_file()}
     server.start()
-    orphan = attach(server, kept.name.rsplit("/evidence", 1)[0], b"orphan")
+    later = attach(server, kept.name.rsplit("/evidence", 1)[0], b"later")
     server.kill()
-    for path in server.data.glob("*"):
-        if path.is_file():
-            path.unlink()
-    for path, data in journal.items():
-        path.write_bytes(data)
-    assert (vault / f"{orphan.object}.object").exists()
+    newer = replace_journal(server, older)
+    file = vault / f"{later.object}.object"
+    data = file.read_bytes()
+    for _ in range(2):
+        server.start()
+        aside, = vault.glob("*.aside")
+        assert aside.name.startswith(later.object) and aside.read_bytes() == data
+        assert not file.exists() and read(server, kept.name) == b"kept"
+        triaged("inspect", "verify", "--data", server.data, "--key-file", kek)
+        assert server.stop() == 0
+    assert "set aside 1 objects that nothing refers to, for 30 days" in server.said()
+    assert "1 objects are aside since earlier starts" in server.said()
+    older = replace_journal(server, newer)
     server.start()
-    assert not (vault / f"{orphan.object}.object").exists()
-    assert bytes.fromhex(orphan.object) not in (vault / "keys").read_bytes()
+    assert "took back 1 objects that had been set aside" in server.said()
+    assert read(server, later.name) == b"later" and read(server, kept.name) == b"kept"
+    assert server.stop() == 0
+    replace_journal(server, older)
+    server.start()
+    assert server.stop() == 0
+    faults.set_clock(30 * 24 + 1)
+    server.start()
+    assert not list(vault.glob("*.aside")) and not file.exists()
+    assert bytes.fromhex(later.object) not in (vault / "keys").read_bytes()
     assert read(server, kept.name) == b"kept"
 
 
@@ -437,18 +465,26 @@ def test_a_directory_that_cannot_be_written_is_refused(fresh, tmp_path):
 
 
 def test_the_independent_reader_takes_what_the_server_wrote(fresh, kek):
-    """FORMAT.md alone is enough to read a server's directory, encrypted or not."""
+    """FORMAT.md alone is enough to read a server's directory, encrypted or not; a page of Python
+    reads a plain one."""
+    interop = ROOT / "Tests" / "Interop"
     for extra in ([], ["--key-file", kek]):
         server = fresh(f"server{len(extra)}", extra=extra).start()
         for _ in range(20):
-            case_of(server)
+            case = case_of(server)
+        if extra:
+            attach(server, case, b"evidence" * 20_000)
         with server.client("sre") as sre:
             sre.operations.CreateSnapshot(O.CreateSnapshotRequest(request_id=request_id()))
         assert server.stop() == 0
         done = subprocess.run(
-            [sys.executable, ROOT / "Tests" / "Interop" / "read_data_directory.py", server.data,
-             *extra[1:]], capture_output=True, text=True, timeout=120)
+            [sys.executable, interop / "read_every_directory.py", server.data, *extra[1:]],
+            capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr + done.stdout[-300:]
+        plain = subprocess.run(
+            [sys.executable, interop / "read_data_directory.py", server.data],
+            capture_output=True, text=True, timeout=120)
+        assert plain.stdout == done.stdout if not extra else plain.returncode == 1
         lines = done.stdout.splitlines()
         records = [line for line in lines if line.startswith("r ")]
         assert len(records) >= 20 and lines[-1].startswith("head ")

@@ -151,7 +151,8 @@ def test_evidence_is_as_it_was_or_said_to_be_gone(fresh, kek, tmp_path):
     assert "only in" not in triaged("inspect", "diff", target, target, *server.extra)
     other = on(fresh, server, target)
     assert read(other, first.name) == b"first" * 1000
-    assert len(list((target / "vault").glob("*.object"))) == 1, "the later object is no orphan"
+    assert len(list((target / "vault").glob("*.object"))) == 1, "the later object is set aside"
+    assert len(list((target / "vault").glob("*.aside"))) == 1
     assert other.stop() == 0
     said = triaged("inspect", "diff", server.data, target, *server.extra, code=1)
     assert "only in A: 1 objects of evidence" in said

@@ -157,20 +157,23 @@ extension Promises {
     /// - Parameters:
     ///   - disk: Changed as a start does.
     ///   - plan: How to open it.
-    ///   - named: The objects that the state names as stored.
-    ///   - time: Wall time now.
+    ///   - world: The state.
     /// - Throws: ``Violation`` when one is missing or has other bytes, or one too many is there.
     func judgeVault(
-        _ disk: SimDisk, _ plan: borrowing Plan, _ named: Set<ObjectName>, time: WallTime
+        _ disk: SimDisk, _ plan: borrowing Plan, _ world: borrowing World
     ) throws(Violation) {
+        let named = world.storedObjects
+        let time = world.counters.time
         do {
             let directory = try DataDirectory(
                 opening: Plan.directory, disk: disk, options: plan.storage, keys: plan.keys)
             guard let vault = try directory.openVault() else { return }
-            let report = try vault.reconcile(stored: named, time: time)
+            let erased = world.erasedObjects
+            let report = try vault.reconcile(stored: named, erased: erased, time: time)
             try require(report.missing.isEmpty, "evidence is gone: \(report.missing)")
             try require(report.damagedSlots == 0, "slots of the vault do not verify")
-            transcriptCount("orphan removed", report.removed.count)
+            transcriptCount("object destroyed", report.removed.count)
+            transcriptCount("orphan set aside", report.setAside.count)
             transcriptCount("torn slot", report.tornSlots)
             let names = named.sorted { $0.description < $1.description }
             try require(vault.names == names, "the vault holds what nothing refers to")
@@ -179,6 +182,13 @@ extension Promises {
                 try require(bytes == content(of: name), "object \(name) has other bytes")
                 transcriptCount("object read back", 1)
             }
+            // What is aside goes when its time is over, wherever the clock stood.
+            let later = time.advanced(byMilliseconds: 12 * Limits.objectAsideMilliseconds)
+            let last = try vault.reconcile(stored: named, erased: erased, time: later)
+            try require(
+                last.removed.count == report.setAside.count + report.aside
+                    && !disk.fileNames.contains { $0.hasSuffix(".aside") },
+                "of \(report) there is more left than \(last)")
         } catch let violation as Violation {
             throw violation
         } catch {

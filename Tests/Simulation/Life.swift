@@ -88,6 +88,8 @@ final class Life {
     let promises: Promises
     /// Evidence on its way; nil without encryption.
     let puts: Puts?
+    /// Backups of this life.
+    let backups: BackupClient?
     private let journalFailed: Monitor<Bool>
     private var open: [UInt64: Asked] = [:]
     private(set) var probes: [UInt64: EngineReply] = [:]
@@ -119,6 +121,7 @@ final class Life {
         ceiling = max(now, threads.wallTime())
         floorAt = threads.monotonicTime()
         puts = engine.vault.map { Puts($0, disk, promises, transcript) }
+        backups = engine.backup.map { BackupClient($0, disk, promises, transcript) }
         for reactor in 0..<2 { engine.connect(reactor: reactor, sink: mailroom) }
         engine.start()
     }
@@ -226,7 +229,8 @@ final class Life {
         let arrivals = mailroom.take()
         for arrival in arrivals { try judge(arrival) }
         let hasPut = try puts?.collect() ?? false
-        return hasPut || !arrivals.isEmpty
+        let hasCopied = try backups?.collect() ?? false
+        return hasPut || hasCopied || !arrivals.isEmpty
     }
 
     private func judge(_ arrival: Arrival) throws(Violation) {

@@ -46,8 +46,7 @@ struct Plan {
         storage.preparationBytesPerSecond = lots.pick([nil, 1 << 20])
         storage.snapshotBlockBytes = lots.pick([4 << 10, 16 << 10])
         storage.snapshotBytesPerSecond = lots.pick([nil, 1 << 20])
-        // What threads do, and when, must follow from the seed alone.
-        storage.recoveryThreads = 0
+        storage.recoveryThreads = lots.pick([0, 0, 1, 2, 5])
         storage.snapshotsKept = 1 + lots.below(3)
         storage.journalRetention = lots.pick([.keep, .remove, .archive(Self.archive)])
         configuration.snapshotRecords = lots.pick([0, 5, 20, 100])

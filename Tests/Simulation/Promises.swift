@@ -35,6 +35,8 @@ final class Write {
     let key: WriteKey
     /// The first answer.
     var answer: Answer?
+    /// The newest record of which that shows the effect.
+    var revision: UInt64 = 0
     /// The engine's clock was not earlier when it was given.
     var answeredAt = WallTime.epoch
     /// The engine's clock was not earlier at the first attempt.
@@ -60,6 +62,41 @@ final class Write {
         default: false
         }
     }
+
+    /// Whether an event erases what this is to erase.
+    func isErased(by event: Event) -> Bool {
+        switch (operation, event) {
+        case (
+            .write(.eraseEvidence(_, let wanted, _, _), _), .evidenceErased(let evidence, _)
+        ): wanted == evidence
+        case (.write(.eraseReportTexts(let wanted, _, _), _), .reportTextsErased(let matter, _)):
+            wanted == matter
+        default: false
+        }
+    }
+}
+
+/// What must not have come about of an erasure if that had a record of its own: what was erased
+/// before is not erased again, and takes no id.
+private struct Doubt {
+    let write: Write
+    /// The record that its answer showed.
+    let revision: UInt64
+    let what: String
+
+    init(of write: Write, _ what: String) {
+        self.write = write
+        revision = write.revision
+        self.what = what
+    }
+
+    /// Whether that record is the erasure's.
+    func isTrue(_ records: [HistoryRecord]) -> Bool {
+        guard records.indices.contains(Int(revision) - 1) else { return false }
+        let header = records[Int(revision) - 1].header
+        return header.requestID == write.key.requestID && header.principal == write.principal
+            && header.fingerprint == write.key.fingerprint
+    }
 }
 
 /// Everything promised so far.
@@ -75,6 +112,8 @@ final class Promises {
     private var readsAsked = 0
     /// What was put into the vault, by its name there.
     private var objects: [ObjectName: [UInt8]] = [:]
+    /// To be judged by the journal.
+    private var unlessRecorded: [Doubt] = []
     private let transcript: Transcript
 
     init(_ transcript: Transcript) { self.transcript = transcript }
@@ -139,11 +178,14 @@ final class Promises {
                 !journalHasFailed || write.isUncertain,
                 "a write was acknowledged after the journal had failed")
             write.answer = answer
+            write.revision = revision(shownBy: reply)
             write.answeredAt = earliest
             return
         }
         switch reply {
         case .failed(.journalFailed): write.isUncertain = true
+        case .refused(let error) where isRepeat && isRemembered && write.isErasure:
+            unlessRecorded.append(Doubt(of: write, "a repeat was refused: \(error)"))
         case .refused(let error) where isRepeat && isRemembered:
             throw Violation(
                 "a repeat of request \(write.key.requestID.low), answered at \(write.answeredAt) "
@@ -184,8 +226,11 @@ final class Promises {
         case .refused(.requestIDReused): transcript.count("reuse of an id refused")
         case .failed: break
         case .outcome(.nothingToClaim) where !wasTaken, .refused where !wasTaken: break
-        // What was erased before is not erased again: no record was written, and no id taken.
-        case _ where write.isErasure: break
+        case _ where write.isErasure:
+            guard wasTaken else { break }
+            transcript.count("reuse of an erasure's id answered")
+            unlessRecorded.append(
+                Doubt(of: write, "the id was taken for two requests: \(kind(of: reply))"))
         default: throw Violation("a request id was taken for two requests")
         }
     }
@@ -270,10 +315,19 @@ final class Promises {
         try require(
             readsAnswered <= reads && reads <= readsAsked,
             "\(readsAnswered) reads were answered, \(readsAsked) asked for, \(reads) are on record")
+        for doubt in unlessRecorded where doubt.isTrue(records) {
+            throw Violation("the erasure of record \(doubt.revision): \(doubt.what)")
+        }
         for write in writes {
             guard let answer = write.answer else { continue }
+            if write.isErasure {
+                try require(
+                    records.prefix(Int(write.revision)).contains {
+                        $0.events.contains(where: write.isErased(by:))
+                    }, "record \(write.revision) was said to show an erasure: \(answer)")
+                continue
+            }
             guard let headers = places[write.id] else {
-                if write.isErasure { continue }
                 throw Violation("an acknowledged write has no record: \(answer)")
             }
             if case .receipt(let receipt) = answer {

@@ -35,6 +35,8 @@ package final class Simulation {
     private var life: Life?
     private var fate: Fate
     private let words: Monitor<Lots>
+    /// Backups that nobody has judged yet.
+    private var backups: [TakenBackup] = []
     /// When the engine has noticed that there is space again: it tries once a second, and so does
     /// what prepares segments, on a disk of which one call may take three.
     private var roomAgain = MonotonicTime(nanoseconds: 0)
@@ -162,12 +164,32 @@ package final class Simulation {
         case 15: if fate.setsClock { stepClock() }
         case 16: if fate.fillsUp { fill() }
         case 17, 18: try look()
-        default: threads.pass()
+        default: backUp(life)
         }
         if disk.isOff { return }
         _ = try life.collect()
         if lots.oneIn(2) { _ = life.giveCredits() }
         if let fault = threads.misbehaviour { throw Violation(fault) }
+    }
+
+    /// Takes a backup, beside everything else; now and then one is given up.
+    private func backUp(_ life: Life) {
+        if let backups = life.backups, lots.oneIn(2) {
+            if !backups.isBusy { backups.begin() } else if lots.oneIn(4) { backups.cancel() }
+        }
+        threads.pass()
+    }
+
+    /// Takes a backup to its end, as whoever asks again when retention was faster.
+    private func backUpAtRest(_ life: Life, _ client: BackupClient) throws(Violation) {
+        for _ in 0..<5 where client.taken.isEmpty {
+            client.begin()
+            for _ in 0..<20_000 where client.isBusy {
+                try settle(life)
+                threads.pause(nanoseconds: 20_000_000)
+            }
+        }
+        try require(!client.taken.isEmpty, "a good disk cannot be backed up")
     }
 
     private func stepClock() {
@@ -368,6 +390,7 @@ package final class Simulation {
                 transcript.count(life.hasFailed ? "stop after the journal failed" : "clean stop")
             }
             if life.hasFailed { transcript.count("journal failed") }
+            backups += life.backups?.taken ?? []
             count(life.engine.status)
             countFailures()
         }
@@ -410,10 +433,13 @@ package final class Simulation {
         try require(
             newestSnapshot(on: disk) >= promises.snapshotShown,
             "the snapshot of record \(promises.snapshotShown) is gone, and there is no newer one")
+        for backup in backups {
+            try backup.judge(plan, history, promises, &lots, transcript)
+        }
+        backups = []
         // A first start that did not come to its end has left nothing to verify.
         guard history.count > 0 else { return }
-        let named = history.world.storedObjects
-        try promises.judgeVault(disk.copy(), plan, named, time: history.world.counters.time)
+        try promises.judgeVault(disk.copy(), plan, history.world)
         try require(problems(disk).isEmpty, "does not verify: \(problems(disk))")
     }
 
@@ -492,8 +518,10 @@ package final class Simulation {
             }
         }
         try look()
+        if let client = life.backups, lots.oneIn(2) { try backUpAtRest(life, client) }
         life.engine.stop()
         _ = try life.collect()
+        backups += life.backups?.taken ?? []
         self.life = nil
         threads.settle()
         promises.processEnded()

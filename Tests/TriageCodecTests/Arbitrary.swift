@@ -191,9 +191,7 @@ struct Arbitrary {
         case 21:
             .evidenceErased(evidence: EvidenceNumber(number() | 1), erasure: erasure())
         case 22:
-            .reportTextsErased(
-                case: CaseNumber(number()), erasure: erasure(),
-                replacement: StorageReader.erasedContent)
+            .reportTextsErased(case: CaseNumber(number()), erasure: erasure())
         case 23:
             .holdPlaced(
                 case: CaseNumber(number()), hold: HoldNumber(number() | 1), order: holdOrder())

@@ -114,8 +114,7 @@ import TriageBase
             .evidenceAttached(
                 case: number, evidence: EvidenceNumber(1), attachment: attachment),
             .evidenceErased(evidence: EvidenceNumber(1), erasure: erasure),
-            .reportTextsErased(
-                case: number, erasure: erasure, replacement: StorageReader.erasedContent),
+            .reportTextsErased(case: number, erasure: erasure),
             .holdPlaced(case: number, hold: HoldNumber(1), order: order),
             .holdReleased(hold: HoldNumber(1), release: release),
         ]
@@ -177,7 +176,7 @@ import TriageBase
         case .reportReceived(let number, let report, let opened, let facts, let assessment, _):
             let erased = Event.reportReceived(
                 case: number, report: report, opened: opened, facts: facts,
-                assessment: assessment, content: StorageReader.erasedContent)
+                assessment: assessment, content: Erased.content)
             #expect("\(read)" == "\(erased)")
         case .protocolAnswered(let number, let answers, let answered, let resulting, _, let level):
             let erased = Event.protocolAnswered(
@@ -212,11 +211,9 @@ import TriageBase
         case .evidenceErased(let evidence, var erasure):
             erasure.reason = Erased.text
             #expect("\(read)" == "\(Event.evidenceErased(evidence: evidence, erasure: erasure))")
-        case .reportTextsErased(let number, var erasure, let replacement):
+        case .reportTextsErased(let number, var erasure):
             erasure.reason = Erased.text
-            let erased = Event.reportTextsErased(
-                case: number, erasure: erasure, replacement: replacement)
-            #expect("\(read)" == "\(erased)")
+            #expect("\(read)" == "\(Event.reportTextsErased(case: number, erasure: erasure))")
         case .holdPlaced(let number, let hold, var order):
             order.reason = Erased.text
             let erased = Event.holdPlaced(case: number, hold: hold, order: order)
@@ -347,9 +344,12 @@ func mutate(_ bytes: inout [UInt8], _ arbitrary: inout Arbitrary) {
         var builder = WorldBuilder()
         let decoder = SnapshotDecoder()
         var assembler = SnapshotAssembler()
+        var items = SnapshotItems()
         for (section, bytes) in records {
-            try assembler.add(decoder.decode(section: section, bytes.span), to: &builder)
+            try decoder.decode(section: section, bytes.span, into: &items)
         }
+        items.close()
+        for (item, _) in items.items { try assembler.add(item, to: &builder) }
         try assembler.finish()
         return try builder.finish().snapshotState
     }

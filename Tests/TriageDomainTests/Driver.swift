@@ -141,7 +141,10 @@ func observed(_ world: borrowing World) -> [String] {
 }
 
 /// The World that an exported state gives.
-func rebuilt(from state: WorldState) throws -> World {
+func rebuilt(from state: WorldState) throws -> World { try builder(of: state).finish() }
+
+/// An exported state, to make a World of.
+func builder(of state: WorldState) throws -> WorldBuilder {
     var builder = WorldBuilder()
     builder.set(state.counters)
     for index in state.principals.indices {
@@ -155,5 +158,5 @@ func rebuilt(from state: WorldState) throws -> World {
     for value in state.ledger { try builder.add(value) }
     for value in state.evidence { try builder.add(value) }
     for value in state.holds { try builder.add(value) }
-    return try builder.finish()
+    return builder
 }

@@ -30,7 +30,7 @@ import TriageIO
         let ahead = 7
         let seen = Monitor(Seen())
         let work = try WorkAhead<Piece>(
-            threads: threads, ahead: ahead, name: "test",
+            threads: HelperThreads(count: threads), ahead: ahead, name: "test",
             next: { index, spare in
                 let isAlone = seen.change { state in
                     defer { state.isBeginning = true }
@@ -63,7 +63,7 @@ import TriageIO
         let begun = Atomic<Int>(0)
         do {
             let work = try WorkAhead<Piece>(
-                threads: 2, ahead: 4, name: "test",
+                threads: HelperThreads(count: 2), ahead: 4, name: "test",
                 next: { _, _ in
                     begun.add(1, ordering: .relaxed)
                     return Piece()

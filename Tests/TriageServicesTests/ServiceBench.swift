@@ -147,6 +147,37 @@ private final class ImmediateSnapshots: SnapshotTaker, @unchecked Sendable {
     }
 }
 
+/// Workers whose work the test's thread does.
+///
+/// `@unchecked Sendable`: used by the test's thread only.
+final class HandWorkers: WorkerSource, @unchecked Sendable {
+    private var work: [@Sendable () -> Void] = []
+
+    var hasWork: Bool { !work.isEmpty }
+
+    /// Does what was asked, in order.
+    func run() { while hasWork { work.removeFirst()() } }
+
+    /// `@unchecked Sendable`: as its source.
+    private final class HandWorker: Worker, @unchecked Sendable {
+        private let workers: HandWorkers
+
+        init(_ workers: HandWorkers) { self.workers = workers }
+
+        func submit(_ work: @escaping @Sendable () -> Void) { workers.work.append(work) }
+        func stop() { workers.run() }
+    }
+
+    func makeWorker(name: String, urgency: Thread.Urgency) throws(IOError) -> any Worker {
+        HandWorker(self)
+    }
+
+    func wait<State, R>(
+        on monitor: Monitor<State>, before deadline: MonotonicTime,
+        until body: (inout State) -> R?
+    ) -> R? { monitor.change(body) }
+}
+
 /// Jobs for the one reactor.
 final class FakeMailbox: ReactorMailbox {
     private let jobs = Monitor<[any ReactorJob]>([])
@@ -171,17 +202,25 @@ final class ServiceBench {
     let mailbox = FakeMailbox()
     let factory: ServiceFactory
     let handler: any CallHandler
+    private let helpers: HandWorkers?
     private var peers: [String: PeerContext] = [:]
     private var nextSlot = 1
     private var nextID: UInt64 = 1
 
-    /// - Parameter vault: nil: a server without encryption.
-    init(vault: FakeVault? = nil) {
+    /// - Parameters:
+    ///   - vault: nil: a server without encryption.
+    ///   - backup: nil: a server without a data directory.
+    ///   - helpers: What that works on.
+    init(
+        vault: FakeVault? = nil, backup: BackupWorker? = nil, helpers: HandWorkers? = nil
+    ) {
         policy = PolicyStore(Self.policy())
+        self.helpers = helpers
         let engine = DirectEngine(vault: vault)
         self.engine = engine
         factory = ServiceFactory(
-            engine: engine, vault: vault, policy: policy, health: health, version: "1.2.3",
+            engine: engine, vault: vault, backup: backup, policy: policy, health: health,
+            version: "1.2.3",
             connect: { reactor, sink in engine.core.connect(reactor: reactor, sink: sink) })
         handler = factory.makeHandler(reactor: 0, responder: responder, mailbox: mailbox)
         health.set(serving: true)
@@ -269,9 +308,12 @@ final class ServiceBench {
         while true {
             engine.run()
             engine.vault?.run()
+            helpers?.run()
             mailbox.run(handler)
             handler.turnEnded()
-            if engine.batches.isEmpty, engine.vault?.hasWork != true { return }
+            if engine.batches.isEmpty, engine.vault?.hasWork != true, helpers?.hasWork != true {
+                return
+            }
         }
     }
 

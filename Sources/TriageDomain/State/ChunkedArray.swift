@@ -84,6 +84,21 @@ package struct ChunkedArray<Element>: RandomAccessCollection {
         end += 1
     }
 
+    /// Adds a run of elements at ``endIndex``: without touching them when it begins and ends with a
+    /// chunk of its own.
+    @inlinable
+    package mutating func append(run: consuming ContiguousArray<Element>) {
+        let position = end - origin
+        guard position & 0xFF == 0, run.count <= Self.chunkSize, !run.isEmpty else {
+            for element in run { append(element) }
+            return
+        }
+        let group = position >> 16 - groupsRemoved
+        if group == groups.count { groups.append(Group()) }
+        end += run.count
+        groups[group].append(run)
+    }
+
     /// Forgets all elements before `index`; the others keep their indices.
     ///
     /// Memory comes back in whole chunks: up to 255 forgotten elements live until a later call
@@ -142,10 +157,19 @@ package struct ChunkedArray<Element>: RandomAccessCollection {
     /// Lends every element in turn, oldest first, where a loop would copy each: a case has a dozen
     /// references to retain.
     @inlinable
+    @inline(__always)
     package func lendEach<Failure: Error>(
         _ body: (borrowing Element) throws(Failure) -> Void
     ) throws(Failure) {
-        for index in start..<end { try body(self[index]) }
+        var index = start
+        while index < end {
+            let place = place(of: index)
+            let chunk = groups[place.group][place.chunk]
+            // Through a span: the subscripts of arrays hand out copies.
+            let elements = chunk.span
+            for offset in place.offset..<elements.count { try body(elements[offset]) }
+            index += elements.count - place.offset
+        }
     }
 
     @inlinable

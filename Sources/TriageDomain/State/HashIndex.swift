@@ -65,6 +65,34 @@ package struct HashIndex: Sendable {
         count += 1
     }
 
+    /// Stores many pairs at once in the empty table.
+    ///
+    /// One segment after the other, so that each is filled while it is in the processor's cache: a
+    /// third of the time of as many insertions.
+    ///
+    /// - Parameter pairs: In any order; as for ``insert(_:value:)``.
+    package mutating func load(_ pairs: ContiguousArray<Slot>) {
+        precondition(count == 0, "the table is not empty")
+        var ends = ContiguousArray(repeating: 0, count: segments.count + 1)
+        for pair in pairs {
+            precondition(pair.value != Slot.emptyValue, "value out of range")
+            ends[Int(pair.hash >> segmentShift) + 1] += 1
+        }
+        for index in segments.indices { ends[index + 1] += ends[index] }
+        var sorted = ContiguousArray(repeating: Slot.empty, count: pairs.count)
+        for pair in pairs {
+            let index = Int(pair.hash >> segmentShift)
+            sorted[ends[index]] = pair
+            ends[index] += 1
+        }
+        var start = 0
+        for index in segments.indices {
+            segments[index].load(sorted[start..<ends[index]])
+            start = ends[index]
+        }
+        count = pairs.count
+    }
+
     /// Replaces `old` under `hash` by `new`.
     ///
     /// - Returns: False, and nothing is changed, when the pair is not stored.
@@ -92,8 +120,7 @@ package struct HashIndex: Sendable {
     }
 
     /// One entry; empty when its value is ``emptyValue``.
-    @usableFromInline
-    struct Slot: BitwiseCopyable {
+    package struct Slot: BitwiseCopyable {
         @inlinable
         static var emptyValue: UInt64 { .max }
         static var empty: Slot { Slot(hash: 0, value: emptyValue) }
@@ -101,6 +128,11 @@ package struct HashIndex: Sendable {
         var hash: UInt64
         @usableFromInline
         var value: UInt64
+
+        package init(hash: UInt64, value: UInt64) {
+            self.hash = hash
+            self.value = value
+        }
     }
 
     /// Open addressing with linear probing, at most three quarters full, no tombstones.
@@ -129,6 +161,12 @@ package struct HashIndex: Sendable {
             if (used + 1) * 4 > slots.count * 3 { resize(to: max(8, slots.count * 2)) }
             place(slot)
             used += 1
+        }
+
+        mutating func load(_ pairs: ContiguousArray<Slot>.SubSequence) {
+            reserve(pairs.count)
+            for pair in pairs { place(pair) }
+            used = pairs.count
         }
 
         private mutating func place(_ slot: Slot) {

@@ -9,6 +9,8 @@ struct RequestLedger: Sendable {
     private static let forgottenPerRecordMax = 8
 
     private var index = HashIndex()
+    /// True while the entries are not entered: ``load(_:)`` does so once, at the end of a replay.
+    var isDeferred = false
 
     /// What a principal's request id is remembered under.
     static func key(_ principal: Principal, _ id: RequestID) -> Hash128 {
@@ -31,7 +33,7 @@ struct RequestLedger: Sendable {
 
     /// Remembers an answer, and forgets some that are too old.
     mutating func record(_ entry: LedgerEntry, in entries: inout ChunkedArray<LedgerEntry>) {
-        index.insert(entry.key.low, value: UInt64(entries.endIndex))
+        if !isDeferred { index.insert(entry.key.low, value: UInt64(entries.endIndex)) }
         entries.append(entry)
     }
 
@@ -43,7 +45,7 @@ struct RequestLedger: Sendable {
         while end < entries.endIndex, end - entries.startIndex < Self.forgottenPerRecordMax,
             Self.isExpired(entries[end], at: now)
         {
-            index.remove(entries[end].key.low, value: UInt64(end))
+            if !isDeferred { index.remove(entries[end].key.low, value: UInt64(end)) }
             end += 1
         }
         entries.removePrefix(upTo: end)
@@ -51,10 +53,15 @@ struct RequestLedger: Sendable {
 
     /// Enters all entries after recovery.
     mutating func load(_ entries: ChunkedArray<LedgerEntry>) {
-        index.reserveCapacity(entries.count)
-        for place in entries.indices {
-            index.insert(entries[place].key.low, value: UInt64(place))
+        isDeferred = false
+        var pairs: ContiguousArray<HashIndex.Slot> = []
+        pairs.reserveCapacity(entries.count)
+        var place = entries.startIndex
+        for entry in entries {
+            pairs.append(HashIndex.Slot(hash: entry.key.low, value: UInt64(place)))
+            place += 1
         }
+        index.load(pairs)
     }
 
     var count: Int { index.count }

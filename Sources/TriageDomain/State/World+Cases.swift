@@ -152,10 +152,11 @@ extension World {
         _ number: CaseNumber, _ header: EventHeader, _ body: (inout Case) -> Void
     ) {
         let place = Int(number.value)
-        let old = CasePlace(state.cases[place])
+        let old = indexes.isDeferred ? nil : CasePlace(state.cases[place])
         body(&state.cases[place])
         state.cases[place].revision = header.sequence
         state.cases[place].updatedAt = header.time
+        guard let old else { return }
         let new = CasePlace(state.cases[place])
         indexes.move(from: old, to: new, state)
     }
@@ -181,10 +182,10 @@ extension World {
         value.state = .queued
         value.take(assessment)
         value.revision = header.sequence
-        let place = CasePlace(value)
         state.counters.lastCase = number
+        let place = indexes.isDeferred ? nil : CasePlace(value)
         state.cases.append(consume value)
-        indexes.enter(place, state)
+        if let place { indexes.enter(place, state) }
     }
 
     mutating func applyAnswers(

@@ -124,17 +124,16 @@ extension World {
     }
 
     func eraseReportTexts(
-        _ matter: CaseNumber, _ erasure: Erasure, _ replacement: [UInt8],
-        _ identities: Set<Hash128>, _ context: CommandContext, _ events: inout [Event]
+        _ matter: CaseNumber, _ erasure: Erasure, _ identities: Set<Hash128>,
+        _ context: CommandContext, _ events: inout [Event]
     ) throws(DomainError) -> Decision {
         let place = try place(of: matter)
         let reports = [state.cases[place].first] + state.cases[place].more
-        if reports.allSatisfy({ $0.content == replacement }) { return .textsErased(matter) }
+        if reports.allSatisfy({ $0.content == Erased.content }) { return .textsErased(matter) }
         if let holder = holder(of: matter, identities: identities, at: context.now) {
             throw .held(by: holder)
         }
-        events.append(
-            .reportTextsErased(case: matter, erasure: erasure, replacement: replacement))
+        events.append(.reportTextsErased(case: matter, erasure: erasure))
         return .textsErased(matter)
     }
 
@@ -214,12 +213,10 @@ extension World {
         indexes.storedEvidenceBytes -= state.evidence[place].attachment.size
     }
 
-    mutating func applyTextErasure(
-        _ matter: CaseNumber, _ replacement: [UInt8], _ header: EventHeader
-    ) {
+    mutating func applyTextErasure(_ matter: CaseNumber, _ header: EventHeader) {
         change(matter, header) { value in
-            value.first.content = replacement
-            for index in value.more.indices { value.more[index].content = replacement }
+            value.first.content = Erased.content
+            for index in value.more.indices { value.more[index].content = Erased.content }
         }
     }
 
@@ -332,6 +329,15 @@ extension World {
         names.reserveCapacity(indexes.storedEvidence)
         state.evidence.forEach { evidence in
             if evidence.erasure == nil { names.insert(evidence.attachment.object) }
+        }
+        return names
+    }
+
+    /// Names of all objects that the vault must have no more.
+    package var erasedObjects: Set<ObjectName> {
+        var names: Set<ObjectName> = []
+        state.evidence.forEach { evidence in
+            if evidence.erasure != nil { names.insert(evidence.attachment.object) }
         }
         return names
     }

@@ -277,7 +277,7 @@ extension World {
         case .preservationPlaced(let id, _, _), .preservationExpired(let id),
             .verificationAdded(let id, _, _), .scopeSet(let id, _):
             touch(id, &touched)
-        case .reportTextsErased(let number, _, _): touch(number, &touched)
+        case .reportTextsErased(let number, _): touch(number, &touched)
         case .evidenceAttached, .evidenceErased, .holdPlaced, .holdReleased, .holdExpired,
             .keyRenewed, .sensitiveRead, .snapshotTaken:
             break

@@ -56,6 +56,12 @@ package struct World: ~Copyable, Sendable {
     /// A copy of all that a snapshot holds; a few retains, readable on another thread.
     package var snapshotState: WorldState { state }
 
+    /// Makes all that was not kept up while a journal was replayed: a World of
+    /// ``WorldBuilder/beginReplay()`` is for ``apply(_:_:)`` alone until then.
+    ///
+    /// - Complexity: O(n log n); about a quarter of a second for a million cases.
+    package mutating func finishReplay() { indexes.finishReplay(state) }
+
     // MARK: Decide
 
     /// Decides what a command leads to, and changes nothing.
@@ -110,9 +116,8 @@ package struct World: ~Copyable, Sendable {
             return try attachEvidence(matter, attachment, &events)
         case .eraseEvidence(let matter, let number, let erasure, let identities):
             return try eraseEvidence(matter, number, erasure, identities, context, &events)
-        case .eraseReportTexts(let matter, let erasure, let replacement, let identities):
-            return try eraseReportTexts(
-                matter, erasure, replacement, identities, context, &events)
+        case .eraseReportTexts(let matter, let erasure, let identities):
+            return try eraseReportTexts(matter, erasure, identities, context, &events)
         case .placeHold(let matter, let order):
             return try placeHold(matter, order, context, &events)
         case .releaseHold(let matter, let number, let release):
@@ -219,8 +224,7 @@ package struct World: ~Copyable, Sendable {
         case .evidenceAttached(let matter, let number, let attachment):
             applyAttachment(matter, number, attachment, header)
         case .evidenceErased(let number, let erasure): applyErasure(number, erasure, header)
-        case .reportTextsErased(let matter, _, let replacement):
-            applyTextErasure(matter, replacement, header)
+        case .reportTextsErased(let matter, _): applyTextErasure(matter, header)
         case .holdPlaced(let matter, let number, let order):
             applyHold(matter, number, order, header)
         case .holdReleased(let number, let release): applyRelease(number, release, header)
@@ -251,7 +255,7 @@ package struct World: ~Copyable, Sendable {
             .changedDisclosure(id)
         case .evidenceAttached(_, let number, _), .evidenceErased(let number, _):
             .evidence(number)
-        case .reportTextsErased(let matter, _, _): .erasedTexts(matter)
+        case .reportTextsErased(let matter, _): .erasedTexts(matter)
         case .holdPlaced(_, let number, _), .holdReleased(let number, _),
             .holdExpired(let number):
             .hold(number)

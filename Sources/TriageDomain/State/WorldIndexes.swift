@@ -15,6 +15,7 @@ struct CasePlace {
     let awaitsLegalClock: Bool
     let legalDeadline: WallTime
 
+    @inline(__always)
     init(_ value: borrowing Case) {
         number = value.number
         isOpen = value.isOpen
@@ -58,8 +59,31 @@ struct WorldIndexes: ~Copyable, Sendable {
     /// Open cases of each level: queued, and the rest.
     var queuedCounts = [Int](repeating: 0, count: Level.allCases.count)
     var openCounts = [Int](repeating: 0, count: Level.allCases.count)
+    /// True during a replay.
+    ///
+    /// What depends on cases, assignments, the ledger and timers is then not kept up, and is made
+    /// of the last state at its end. Applying events asks none of it.
+    private(set) var isDeferred = false
     /// Numbers of the queued cases of each level: the least is the oldest.
     var oldestQueued = [LazyHeap<UInt64>](repeating: LazyHeap(), count: Level.allCases.count)
+
+    // MARK: Replay
+
+    /// Stops keeping up what no event asks for.
+    mutating func beginReplay() {
+        isDeferred = true
+        ledger.isDeferred = true
+    }
+
+    /// Makes it of the state, and keeps it up from now on.
+    mutating func finishReplay(_ state: WorldState) {
+        invariant(isDeferred, "a replay ends once")
+        isDeferred = false
+        ledger.load(state.ledger)
+        load(cases: state.cases)
+        load(assignments: state.assignments)
+        loadTimers(state)
+    }
 
     // MARK: Cases
 
@@ -135,6 +159,7 @@ struct WorldIndexes: ~Copyable, Sendable {
     // MARK: Timers
 
     mutating func arm(_ timer: Timer, _ state: WorldState) {
+        if isDeferred { return }
         timers.push(timer) { state.isCurrent($0) }
     }
 
@@ -148,6 +173,7 @@ struct WorldIndexes: ~Copyable, Sendable {
     // MARK: Assignments
 
     mutating func hold(_ assignment: Assignment, _ state: WorldState) {
+        if isDeferred { return }
         enterHeld(assignment)
         arm(Timer(.assignment(assignment.number.value), at: assignment.expiresAt), state)
     }
@@ -160,6 +186,7 @@ struct WorldIndexes: ~Copyable, Sendable {
     }
 
     mutating func letGo(_ assignment: Assignment) {
+        if isDeferred { return }
         let row = Int(assignment.specialist.value)
         heldBy[row].removeAll { $0 == assignment.number }
         heldAssignments -= 1

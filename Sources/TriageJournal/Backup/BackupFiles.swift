@@ -37,20 +37,26 @@ package struct BackupListing: Sendable {
 extension DataDirectory {
     /// Lists what a backup of this moment consists of; may run beside a ``JournalWriter``.
     ///
-    /// The journal is cut behind its last good batch, signed heads behind that are left out, and
-    /// the vault is looked at afterwards: it has everything that those records refer to, unless it
-    /// was erased since.
+    /// The journal is cut behind its last durable record, signed heads behind that are left out,
+    /// and the vault is looked at afterwards: it has everything that those records refer to, unless
+    /// it was erased since.
     ///
+    /// - Precondition: ``makeJournal(after:time:)`` was called.
     /// - Throws: `.dataLoss` and the like when the last segment does not verify; `.io`.
     package func listBackup() throws(JournalError) -> BackupListing {
         let inventory = try Inventory(disk, path)
         guard let last = inventory.segments.last else {
             throw .gap(file: FileName.segment(1), missing: 1)
         }
-        let segment = try SegmentCut(
-            try SegmentReader(disk: disk, cluster: cluster, keys: keys).read(
-                last, in: path, isLast: true, memory: PageBuffer(capacity: Format.blockBytes)),
-            upTo: nil)
+        // In this order: all before that segment is durable by now, and what is asked to be durable
+        // stands in the file by the time it is read.
+        guard let durable = durable.value else {
+            preconditionFailure("a backup is made beside a journal that is open")
+        }
+        let content = try SegmentReader(disk: disk, cluster: cluster, keys: keys).read(
+            last, in: path, isLast: true, memory: PageBuffer(capacity: Format.blockBytes))
+        let end = try end(of: content, durable)
+        let segment = try SegmentCut(content, upTo: end)
         let head = JournalHead(segment.tree)
         var files = try list(inventory.leaves.filter { $0 < last }.map(FileName.leaves))
         files += try list(inventory.snapshots.filter { $0 <= head.sequence }.map(FileName.snapshot))
@@ -70,6 +76,21 @@ extension DataDirectory {
         files.append(
             BackupFile(name: FileName.identity, count: Format.blockBytes, isFinal: false))
         return BackupListing(head: head, files: files)
+    }
+
+    /// The record at which the segment is cut; nil when another one was begun since: then all of it
+    /// is durable.
+    private func end(
+        of segment: borrowing SegmentContent, _ durable: UInt64
+    ) throws(JournalError) -> UInt64? {
+        let first = segment.header.sequence
+        let next = first + UInt64(segment.leaves.count)
+        if durable < next { return durable }
+        if let last = try Inventory(disk, path).segments.last, last > first { return nil }
+        throw segment.problem
+            ?? .dataLoss(
+                file: segment.file, offset: segment.end,
+                what: "record \(next) is not readable, which was made durable")
     }
 
     private func list(_ names: [String]) throws(JournalError) -> [BackupFile] {
@@ -132,7 +153,7 @@ extension DataDirectory {
                 name: String(name.dropFirst(FileName.vault.utf8.count + 1)), isDirectory: false)
             switch VaultLayout.meaning(of: entry) {
             case .keys, .object: return true
-            case .temporary, .foreign: return false
+            case .aside, .temporary, .foreign: return false
             }
         }
         switch FileName.meaning(of: DirectoryEntry(name: name, isDirectory: false)) {

@@ -267,7 +267,7 @@ package struct Restore {
         return (kept, heads.count - kept)
     }
 
-    /// Copies what has no sequence: objects that the journal does not refer to are removed when a
+    /// Copies what has no sequence: objects that the journal does not refer to are set aside when a
     /// server starts.
     private func copyVaultAndKeys(_ counter: inout ByteCounter) throws(JournalError) {
         guard inventory.hasKeys else { return }

@@ -10,8 +10,14 @@ package import TriageIO
 package struct VaultReport: Equatable, Sendable {
     /// Stored objects that have no key or no file: reads of them answer DATA_LOSS.
     package var missing: [ObjectName] = []
-    /// Objects that were there and should not: put and never referred to, or erased.
+    /// Objects that were destroyed: erased before, or aside for long enough.
     package var removed: [ObjectName] = []
+    /// Objects that nothing refers to, set aside now.
+    package var setAside: [ObjectName] = []
+    /// Objects that were set aside earlier, and stay so.
+    package var aside = 0
+    /// Objects that had been set aside, and that the state names as stored.
+    package var takenBack: [ObjectName] = []
     /// Slots whose write had been interrupted; free again.
     package var tornSlots = 0
     /// Slots that do not verify; left as they are.
@@ -23,8 +29,20 @@ package struct VaultReport: Equatable, Sendable {
     /// One line for each kind of find; empty when all is well.
     package var lines: [String] {
         var lines = missing.map { "vault: object \($0) is missing: restore it from a backup" }
+        let days = Limits.objectAsideMilliseconds / 86_400_000
+        if !setAside.isEmpty {
+            lines.append(
+                "vault: set aside \(setAside.count) objects that nothing refers to, for \(days) "
+                    + "days: if a newer journal does, stop and restore that one")
+        }
+        if aside > 0 { lines.append("vault: \(aside) objects are aside since earlier starts") }
+        if !takenBack.isEmpty {
+            lines.append("vault: took back \(takenBack.count) objects that had been set aside")
+        }
         if !removed.isEmpty {
-            lines.append("vault: removed \(removed.count) objects that nothing refers to")
+            lines.append(
+                "vault: destroyed \(removed.count) objects that were erased, or aside for "
+                    + "\(days) days")
         }
         if tornSlots > 0 { lines.append("vault/keys: zeroed \(tornSlots) torn slots") }
         if damagedSlots > 0 { lines.append("vault/keys: \(damagedSlots) slots do not verify") }
@@ -47,6 +65,8 @@ package final class Vault: @unchecked Sendable {
     private var random: RandomBytes
     private var table: SlotTable
     private var files: Set<ObjectName>
+    /// Since when objects are set aside.
+    private var aside: [ObjectName: WallTime]
     private var temporaryCount = 0
     /// Why nothing is put or erased any more: a change of the table failed, and nobody knows what
     /// of it is on disk.
@@ -70,35 +90,43 @@ package final class Vault: @unchecked Sendable {
         self.random = random
         var hasTable = false
         var files: Set<ObjectName> = []
+        var aside: [ObjectName: WallTime] = [:]
         for entry in try listVault(disk, data) {
             switch VaultLayout.meaning(of: entry) {
             case .keys: hasTable = true
             case .object(let name): files.insert(name)
+            case .aside(let name, let since): aside[name] = min(since, aside[name] ?? since)
             case .temporary: break
             case .foreign: throw .foreignFile(file: FileName.vault + "/" + entry.name)
             }
         }
-        guard hasTable || files.isEmpty else {
+        guard hasTable || (files.isEmpty && aside.isEmpty) else {
             throw .dataLoss(
                 file: SlotTable.file, offset: 0, what: "it is missing, and there are objects")
         }
         self.files = files
+        self.aside = aside
         table = try SlotTable(disk, directory, cluster: keys.cluster, exists: hasTable)
     }
 
     // MARK: Start
 
-    /// Brings the vault in line with the journal: makes what is not there yet, removes what was
-    /// erased or never referred to, and reports what is missing.
+    /// Brings the vault in line with the journal: makes what is not there yet, destroys what was
+    /// erased, sets aside what nothing refers to, and reports what is missing.
+    ///
+    /// What nothing refers to was put by a process that stopped before its event, or the journal is
+    /// an older one than the vault: nobody can tell here. It is destroyed by the first start that
+    /// is ``Limits/objectAsideMilliseconds`` later, and taken back by one whose state names it.
     ///
     /// - Parameters:
     ///   - stored: The objects that the state names as stored.
+    ///   - erased: Those that it names as erased.
     ///   - time: Wall time now.
     /// - Returns: What was found and done.
     /// - Throws: `.io`.
     /// - Durability: on disk when this returns
     package func reconcile(
-        stored: Set<ObjectName>, time: WallTime
+        stored: Set<ObjectName>, erased: Set<ObjectName> = [], time: WallTime
     ) throws(JournalError) -> VaultReport {
         var report = VaultReport()
         report.tornSlots = table.damage.torn.count
@@ -109,16 +137,61 @@ package final class Vault: @unchecked Sendable {
                 try disk.remove(directory + "/" + entry.name)
             }
             try table.prepare(time)
-            let unknown = files.union(table.names).subtracting(stored)
-            for name in unknown.sorted(by: { $0.description < $1.description }) {
-                try remove(name)
-                report.removed.append(name)
+            try lookAside(stored, erased, time, &report)
+            let unknown = files.union(table.names).subtracting(stored).subtracting(aside.keys)
+            for name in inOrder(unknown) {
+                if files.contains(name), !erased.contains(name) {
+                    try setAside(name, time)
+                    report.setAside.append(name)
+                } else {
+                    try remove(name)
+                    report.removed.append(name)
+                }
             }
             try disk.syncDirectory(directory)
         } catch { throw .io(error) }
-        report.missing = stored.filter { !table.contains($0) || !files.contains($0) }
-            .sorted { $0.description < $1.description }
+        report.missing = inOrder(
+            stored.filter { !table.contains($0) || !files.contains($0) })
         return report
+    }
+
+    private func inOrder(_ names: some Sequence<ObjectName>) -> [ObjectName] {
+        names.sorted { $0.description < $1.description }
+    }
+
+    /// Decides about each object that was set aside.
+    private func lookAside(
+        _ stored: Set<ObjectName>, _ erased: Set<ObjectName>, _ time: WallTime,
+        _ report: inout VaultReport
+    ) throws(IOError) {
+        for name in inOrder(aside.keys) {
+            guard let since = aside[name] else { continue }
+            let path = directory + "/" + VaultLayout.fileName(name, asideSince: since)
+            // Under one name there are the same bytes.
+            if files.contains(name) || stored.contains(name) {
+                try disk.rename(path, to: directory + "/" + VaultLayout.fileName(name))
+                files.insert(name)
+                aside[name] = nil
+                if stored.contains(name) { report.takenBack.append(name) }
+            } else if erased.contains(name)
+                || time.milliseconds - since.milliseconds >= Limits.objectAsideMilliseconds
+            {
+                try table.erase(name)
+                try disk.remove(path)
+                aside[name] = nil
+                report.removed.append(name)
+            } else {
+                report.aside += 1
+            }
+        }
+    }
+
+    private func setAside(_ name: ObjectName, _ time: WallTime) throws(IOError) {
+        try disk.rename(
+            directory + "/" + VaultLayout.fileName(name),
+            to: directory + "/" + VaultLayout.fileName(name, asideSince: time))
+        files.remove(name)
+        aside[name] = time
     }
 
     // MARK: Putting
@@ -257,8 +330,7 @@ package final class Vault: @unchecked Sendable {
                 file: SlotTable.file, offset: Format.blockBytes + slot * VaultLayout.slotBytes,
                 what: "the slot of object \(name) does not verify")
         }
-        for name in files.sorted(by: { $0.description < $1.description })
-        where table.contains(name) {
+        for name in inOrder(files) where table.contains(name) {
             do throws(JournalError) {
                 var reader = try read(name)
                 while try reader.next({ _ in }) {}
@@ -320,8 +392,6 @@ package final class Vault: @unchecked Sendable {
     /// How many objects' keys each data key wraps.
     package var keyNumbers: [UInt32: Int] { table.keyNumbers.filter { $0.value > 0 } }
 
-    /// Objects that have a file, a key, or both.
-    package var names: [ObjectName] {
-        files.union(table.names).sorted { $0.description < $1.description }
-    }
+    /// Objects that have a file, a key, or both, and are not set aside.
+    package var names: [ObjectName] { inOrder(files.union(table.names).subtracting(aside.keys)) }
 }

@@ -16,8 +16,15 @@ enum VaultLayout {
     static let keysName = "keys"
     /// Of an object's file name.
     static let suffix = ".object"
+    /// Of the name of an object that was set aside.
+    static let asideSuffix = ".aside"
 
     static func fileName(_ name: ObjectName) -> String { "\(name)\(suffix)" }
+
+    /// The name of an object that nothing refers to since then.
+    static func fileName(_ name: ObjectName, asideSince time: WallTime) -> String {
+        "\(name)-\(time.milliseconds)\(asideSuffix)"
+    }
 
     /// Chunks of an object; an empty one has one chunk of nothing.
     static func chunkCount(_ size: Int) -> Int { max(1, (size + chunkBytes - 1) / chunkBytes) }
@@ -47,19 +54,22 @@ enum VaultLayout {
 
     /// What a name in the directory stands for.
     enum Meaning: Equatable {
-        case keys, object(ObjectName), temporary, foreign
+        case keys, object(ObjectName), aside(ObjectName, since: WallTime), temporary, foreign
     }
 
     static func meaning(of entry: DirectoryEntry) -> Meaning {
         if entry.isDirectory { return .foreign }
         if entry.name == keysName { return .keys }
         if entry.name.hasSuffix(".tmp") { return .temporary }
-        guard entry.name.hasSuffix(suffix) else { return .foreign }
-        let text = Array(entry.name.dropLast(suffix.utf8.count).utf8)
-        guard let digest = Digest(hexadecimal: text.span),
-            entry.name == fileName(ObjectName(digest))
+        let text = Array(entry.name.utf8.prefix(64))
+        guard let digest = Digest(hexadecimal: text.span) else { return .foreign }
+        let name = ObjectName(digest)
+        if entry.name == fileName(name) { return .object(name) }
+        guard entry.name.hasSuffix(asideSuffix),
+            let since = Int64(entry.name.dropFirst(65).dropLast(asideSuffix.utf8.count)),
+            entry.name == fileName(name, asideSince: WallTime(milliseconds: since))
         else { return .foreign }
-        return .object(ObjectName(digest))
+        return .aside(name, since: WallTime(milliseconds: since))
     }
 }
 

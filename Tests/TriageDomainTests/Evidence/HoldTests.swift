@@ -23,8 +23,7 @@ import TriageBase
         let texts = driver.refusal {
             try driver.run(
                 .eraseReportTexts(
-                    case: CaseNumber(1), erasure: .example, replacement: [9],
-                    identities: identities), as: .lena)
+                    case: CaseNumber(1), erasure: .example, identities: identities), as: .lena)
         }
         #expect(refusal == texts, "one rule for all of a case")
         guard case .held(let holder) = refusal else { return nil }

@@ -32,6 +32,27 @@ import TriageDomain
         #expect(next == count)
     }
 
+    @Test(arguments: Seeds.all, [0, 1, 300])
+    func runsAreAsOneByOne(seed: UInt64, start: Int) {
+        var random = SeededRandom(seed: seed)
+        var rows = ChunkedArray<Row>(startIndex: start)
+        let sizes = [0, 1, 100, 255, 256, 257, 700]
+        while rows.count < 70_000 {
+            let first = rows.endIndex
+            // To the end of a chunk, so that what follows begins one; or anything.
+            let left = 256 - rows.count % 256
+            let size = random.next() % 2 == 0 ? left : sizes[Int(random.next() % 7)]
+            let run = ContiguousArray((first..<first + size).map { Row($0) })
+            rows.append(run: run)
+            if random.next() % 5 == 0 { rows.append(Row(rows.endIndex)) }
+        }
+        #expect(rows.startIndex == start)
+        #expect(rows.elementsEqual((start..<rows.endIndex).lazy.map { Row($0) }))
+        let copy = rows
+        rows[start + 300].tags = []
+        #expect(copy[start + 300] == Row(start + 300))
+    }
+
     @Test(arguments: Seeds.all)
     func copiesNeverChange(seed: UInt64) {
         var random = SeededRandom(seed: seed)

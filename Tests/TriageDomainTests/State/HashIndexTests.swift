@@ -57,6 +57,30 @@ import TriageDomain
         #expect(none == nil && !twice && walked == plain[hash] ?? [], "\(place)")
     }
 
+    @Test(arguments: [0, 3, 8], Seeds.all)
+    func manyAtOnceAreAsOneByOne(segmentBits: Int, seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        var plain: [UInt64: Set<UInt64>] = [:]
+        var pairs: ContiguousArray<HashIndex.Slot> = []
+        let changed = Self.hash(&random)
+        for value in 0..<20_000 as Range<UInt64> {
+            let hash = value == 77 ? changed : Self.hash(&random)
+            plain[hash, default: []].insert(value)
+            pairs.append(HashIndex.Slot(hash: hash, value: value))
+        }
+        var table = HashIndex(segmentBits: segmentBits)
+        table.load(pairs)
+        #expect(table.count == pairs.count)
+        for hash in plain.keys { Self.compare(table, plain, hash, "seed \(seed)") }
+        // It goes on as any other.
+        table.insert(changed, value: 99_999)
+        plain[changed]?.insert(99_999)
+        let isRemoved = table.remove(changed, value: 77)
+        #expect(isRemoved)
+        plain[changed]?.remove(77)
+        Self.compare(table, plain, changed, "seed \(seed) after a change")
+    }
+
     @Test func aMatchingValueEndsTheSearch() {
         var table = HashIndex()
         for value in 1...5 as ClosedRange<UInt64> { table.insert(42, value: value) }

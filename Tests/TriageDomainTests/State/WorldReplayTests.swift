@@ -69,6 +69,21 @@ import TriageBase
         let replayed = driver.replayed()
         #expect(described(replayed.snapshotState) == described(driver.world.snapshotState))
         #expect(observed(replayed) == observed(driver.world))
+        try expectSame(WorldBuilder(), and: driver.journal[...], as: driver)
+    }
+
+    /// A recovery keeps up no index while it replays, and makes all at the end: nothing differs.
+    private func expectSame(
+        _ builder: consuming WorldBuilder,
+        and records: ArraySlice<(header: EventHeader, events: [Event])>, as driver: Driver
+    ) throws {
+        var recovered = try builder.beginReplay()
+        for record in records { recovered.apply(record.events, record.header) }
+        recovered.finishReplay()
+        try recovered.checkInvariants()
+        #expect(described(recovered.snapshotState) == described(driver.world.snapshotState))
+        #expect(observed(recovered) == observed(driver.world))
+        #expect(recovered.storedObjects == driver.world.storedObjects)
     }
 
     @Test(arguments: seeds) func aSnapshotAndTheRestOfTheJournalGiveTheSameWorld(
@@ -91,6 +106,33 @@ import TriageBase
         try restored.checkInvariants()
         #expect(described(restored.snapshotState) == described(driver.world.snapshotState))
         #expect(observed(restored) == observed(driver.world))
+        try expectSame(builder(of: taken), and: driver.journal[records...], as: driver)
+    }
+
+    @Test func casesInRunsGiveTheSameWorld() throws {
+        let driver = Driver()
+        driver.checksEachStep = false
+        for subject in 1...1_100 { try driver.submit(.example(UInt64(subject))) }
+        let state = driver.world.snapshotState
+        // Cut as blocks of a snapshot would cut them: anywhere, and where a run begins.
+        var runs: [ContiguousArray<Case>] = []
+        for value in state.cases {
+            if runs.isEmpty || WorldBuilder.beginsRun(value.number) || value.number.value % 300 == 0
+            {
+                runs.append([])
+            }
+            runs[runs.count - 1].append(value)
+        }
+        #expect(runs.count == 5 + 3)
+        var empty = state
+        empty.cases = ChunkedArray(startIndex: 1)
+        empty.ledger = ChunkedArray()
+        var restored = try builder(of: empty)
+        #expect(throws: WorldImportError.self) { try restored.add(run: runs[1]) }
+        for run in runs { try restored.add(run: run) }
+        try restored.add(run: ContiguousArray(state.ledger.prefix(700)))
+        try restored.add(run: ContiguousArray(state.ledger.dropFirst(700)))
+        try expectSame(restored, and: [], as: driver)
     }
 
     @Test func timersOfManyComeInBoundedRecords() throws {

@@ -64,6 +64,49 @@ import TriageJournal
         }
     }
 
+    @Test(arguments: [false, true])
+    func whatIsWrittenAndNotSyncedIsNotInIt_aPowerCutMayTakeIt(encrypted: Bool) throws {
+        var bench = Workbench(encrypted: encrypted)
+        let (data, journal) = try bench.start()
+        try bench.write([[2000, 10], [700]], to: journal)
+        let durable = journal.durableHead
+        // Written, and its sync does nothing: as a listing finds it between the two.
+        _ = try journal.append(Workbench.parts(journal.nextSequence, count: 300), time: .epoch)
+        bench.disk.failCall(bench.disk.calls + 2, .inputOutput)
+        #expect(throws: JournalError.self) { try journal.commit() }
+        let listing = try copy(data, to: "backup", on: bench.disk)
+        #expect(listing.head == durable)
+        let inspection = try Inspection(path: "backup", disk: bench.disk, keys: bench.keys)
+        #expect(try inspection.verify().statistics.head == durable)
+        // What comes back with the power is what is in the backup, or goes on from it.
+        var heads: Set<UInt64> = []
+        for seed in 1...40 as ClosedRange<UInt64> {
+            var after = bench
+            after.disk = bench.disk.afterPowerCut(seed: seed)
+            var state = Recorded()
+            let (_, report) = try after.open(into: &state)
+            #expect(Array(state.records.prefix(3)) == bench.durable)
+            heads.insert(report.head.sequence)
+        }
+        #expect(heads == [3, 4], "some cuts take the record, and some leave it")
+    }
+
+    @Test func aRecordThatIsGoneFromTheOpenSegmentIsMissed() throws {
+        var bench = Workbench()
+        let (data, journal) = try bench.start()
+        try bench.write([[2000, 10], [700]], to: journal)
+        let file = Workbench.file(segment1)
+        var bytes = try #require(bench.disk.bytes(of: file))
+        let end = Workbench.ends([[2000, 10]])[0]
+        bytes.replaceSubrange(end..., with: [UInt8](repeating: 0, count: bytes.count - end))
+        bench.disk.replace(file, with: bytes)
+        #expect(
+            throws: JournalError.dataLoss(
+                file: segment1, offset: end,
+                what: "record 3 is not readable, which was made durable")
+        ) { _ = try data.listBackup() }
+    }
+
     @Test func anObjectThatIsErasedMeanwhileIsLeftOut() throws {
         let bench = Workbench(encrypted: true)
         let (data, journal) = try bench.start()

@@ -58,7 +58,8 @@ import TriageJournal
             // As if the server had stopped between the event of an erasure and the erasure.
             outcome.stored.remove(doomed.name)
             outcome.erased.insert(doomed.name)
-            _ = try Bench.started(disk, stored: outcome.stored, seed: 25)
+            _ = try Bench.started(
+                disk, stored: outcome.stored, erased: outcome.erased, seed: 25)
         }
         return outcome
     }
@@ -66,7 +67,8 @@ import TriageJournal
     /// Opens what a crash left, brings it in line with `outcome`, and checks it.
     private static func check(_ disk: SimDisk, _ outcome: Outcome) throws {
         let vault = try Bench.open(disk, seed: 31)
-        let report = try vault.reconcile(stored: outcome.stored, time: Bench.time)
+        let report = try vault.reconcile(
+            stored: outcome.stored, erased: outcome.erased, time: Bench.time)
         #expect(report.missing.isEmpty && report.damagedSlots == 0 && report.tornSlots == 0)
         #expect(Set(vault.names) == outcome.stored)
         for name in outcome.stored {

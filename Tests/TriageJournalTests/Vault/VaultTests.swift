@@ -28,10 +28,11 @@ import TriageJournal
     }
 
     static func started(
-        _ disk: SimDisk, stored: Set<ObjectName> = [], seed: UInt64 = 5
+        _ disk: SimDisk, stored: Set<ObjectName> = [], erased: Set<ObjectName> = [],
+        seed: UInt64 = 5
     ) throws(JournalError) -> Vault {
         let vault = try open(disk, seed: seed)
-        _ = try vault.reconcile(stored: stored, time: time)
+        _ = try vault.reconcile(stored: stored, erased: erased, time: time)
         return vault
     }
 
@@ -185,17 +186,64 @@ import TriageJournal
         }
     }
 
-    @Test func neitherStoredNorErased_isAnOrphan_andRemoved() throws {
+    /// Put by a process that stopped before its event, or named by a newer journal than this one.
+    @Test func neitherStoredNorErased_isSetAside_andDestroyedAfterAMonth() throws {
         let disk = try Self.directory()
         let vault = try Self.started(disk)
         let kept = try Self.put([1], into: vault)
         let orphan = try Self.put([2], into: vault)
-        let again = try Self.open(disk)
-        let report = try again.reconcile(stored: [kept.name], time: Self.time)
-        #expect(report.removed == [orphan.name] && report.missing.isEmpty)
-        let last = try Self.open(disk.afterPowerCut())
-        #expect(last.names == [kept.name])
-        #expect(try last.reconcile(stored: [kept.name], time: Self.time) == VaultReport())
+        var report = VaultReport()
+        report.setAside = [orphan.name]
+        #expect(try Self.reconciled(disk, [kept.name], after: 0) == report)
+        report = VaultReport()
+        report.aside = 1
+        for days in [-3, 0, 29] as [Int64] {
+            #expect(try Self.reconciled(disk, [kept.name], after: days) == report)
+        }
+        let next = disk.afterPowerCut()
+        #expect(try Self.open(next).names == [kept.name])
+        report = VaultReport()
+        report.removed = [orphan.name]
+        #expect(try Self.reconciled(next, [kept.name], after: 30) == report)
+        #expect(try Self.reconciled(next.afterPowerCut(), [kept.name], after: 30) == VaultReport())
+        let names = next.fileNames.filter { $0.hasPrefix("data/vault/") }
+        #expect(names == [Self.path(kept.name), Self.table].sorted())
+        #expect(Self.slot(of: orphan.name, in: try #require(next.bytes(of: Self.table))) == nil)
+    }
+
+    private static func reconciled(
+        _ disk: SimDisk, _ stored: Set<ObjectName>, erased: Set<ObjectName> = [], after days: Int64
+    ) throws -> VaultReport {
+        let time = time.advanced(byMilliseconds: days * 86_400_000)
+        return try open(disk).reconcile(stored: stored, erased: erased, time: time)
+    }
+
+    /// An older journal beside a newer vault, and then the newer journal again.
+    @Test func whatWasSetAside_isTakenBackOnceTheStateNamesIt() throws {
+        let disk = try Self.directory()
+        let vault = try Self.started(disk)
+        let first = try Self.put([1], into: vault)
+        let second = try Self.put(Self.noise(70_000), into: vault)
+        let third = try Self.put([3], into: vault)
+        let all: Set = [first.name, second.name, third.name]
+        #expect(try Self.reconciled(disk, [first.name], after: 0).setAside.count == 2)
+        // Meanwhile the data key was renewed.
+        let ring = try KeyRingTests.open(disk)
+        var random = RandomBytes(replaying: 8)
+        let number = try ring.renew(.data, time: Self.time, random: &random)
+        #expect(try Self.open(disk).rewrap() == 3)
+        let next = disk.afterPowerCut()
+        let again = try Self.open(next)
+        var report = VaultReport()
+        report.takenBack = [second.name, third.name].sorted { "\($0)" < "\($1)" }
+        #expect(try again.reconcile(stored: all, time: Self.time) == report)
+        #expect(try Self.read(second.name, from: again) == Self.noise(70_000))
+        #expect(again.keyNumbers == [number: 3] && Set(again.names) == all)
+        // What the newer journal has erased goes at once.
+        #expect(try Self.reconciled(next, [first.name], after: 0).setAside.count == 2)
+        let last = try Self.reconciled(
+            next, [first.name], erased: [second.name, third.name], after: 0)
+        #expect(last.removed == report.takenBack && last.aside == 0)
     }
 
     @Test func tornSlot_isZeroed_damagedOneStays() throws {
@@ -224,7 +272,11 @@ import TriageJournal
     }
 
     @Test func foreignFile_isRefused_namingIt() throws {
-        for name in ["notes.txt", "abc.object", "keys.old", String(repeating: "A", count: 64)] {
+        let digest = String(repeating: "a", count: 64)
+        for name in [
+            "notes.txt", "abc.object", "keys.old", String(repeating: "A", count: 64),
+            digest + ".aside", digest + "-.aside", digest + "-07.aside", digest + "-1.object",
+        ] {
             let disk = try Self.directory()
             _ = try Self.started(disk)
             disk.replace("data/vault/" + name, with: [1])

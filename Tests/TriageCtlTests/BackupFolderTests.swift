@@ -1,0 +1,128 @@
+// The folder that a backup is in: a run that ends anywhere leaves the backup of before whole, and
+// the next one goes on where it ended.
+
+import Foundation
+import TestSupport
+import Testing
+import TriageBase
+import TriageIO
+
+@testable import triagectl
+
+@Suite struct BackupFolderTests {
+    private let directory: TempDirectory
+
+    init() throws { directory = try TempDirectory() }
+
+    private var path: String { directory.path + "/backup" }
+
+    private static let identity = ListedFile(
+        name: "identity", count: 3, size: 3, isFinal: false)
+
+    private func final(_ name: String, _ bytes: [UInt8]) -> (ListedFile, [UInt8]) {
+        (ListedFile(name: name, count: bytes.count, size: bytes.count, isFinal: true), bytes)
+    }
+
+    private func open(_ name: String, _ bytes: [UInt8], size: Int) -> (ListedFile, [UInt8]) {
+        (ListedFile(name: name, count: bytes.count, size: size, isFinal: false), bytes)
+    }
+
+    @discardableResult
+    private func copy(
+        _ file: ListedFile, _ bytes: [UInt8], into folder: BackupFolder
+    ) throws -> ManifestFile {
+        let incoming = try folder.begin(file)
+        try incoming.append(bytes)
+        try incoming.end(sha256: SHA256.hash(bytes.span).description)
+        return try folder.take(incoming)
+    }
+
+    /// Takes the identity and then these files; returns the manifest that they make.
+    private func copyAll(
+        _ files: [(ListedFile, [UInt8])], identity: [UInt8] = [1, 2, 3], sequence: Int64,
+        into folder: BackupFolder
+    ) throws -> BackupManifest {
+        let taken = try copy(Self.identity, identity, into: folder)
+        try folder.expect(identity: taken.sha256)
+        var entries: [ManifestFile] = []
+        for (file, bytes) in files {
+            if let kept = try folder.kept(file) {
+                entries.append(kept)
+            } else {
+                entries.append(try copy(file, bytes, into: folder))
+            }
+        }
+        return BackupManifest(sequence: sequence, root: "r", files: entries + [taken])
+    }
+
+    private func names() throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: path).filter { $0 != "lock" }.sorted()
+    }
+
+    private func bytes(_ name: String) throws -> [UInt8] {
+        Array(try Data(contentsOf: URL(fileURLWithPath: path + "/" + name)))
+    }
+
+    private let one = "00000000000000000001.journal"
+    private let two = "00000000000000000009.journal"
+    private let leaves = "00000000000000000001.leaves"
+
+    /// A backup that ended well: one segment that goes on.
+    private func makeFirst() throws {
+        let folder = try BackupFolder(path)
+        let manifest = try copyAll(
+            [open(one, [5], size: 4)], sequence: 3, into: folder)
+        try folder.finish(manifest)
+    }
+
+    @Test func whatIsNew_waitsUntilAllOfItIsHere() throws {
+        try makeFirst()
+        let first = try bytes("backup")
+        #expect(try names() == [one, "backup", "identity"] && bytes(one) == [5, 0, 0, 0])
+        // The segment is complete by now, and has a successor; the run ends before its end.
+        let files = [
+            final(leaves, [8]), final(one, [5, 6, 7, 8]), open(two, [9], size: 2),
+        ]
+        do {
+            let folder = try BackupFolder(path)
+            _ = try copyAll(Array(files.dropLast()), sequence: 9, into: folder)
+        }
+        #expect(try bytes("backup") == first && bytes(one) == [5, 0, 0, 0])
+        #expect(
+            try names().filter { !$0.hasSuffix(".tmp") } == [one, "backup", "identity"],
+            "the backup of before is as it was")
+        // The next run copies what is missing alone, and gives the names.
+        let folder = try BackupFolder(path)
+        for (file, _) in files.dropLast() { #expect(try folder.kept(file) != nil) }
+        let manifest = try copyAll(files, sequence: 9, into: folder)
+        try folder.finish(manifest)
+        #expect(try names() == [one, leaves, two, "backup", "identity"])
+        #expect(try bytes(one) == [5, 6, 7, 8] && bytes(two) == [9, 0])
+        #expect(folder.damaged(manifest) { _ in } == [])
+        #expect(BackupManifest(String(decoding: try bytes("backup"), as: UTF8.self)) == manifest)
+    }
+
+    @Test func anUnfinishedBackupOfAnotherDirectory_isRefused() throws {
+        do {
+            let folder = try BackupFolder(path)
+            _ = try copyAll([final(one, [1])], sequence: 1, into: folder)
+        }
+        #expect(throws: BackupProblem.self) {
+            let folder = try BackupFolder(path)
+            _ = try copyAll(
+                [final(one, [2])], identity: [3, 2, 1], sequence: 1, into: folder)
+        }
+        let folder = try BackupFolder(path)
+        let manifest = try copyAll([final(one, [1])], sequence: 1, into: folder)
+        try folder.finish(manifest)
+        #expect(try names() == [one, "backup", "identity"], "the same one goes on")
+    }
+
+    @Test func whatIsNotListedAnyMore_goes() throws {
+        try makeFirst()
+        let folder = try BackupFolder(path)
+        let manifest = try copyAll([open(two, [9], size: 2)], sequence: 9, into: folder)
+        try folder.finish(manifest)
+        #expect(try names() == [two, "backup", "identity"])
+    }
+}

@@ -2,8 +2,13 @@
 // at the end of the file and over blocks that were written before. Figures of triaged are read as
 // ratios to these, taken in the same run. Deploy/bench compiles and runs it.
 //
-//   floor-disk FILE COUNT
+// With a pause it waits that long before each write, and only writes over what was written: a disk
+// that is asked now and then, as by a server with one call at a time, answers otherwise than one
+// that is asked all the time.
+//
+//   floor-disk FILE COUNT [PAUSE_MICROSECONDS]
 // Prints `name value` lines; times in microseconds.
+#define _DEFAULT_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,10 +17,10 @@
 
 #include "common.h"
 
-enum { BLOCK = 4096, COUNT_MAX = 100000 };
+enum { BLOCK = 4096, COUNT_MAX = 100000, PAUSE_MAX = 1000000 };
 
 // How the journal writes: into a file whose blocks were written before (`zeroed`), or at its end.
-static void disk(const char *path, int count, int zeroed, const char *name) {
+static void disk(const char *path, int count, int zeroed, long pause_us, const char *name) {
     int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
     if (fd < 0) fail(path);
     static char block[BLOCK];
@@ -27,6 +32,7 @@ static void disk(const char *path, int count, int zeroed, const char *name) {
     }
     struct histogram times = {0};
     for (int i = 0; i < count; i++) {
+        if (pause_us > 0) usleep((useconds_t)pause_us);
         uint64_t began = now_ns();
         if (write(fd, block, BLOCK) != BLOCK || fdatasync(fd)) fail("write");
         record(&times, now_ns() - began);
@@ -38,12 +44,17 @@ static void disk(const char *path, int count, int zeroed, const char *name) {
 }
 
 int main(int argc, char **argv) {
-    int count = argc == 3 ? atoi(argv[2]) : 0;
-    if (count <= 0 || count > COUNT_MAX) {
-        fprintf(stderr, "usage: floor-disk FILE COUNT\n");
+    int count = argc == 3 || argc == 4 ? atoi(argv[2]) : 0;
+    long pause_us = argc == 4 ? atol(argv[3]) : 0;
+    if (count <= 0 || count > COUNT_MAX || pause_us < 0 || pause_us > PAUSE_MAX) {
+        fprintf(stderr, "usage: floor-disk FILE COUNT [PAUSE_MICROSECONDS]\n");
         return 64;
     }
-    disk(argv[1], count, 0, "disk_append");
-    disk(argv[1], count, 1, "disk_rewrite");
+    if (pause_us > 0) {
+        disk(argv[1], count, 1, pause_us, "disk_paced");
+        return 0;
+    }
+    disk(argv[1], count, 0, 0, "disk_append");
+    disk(argv[1], count, 1, 0, "disk_rewrite");
     return 0;
 }

@@ -9,8 +9,8 @@ import tempfile
 
 from . import instructions, messages, servers
 from .load import Load, per_call, per_connect
-from .machine import allow_descriptors, resident_bytes, say
-from .programs import build_peers
+from .machine import SERVER_CPU, allow_descriptors, resident_bytes, run, say
+from .programs import FLOOR, build_peers
 from .report import ratios
 
 CROWD, WATCH_CONNECTIONS, WATCH_STREAMS, RECONNECTS = 10_000, 50, 20, 200
@@ -263,8 +263,9 @@ class Wire:
                 # So that waking the client is no part of what the server takes.
                 poll=1)
 
-        ours, floor = [], []
+        ours, floor, disk = [], [], []
         for _ in range(self.repeats):
+            disk.append(self.paced_disk())
             with servers.floor(self.work) as server:
                 floor.append(measure(server, messages.watch()))
             with self.triaged() as server:
@@ -281,6 +282,8 @@ class Wire:
                             at_most=reach)
         for name in ("sent_to_each_p99_us", "sent_to_last_p50_us", "sent_to_last_p99_us"):
             self.report.add(f"floor_fanout_{name}", [f[name] for f in floor], "us")
+        for name in ("p50", "p99"):
+            self.report.add(f"fanout_disk_{name}_us", [d[f"disk_paced_{name}"] for d in disk], "us")
         self.report.add("fanout_left_out_percent",
                         [100 * f["left_out"] / f["events"] for f in ours], "%")
         cpu = [[f["server_cpu_us"] / f["events"] / f["watches"] for f in figures]
@@ -288,6 +291,13 @@ class Wire:
         self.report.add("fanout_stream_cpu_us", cpu[0], "us", at_most=2)
         self.report.add("floor_fanout_stream_cpu_us", cpu[1], "us")
         self.compare("fanout_stream_cpu_per_floor_cpu", *cpu)
+
+    def paced_disk(self):
+        """What one write and its sync take on the server's CPU when one comes each millisecond, as
+        in a fan-out: the C floor of which has no disk."""
+        text = run([FLOOR / "floor-disk", self.work / "paced", 20 if self.short else 300, 1000],
+                   cpu=SERVER_CPU)
+        return {name: float(value) for name, value in (line.split() for line in text.splitlines())}
 
     # Cores
 

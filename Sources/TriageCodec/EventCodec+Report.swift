@@ -30,31 +30,29 @@ enum RecordField {
     }
 }
 
-/// One report's record.
+/// One report's record: what of it has a fixed size.
 struct ReportRecord {
-    let header: EventHeader
     let number: CaseNumber
     let report: ReportNumber
     let opened: Bool
     let facts: ReportFacts
     let assessment: Assessment
-    let content: [UInt8]
 
-    /// Nil unless the record is of one report and nothing else.
+    /// Writes a record of one event.
+    ///
+    /// - Returns: False, and `record` is as it was, when the event is no report.
     @inline(__always)
-    init?(_ header: EventHeader, _ events: [Event]) {
-        guard events.count == 1,
+    static func write(
+        _ header: EventHeader, _ event: Event, into record: inout RecordParts
+    ) -> Bool {
+        guard
             case .reportReceived(
-                let number, let report, let opened, let facts, let assessment, let content) =
-                events[0]
-        else { return nil }
-        self.header = header
-        self.number = number
-        self.report = report
-        self.opened = opened
-        self.facts = facts
-        self.assessment = assessment
-        self.content = content
+                let number, let report, let opened, let facts, let assessment, let content) = event
+        else { return false }
+        ReportRecord(
+            number: number, report: report, opened: opened, facts: facts, assessment: assessment
+        ).write(header, content, into: &record)
+        return true
     }
 
     /// Numbers, facts and assessment: 3 numbers and a truth value, 10 small numbers and 2 large
@@ -63,28 +61,27 @@ struct ReportRecord {
     /// Heads of the record, the event and the report, and 4 large numbers.
     private static let headBytesMax = 80
 
-    /// The most bytes that the body takes.
-    private var bytesMax: Int {
-        header.principal.text.utf8.count + Self.fixedBytesMax + Self.headBytesMax
-    }
-
     /// Writes the record, which is empty.
-    func write(into record: inout RecordParts) {
+    private func write(
+        _ header: EventHeader, _ content: [UInt8], into record: inout RecordParts
+    ) {
         let sealed = record.seal(content)
+        let bytesMax =
+            header.principal.text.utf8.count + Self.fixedBytesMax + Self.headBytesMax
         record.body.append(addingCapacity: bytesMax) { output in
             unsafe output.withUnsafeMutableBufferPointer { buffer, count in
                 guard let start = buffer.baseAddress else { return }
                 var writer = unsafe FieldWriter(start + count, capacity: buffer.count - count)
-                write(to: &writer, sealed)
+                write(header, to: &writer, sealed)
                 count += writer.count
             }
         }
     }
 
-    private func write(to record: inout FieldWriter, _ sealed: Int) {
-        var principal = header.principal.text
-        principal.withUTF8 {
-            unsafe record.text(RecordField.Record.principal, UnsafeRawBufferPointer($0))
+    private func write(_ header: EventHeader, to record: inout FieldWriter, _ sealed: Int) {
+        let principal = header.principal.text.utf8.span
+        unsafe principal.withUnsafeBytes {
+            unsafe record.text(RecordField.Record.principal, $0)
         }
         record.fixed(RecordField.Record.requestIDHigh, header.requestID.high)
         record.fixed(RecordField.Record.requestIDLow, header.requestID.low)

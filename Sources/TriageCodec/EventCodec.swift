@@ -34,7 +34,7 @@ package final class EventCodec {
         _ header: EventHeader, _ events: [Event], into record: inout RecordParts
     ) {
         record.removeAll()
-        if let report = ReportRecord(header, events) { return report.write(into: &record) }
+        if events.count == 1, ReportRecord.write(header, events.span[0], into: &record) { return }
         arena.reset()
         let packed = unsafe arena.packed(body(header, events, &record))
         unsafe record.body.append(

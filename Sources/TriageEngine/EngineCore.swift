@@ -128,6 +128,8 @@ package struct EngineParts {
 package final class EngineCore: @unchecked Sendable {
     var world: World
     var parts: EngineParts
+    /// That of `parts`, for what each record asks of it.
+    let journal: any Journal
     let configuration: EngineConfiguration
     /// Never goes back, so that replay sees the times that were decided with, and never stands
     /// still, so that what is due happens.
@@ -174,6 +176,7 @@ package final class EngineCore: @unchecked Sendable {
     ) {
         self.world = world
         self.parts = parts
+        journal = parts.journal
         self.configuration = configuration
         self.now = now
         self.status = status
@@ -214,9 +217,7 @@ package final class EngineCore: @unchecked Sendable {
         for result in audits { auditAnswered(result) }
         if let reloaded { takeOver(reloaded) }
         fireTimers()
-        for batch in batches {
-            for request in batch.requests { handle(request, batch.reactor) }
-        }
+        for batch in batches { carryOut(batch) }
         offerToWaiting()
         commit()
         publish()
@@ -255,24 +256,8 @@ package final class EngineCore: @unchecked Sendable {
         return next
     }
 
-    private func handle(_ request: EngineRequest, _ reactor: Int) {
-        status.counters.requests += 1
-        // The commit point: what gets past here is done, and stands, whatever becomes of its call.
-        if request.deadline <= monotonic {
-            status.counters.expired += 1
-            return hold(request, .failed(.expired), reactor)
-        }
-        if let reply = answer(request, reactor) { hold(request, reply, reactor) }
-        // A turn that has gathered much commits before it goes on, so that its first call does not
-        // wait for its last one.
-        if parts.journal.pendingBytes >= configuration.turnBytesMax {
-            commit()
-            publish()
-        }
-    }
-
     /// The answer to a request; nil when it comes later, or when there is none.
-    private func answer(_ request: EngineRequest, _ reactor: Int) -> EngineReply? {
+    func answer(_ request: EngineRequest, _ reactor: Int) -> EngineReply? {
         if failure != nil, request.operation.isWrite || (withholds && request.operation.isWatch) {
             return .failed(.journalFailed)
         }
@@ -330,7 +315,7 @@ package final class EngineCore: @unchecked Sendable {
 
     /// The newest revision that the World shows; durable by the time that a reply with it goes.
     var revision: UInt64 {
-        failure == nil ? parts.journal.nextSequence - 1 : status.durableSequence
+        failure == nil ? journal.nextSequence - 1 : status.durableSequence
     }
 
     /// Keeps a reply back until what it shows is durable.
@@ -367,6 +352,11 @@ package final class EngineCore: @unchecked Sendable {
         _ command: Command, _ key: WriteKey, _ principal: Principal
     ) -> Result<Decision, Refusal> {
         guard failure == nil else { return .failure(Refusal(reply: .failed(.journalFailed))) }
+        // Taken out while they are filled and read, and so owned by nobody else: what they are
+        // passed to need not hold them.
+        var events: [Event] = []
+        swap(&events, &self.events)
+        defer { swap(&events, &self.events) }
         events.removeAll(keepingCapacity: true)
         var context = CommandContext(
             principal: principal, now: now, requestID: key.requestID, fingerprint: key.fingerprint,
@@ -383,27 +373,30 @@ package final class EngineCore: @unchecked Sendable {
         }
         if events.isEmpty { return .success(decision) }
         let header = EventHeader(
-            sequence: parts.journal.nextSequence, time: now, principal: principal,
+            sequence: journal.nextSequence, time: now, principal: principal,
             requestID: key.requestID, fingerprint: key.fingerprint)
-        if let failed = append(header) { return .failure(Refusal(reply: .failed(failed))) }
+        if let failed = append(header, events) { return .failure(Refusal(reply: .failed(failed))) }
         world.apply(events, header)
-        changed(header.sequence)
-        noteErasures()
+        changed(header.sequence, events.span)
+        noteErasures(events.span)
         return .success(decision)
     }
 
     /// Remembers which objects have to go once the record is durable.
-    private func noteErasures() {
-        for event in events {
-            guard case .evidenceErased(let number, _) = event else { continue }
+    private func noteErasures(_ events: Span<Event>) {
+        for index in events.indices {
+            guard case .evidenceErased(let number, _) = events[index] else { continue }
             erasures.append(world.object(of: number))
         }
     }
 
-    private func append(_ header: EventHeader) -> EngineFailure? {
+    private func append(_ header: EventHeader, _ events: [Event]) -> EngineFailure? {
+        var record = RecordParts()
+        swap(&record, &self.record)
+        defer { swap(&record, &self.record) }
         codec.encode(header, events, into: &record)
         do {
-            let sequence = try parts.journal.append(record, time: header.time)
+            let sequence = try journal.append(record, time: header.time)
             invariant(sequence == header.sequence, "the journal gives the next sequence")
             status.counters.records += 1
             return nil
@@ -425,7 +418,7 @@ package final class EngineCore: @unchecked Sendable {
     }
 
     /// Notes what a record changed, for watches and waiting claims.
-    private func changed(_ sequence: UInt64) {
+    private func changed(_ sequence: UInt64, _ events: Span<Event>) {
         if events.count == 1, case .reportReceived(let number, _, _, _, _, _) = events[0] {
             watches.board.append(revision: sequence, number: number.value)
             claims.queued(number)
@@ -461,7 +454,7 @@ package final class EngineCore: @unchecked Sendable {
     /// The journal had no room for what timers led to: this turn's commit makes some, or else they
     /// are tried again a little later.
     private func holdTimers() {
-        if parts.journal.pendingBytes > 0 {
+        if journal.pendingBytes > 0 {
             hasWork = true
         } else {
             timersHeldUntil = monotonic.advanced(byNanoseconds: Self.timersHeldNanoseconds)
@@ -472,17 +465,17 @@ package final class EngineCore: @unchecked Sendable {
 
     /// Makes everything that was appended durable.
     func commit() {
-        guard failure == nil, parts.journal.pendingBytes > 0 else { return }
-        let records = parts.journal.nextSequence - 1 - status.durableSequence
+        guard failure == nil, journal.pendingBytes > 0 else { return }
+        let records = journal.nextSequence - 1 - status.durableSequence
         let started = parts.clock.monotonicTime()
         do {
-            try parts.journal.commit()
+            try journal.commit()
         } catch {
             fail(error)
             return
         }
         let ended = parts.clock.monotonicTime()
-        status.durableSequence = parts.journal.durableHead.sequence
+        status.durableSequence = journal.durableHead.sequence
         if !erasures.isEmpty {
             parts.vault?.erase(erasures)
             erasures = []
@@ -542,7 +535,7 @@ package final class EngineCore: @unchecked Sendable {
     }
 
     /// Delivers what the reactors wait for: replies, and parts of watches.
-    private func publish() {
+    func publish() {
         if !withholds {
             hasWork =
                 watches.advance(world, durable: status.durableSequence) { watch, reply in

@@ -3,6 +3,7 @@
 import TestSupport
 import Testing
 import TriageBase
+import TriageCodec
 import TriageDomain
 import TriageIO
 import TriageJournal
@@ -42,6 +43,34 @@ import TriageJournal
         #expect(bench.sinks.map(\.deliveries.count) == [1, 1])
         #expect(bench.sinks.map { $0.all.count } == [100, 100])
         #expect(bench.core.currentStatus().counters.commitRecords.sum == 200)
+    }
+
+    @Test func aBatchOfMany_isAnsweredAsEachRequestAlone() {
+        let one = EngineBench()
+        let alone = EngineBench()
+        // More than are looked at together; subjects and request ids that come again, near and far.
+        var keys: [WriteKey] = []
+        let requests = (0..<300).map { number -> EngineRequest in
+            if number % 7 == 3 { return one.request(.status) }
+            var key = number % 11 == 9 ? keys[number / 2] : one.freshKey()
+            keys.append(key)
+            if number % 13 == 12 { key.requestID = keys[number / 3].requestID }
+            let subject = number % 5 == 4 ? UInt64(number / 2) : UInt64(number)
+            return one.request(.write(one.report(about: subject), key))
+        }
+        one.core.turn([RequestBatch(reactor: 0, requests: requests)])
+        let answers = one.sink.all.map(Self.answer)
+        #expect(one.sink.all.map(\.call) == requests.map(\.call))
+        #expect(answers == requests.flatMap { alone.turn($0) }.map(Self.answer))
+        #expect(one.journal.records.count == alone.journal.records.count)
+        // New cases, known ones, repeats and a refusal are all among them.
+        #expect(Set(one.sink.all.map(\.reply.kind)).count == 3)
+        #expect(Set(answers).count < answers.filter { $0 != "status" }.count)
+    }
+
+    private static func answer(_ completion: Completion) -> String {
+        if case .receipt(let receipt) = completion.reply { return "\(receipt)" }
+        return completion.reply.kind
     }
 
     @Test func aBigTurn_commitsInBetween() {

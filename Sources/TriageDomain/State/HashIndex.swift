@@ -52,6 +52,16 @@ package struct HashIndex: Sendable {
         first(hash) { _ in true }
     }
 
+    /// What stands where a search for `hash` begins: reading it brings that into the processor's
+    /// cache.
+    ///
+    /// - Returns: Something that depends on memory alone; meaningless.
+    @inline(__always)
+    func glance(at hash: UInt64) -> UInt64 {
+        let slots = segments[Int(hash >> segmentShift)].slots
+        return slots.isEmpty ? 0 : slots[Int(truncatingIfNeeded: hash) & (slots.count - 1)].value
+    }
+
     /// Stores `value` under `hash`, beside others with the same hash.
     ///
     /// - Parameters:

@@ -31,6 +31,10 @@ struct RequestLedger: Sendable {
         return found
     }
 
+    /// Reads where the search for a key begins.
+    @inline(__always)
+    func glance(at key: Hash128) -> UInt64 { index.glance(at: key.low) }
+
     /// Remembers an answer, and forgets some that are too old.
     mutating func record(_ entry: LedgerEntry, in entries: inout ChunkedArray<LedgerEntry>) {
         if !isDeferred { index.insert(entry.key.low, value: UInt64(entries.endIndex)) }

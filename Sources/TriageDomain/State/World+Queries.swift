@@ -248,9 +248,9 @@ extension World {
     // MARK: Changes and counts
 
     /// What events changed; call it after they were applied.
-    package func touched(by events: [Event]) -> Touched {
+    package func touched(by events: Span<Event>) -> Touched {
         var touched = Touched()
-        for event in events { touch(event, &touched) }
+        for index in events.indices { touch(events[index], &touched) }
         return touched
     }
 

@@ -144,6 +144,23 @@ package struct World: ~Copyable, Sendable {
         }
     }
 
+    /// Brings what a report's command looks up first into the processor's cache.
+    ///
+    /// The ledger and the subjects are large and are read at random: each of the two costs a wait
+    /// for memory. Called for some commands before the first of them is decided, the processor
+    /// waits for all of those at once. It changes nothing that can be seen.
+    ///
+    /// - Parameters:
+    ///   - principal: Who asks.
+    ///   - id: The request's.
+    ///   - subject: What the report is about.
+    @inline(__always)
+    package mutating func expect(
+        _ principal: Principal, _ id: RequestID, about subject: Hash128
+    ) {
+        indexes.glance(atKey: RequestLedger.key(principal, id), subject: subject)
+    }
+
     /// The first answer to the context's request id, if there was one within 24 hours.
     ///
     /// - Throws: ``DomainError/requestIDReused``.
@@ -178,17 +195,23 @@ package struct World: ~Copyable, Sendable {
     ///   - header: The record's; sequences rise, times never fall.
     /// - Precondition: The events follow from this World; otherwise the process traps.
     package mutating func apply(_ events: [Event], _ header: EventHeader) {
-        apply(events[...], header)
+        apply(events.span, header)
     }
 
     /// Makes what happened so: as above, the events standing among others.
     package mutating func apply(_ events: ArraySlice<Event>, _ header: EventHeader) {
+        apply(events.span, header)
+    }
+
+    private mutating func apply(_ events: Span<Event>, _ header: EventHeader) {
         invariant(header.sequence > state.counters.sequence, "journal sequences rise")
         state.counters.sequence = header.sequence
         state.counters.time = max(state.counters.time, header.time)
-        for event in events { apply(event, header) }
+        for index in events.indices { apply(events[index], header) }
         indexes.ledger.forget(at: header.time, in: &state.ledger)
-        if !header.requestID.isNone, let answer = events.last.flatMap({ answer(to: $0, header) }) {
+        if !header.requestID.isNone, !events.isEmpty,
+            let answer = answer(to: events[events.count - 1], header)
+        {
             let entry = LedgerEntry(
                 key: RequestLedger.key(header.principal, header.requestID),
                 fingerprint: header.fingerprint, time: header.time, answer: answer)

@@ -94,6 +94,15 @@ struct WorldIndexes: ~Copyable, Sendable {
     /// Numbers of the queued cases of each level: the least is the oldest.
     var oldestQueued = [LazyHeap<UInt64>](repeating: LazyHeap(), count: Level.allCases.count)
 
+    /// Of ``World/expect(_:_:about:)``: kept, so that the compiler keeps the reads.
+    private var glances: UInt64 = 0
+
+    /// Reads where two searches are going to begin.
+    @inline(__always)
+    mutating func glance(atKey key: Hash128, subject: Hash128) {
+        glances ^= ledger.glance(at: key) ^ subjects.glance(at: Self.hash(subject))
+    }
+
     // MARK: Cases
 
     static func hash(_ subject: Hash128) -> UInt64 { mix64(subject.low &+ subject.high) }

@@ -177,14 +177,14 @@ import TriageBase
         let driver = Driver()
         let number = try driver.submit(.example()).caseNumber
         let (_, offered) = try driver.step(.claimNext(eligibility: .everything))
-        let touched = driver.world.touched(by: offered)
+        let touched = driver.world.touched(by: offered.span)
         #expect(touched.cases == [number])
         #expect(touched.assignments == [AssignmentNumber(1)])
         #expect(driver.world.claimableLane(of: number) == nil)
         let (_, filed) = try driver.step(
             .submitDisclosureRequest(.emergency(case: number)), random: 3)
-        #expect(driver.world.touched(by: filed).disclosures == [DisclosureID(3)])
-        #expect(driver.world.touched(by: filed).cases == [number])
+        #expect(driver.world.touched(by: filed.span).disclosures == [DisclosureID(3)])
+        #expect(driver.world.touched(by: filed.span).cases == [number])
     }
 
     @Test func aReadIsRecordedAndChangesNothing() throws {

@@ -45,7 +45,7 @@ extension Engine {
         let holdings: Holdings
         let keyRepairs: [String]
         let vault: Vault?
-        var target = RecoveredWorld()
+        var target = RecoveredWorld(helpers: storage.helpers)
         let world: World
         do {
             directory = try DataDirectory(

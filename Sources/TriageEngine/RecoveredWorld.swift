@@ -67,10 +67,18 @@ package struct RecoveredWorld: RecoveryTarget, ~Copyable {
     private let last: UInt64
     private var assembler = SnapshotAssembler()
 
+    /// Run pieces of the work at the end.
+    private let helpers: HelperThreads
+
     /// Starts empty.
     ///
-    /// - Parameter last: Records behind this one are left out.
-    package init(upTo last: UInt64 = .max) { self.last = last }
+    /// - Parameters:
+    ///   - last: Records behind this one are left out.
+    ///   - helpers: Make the indexes at the end.
+    package init(upTo last: UInt64 = .max, helpers: HelperThreads = .none) {
+        self.last = last
+        self.helpers = helpers
+    }
 
     package var makeDecoder: @Sendable () -> WorldDecoder {
         { [last] in WorldDecoder(upTo: last) }
@@ -119,7 +127,7 @@ package struct RecoveredWorld: RecoveryTarget, ~Copyable {
     /// The World, once recovery has ended.
     package consuming func takeWorld() throws(RecordRejection) -> World {
         try beginReplay()
-        world.finishReplay()
+        world.finishReplay { helpers.run($0) }
         return world
     }
 
@@ -127,7 +135,7 @@ package struct RecoveredWorld: RecoveryTarget, ~Copyable {
     ///
     /// - Returns: nil when it cannot be read.
     static func read(_ directory: DataDirectory, upTo last: UInt64) -> World? {
-        var target = RecoveredWorld(upTo: last)
+        var target = RecoveredWorld(upTo: last, helpers: directory.helpers)
         do {
             let report = try directory.recover(into: &target)
             guard report.head.sequence >= last else { return nil }

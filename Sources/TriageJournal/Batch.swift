@@ -30,35 +30,57 @@ struct BatchFault: Error {
     let mayBeTorn: Bool
 }
 
-/// Reads the batches of one segment.
-struct BatchReader: ~Copyable {
+/// Finds batches by their headers.
+struct BatchHeaders {
     /// CRC state after the cluster id.
     let key: UInt32
-    private var cipher: FileCipher
-
-    init(key: UInt32, cipher: consuming FileCipher) {
-        self.key = key
-        self.cipher = cipher
-    }
 
     /// Whether a batch's header stands at `offset`.
     @inline(__always)
-    private func isHeader(_ bytes: Span<UInt8>, at offset: Int) -> Bool {
+    func isHeader(_ bytes: Span<UInt8>, at offset: Int) -> Bool {
         guard offset <= bytes.count - Format.batchHeaderBytes else { return false }
         let crc = crc32c(
             bytes.extracting(offset + 4..<offset + Format.batchHeaderBytes), after: key)
         return bytes.loadUInt32(at: offset) == crc
     }
 
-    /// Where the records of the batch at `offset` are, if its header stands there and it fits.
-    private func records(_ bytes: Span<UInt8>, at offset: Int) -> Range<Int>? {
+    /// Where the records of the batch at `offset` are, if its header stands there and it ends at
+    /// `limit` at the latest.
+    func records(_ bytes: Span<UInt8>, at offset: Int, limit: Int) -> Range<Int>? {
         guard isHeader(bytes, at: offset) else { return nil }
         let count = Int(bytes.loadUInt32(at: offset + 4))
         let start = offset + Format.batchHeaderBytes
         guard count >= Format.recordHeaderBytes, count % 8 == 0,
-            count <= bytes.count - start - Format.batchTrailerBytes
+            count <= limit - start - Format.batchTrailerBytes
         else { return nil }
         return start..<start + count
+    }
+
+    /// Where the batch at `offset` ends, and how many records it has, as its header tells.
+    func batch(
+        _ bytes: Span<UInt8>, at offset: Int, limit: Int
+    ) -> (end: Int, records: UInt64)? {
+        guard let records = records(bytes, at: offset, limit: limit) else { return nil }
+        return (records.upperBound + Format.batchTrailerBytes, count(bytes, at: offset))
+    }
+
+    /// How many records the header at `offset` tells of.
+    func count(_ bytes: Span<UInt8>, at offset: Int) -> UInt64 {
+        UInt64(bytes.loadUInt32(at: offset + 16))
+    }
+}
+
+/// Reads the batches of one segment.
+struct BatchReader: ~Copyable {
+    /// CRC state after the cluster id.
+    let key: UInt32
+    private let headers: BatchHeaders
+    private var cipher: FileCipher
+
+    init(key: UInt32, cipher: consuming FileCipher) {
+        self.key = key
+        headers = BatchHeaders(key: key)
+        self.cipher = cipher
     }
 
     /// Checks the batch at `offset` and decrypts its records where they stand.
@@ -92,14 +114,14 @@ struct BatchReader: ~Copyable {
     private func check(
         _ bytes: Span<UInt8>, at offset: Int, _ sequence: UInt64
     ) throws(BatchFault) -> (BatchPlace, Nonce, Tag) {
-        guard let records = records(bytes, at: offset) else {
+        guard let records = headers.records(bytes, at: offset, limit: bytes.count) else {
             throw BatchFault(
                 offset: offset, what: "the batch header does not verify", end: nil,
                 mayBeTorn: true)
         }
         let place = BatchPlace(
             records: records, first: bytes.loadUInt64(at: offset + 8),
-            count: UInt64(bytes.loadUInt32(at: offset + 16)))
+            count: headers.count(bytes, at: offset))
         let sum = place.end - 8
         let crc = crc32c(bytes.extracting(records.lowerBound..<sum), after: key)
         guard bytes.loadUInt32(at: sum) == crc, bytes.loadUInt32(at: sum + 4) == Format.batchEnd
@@ -122,6 +144,6 @@ struct BatchReader: ~Copyable {
         guard fault.mayBeTorn else { return false }
         let rules = TornRules(
             offset: offset, end: fault.end, headerBytes: Format.batchHeaderBytes)
-        return rules.areMet(bytes) { isHeader(bytes, at: $0) }
+        return rules.areMet(bytes) { headers.isHeader(bytes, at: $0) }
     }
 }

@@ -27,6 +27,8 @@ package final class DataDirectory: Sendable {
     /// How far the journal is durable, once it was opened for writing.
     let durable = DurableSequence()
     private let lock: any DiskLock
+    /// The threads that work ahead while a state is recovered.
+    package var helpers: HelperThreads { options.helpers }
 
     /// Makes the directory if absent, locks it, and looks at what it holds.
     ///
@@ -159,8 +161,7 @@ package final class DataDirectory: Sendable {
         }
         return try Recovery(
             disk: disk, directory: path, cluster: cluster, keys: keys, inventory: inventory,
-            threads: HelperThreads(
-                count: options.recoveryThreads, source: options.workers ?? SystemWorkers())
+            threads: helpers, pieceBytes: options.recoveryPieceBytes
         ).run(into: &target)
     }
 

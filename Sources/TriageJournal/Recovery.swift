@@ -73,6 +73,8 @@ struct Recovery {
     let inventory: Inventory
     /// Threads that read and decode ahead.
     let threads: HelperThreads
+    /// Bytes of the journal that one of them takes at a time.
+    let pieceBytes: Int
 
     func run<Target: RecoveryTarget & ~Copyable>(
         into target: inout Target
@@ -216,37 +218,99 @@ struct Recovery {
         _ start: Int, _ checkpoints: [Checkpoint], after loaded: UInt64,
         _ report: inout RecoveryReport, _ target: inout Target
     ) throws(JournalError) {
-        var scanner = SegmentScanner(checkpoints, after: .max)
         let parts = inventory.segments[start...].map { first in
             JournalPart(
                 first: first, directory: directory, hasLeaves: false,
                 isLast: first == inventory.segments.last)
         }
-        // Few: a segment in memory takes as much again for what it was decoded to.
-        var helpers = threads
-        helpers.count = min(helpers.count, 3)
-        let ahead = try SegmentsAhead(
-            parts, reader, threads: helpers, after: loaded, makeDecoder: target.makeDecoder)
-        while let taken = ahead.take() {
-            let segment = try taken.takeContent()
-            var none = NoTarget()
-            try scanner.scan(segment, into: &none)
-            if let records = taken.takeRecords() {
-                do throws(RejectedRecord) { try target.take(records) } catch {
-                    throw .rejected(
-                        file: segment.file, offset: segment.place(ofRecord: error.index, loaded),
-                        what: error.what)
-                }
+        var replay = Replay(reader, checkpoints, after: loaded)
+        let pieces = try SegmentPieces(
+            parts, reader, threads: threads, pieceBytes: pieceBytes, after: loaded,
+            makeDecoder: target.makeDecoder)
+        while let piece = pieces.take() {
+            let content = try piece.takeContent()
+            // What is left of a segment that was read as a whole is not looked at.
+            if piece.part.first != replay.wholeSegment {
+                try replay.take(content, piece.takeRecords(), piece.rejection, &target)
+                if piece.isIrregular { try replay.takeRest(of: piece.part, &target) }
             }
-            if let rejection = taken.rejection { throw rejection }
-            report.last = LastSegment(
-                header: segment.header, offset: segment.end, leaves: scanner.leaves)
-            report.tornTail = segment.torn
-            ahead.giveBack(taken, segment.takeMemory())
+            pieces.giveBack(piece, content.takeMemory())
         }
-        if let tree = scanner.tree {
+        invariant(
+            replay.last?.header.sequence == inventory.segments.last, "every segment is replayed")
+        report.last = replay.last
+        report.tornTail = replay.torn
+        if let tree = replay.tree {
             report.recordsReplayed = tree.size > loaded ? tree.size - loaded : 0
             report.tree = tree
         }
+    }
+}
+
+/// Where a replay stands.
+private struct Replay: ~Copyable {
+    private let reader: SegmentReader
+    private var scanner: SegmentScanner
+    /// Records up to this one are in the state already.
+    private let loaded: UInt64
+    private var header: HeaderBlock?
+    /// Behind the last good batch of the segment with that header.
+    private var end = 0
+    private(set) var torn: TornTail?
+    /// The first sequence of the segment that had to be read as a whole.
+    private(set) var wholeSegment: UInt64?
+
+    init(_ reader: SegmentReader, _ checkpoints: [Checkpoint], after loaded: UInt64) {
+        self.reader = reader
+        self.loaded = loaded
+        scanner = SegmentScanner(checkpoints, after: .max)
+    }
+
+    var tree: MerkleTree? { scanner.tree }
+
+    /// The segment gone through last.
+    var last: LastSegment? {
+        header.map { LastSegment(header: $0, offset: end, leaves: scanner.leaves) }
+    }
+
+    /// Goes through what was read, and hands out what its records were decoded to.
+    mutating func take<Target: RecoveryTarget & ~Copyable>(
+        _ content: borrowing SegmentContent, _ records: Target.Decoder.Records?,
+        _ rejection: JournalError?, _ target: inout Target
+    ) throws(JournalError) {
+        var none = NoTarget()
+        try scanner.scan(content, into: &none)
+        if let records {
+            do throws(RejectedRecord) { try target.take(records) } catch {
+                throw .rejected(
+                    file: content.file, offset: content.place(ofRecord: error.index, loaded),
+                    what: error.what)
+            }
+        }
+        if let rejection { throw rejection }
+        header = content.header
+        // A piece of the zeros at a segment's end has no batch.
+        if !content.goesOn || !content.batches.isEmpty { end = content.base + content.end }
+        torn = content.torn
+    }
+
+    /// Reads a segment as a whole, since something else than a good batch stands in it, and goes
+    /// through what was not gone through yet.
+    ///
+    /// - Throws: What it is, unless it was torn.
+    mutating func takeRest<Target: RecoveryTarget & ~Copyable>(
+        of part: JournalPart, _ target: inout Target
+    ) throws(JournalError) {
+        wholeSegment = part.first
+        var content = try reader.read(
+            part.first, in: part.directory ?? "", isLast: part.isLast,
+            memory: PageBuffer(capacity: Format.blockBytes))
+        try content.goOn(with: (tree?.size ?? 0) + 1)
+        var decoder = target.makeDecoder()
+        var rejection: JournalError?
+        do throws(JournalError) {
+            for batch in content.batches { try content.visit(batch, after: loaded, &decoder) }
+        } catch { rejection = error }
+        try take(content, decoder.take(), rejection, &target)
     }
 }

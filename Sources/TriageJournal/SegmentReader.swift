@@ -15,12 +15,18 @@ package struct TornTail: Equatable, Sendable {
     package let bytes: Int
 }
 
-/// A segment in memory: everything in it that is good as bytes.
+/// A segment, or a piece of one, in memory: everything in it that is good as bytes.
 struct SegmentContent: ~Copyable, Sendable {
     let file: String
     let header: HeaderBlock
-    /// The whole file; the records of `batches` are decrypted.
+    /// The whole file, or a piece of it; the records of `batches` are decrypted.
     var image: PageBuffer
+    /// Where in the file the image begins; all other places are in the image.
+    var base = 0
+    /// Bytes of the image.
+    var size: Int
+    /// Whether batches of this segment come before those that are here.
+    var goesOn = false
     var batches: [BatchPlace] = []
     /// The offset behind the last good batch.
     var end = Format.blockBytes
@@ -31,19 +37,17 @@ struct SegmentContent: ~Copyable, Sendable {
     /// The leaves of the records of `batches`, once they were hashed.
     var leaves: [Digest] = []
 
-    var size: Int { Int(header.size) }
-
-    /// The whole file.
+    /// The whole image.
     var bytes: Span<UInt8> {
         @_lifetime(borrow self) get { image.span(0..<size) }
     }
 
     /// Whether nothing was written from `offset` on.
-    fileprivate func isZero(from offset: Int) -> Bool {
+    func isZero(from offset: Int) -> Bool {
         if offset == size { return true }
         let rest = image.span(offset..<size)
         // Most questions are about a batch, whose first bytes answer.
-        return rest.loadUInt64(at: 0) == 0 && rest.isZero
+        return (rest.count < 8 || rest.loadUInt64(at: 0) == 0) && rest.isZero
     }
 
     /// Checks the layout of the records and makes their leaves; what is malformed, and all behind
@@ -69,15 +73,30 @@ struct SegmentContent: ~Copyable, Sendable {
         for index in 0..<batch.count {
             guard let record = RecordLayout(records, at: offset), record.view(records) != nil else {
                 throw .dataLoss(
-                    file: file, offset: offset, what: "record \(batch.first + index) is malformed")
+                    file: file, offset: base + offset,
+                    what: "record \(batch.first + index) is malformed")
             }
             offset = record.end
         }
         guard offset == batch.records.upperBound else {
             throw .dataLoss(
-                file: file, offset: batch.start + 16,
+                file: file, offset: base + batch.start + 16,
                 what: "the count of the batch of record \(batch.first) is wrong")
         }
+    }
+
+    /// Leaves out the batches before a record, which were gone through already.
+    ///
+    /// - Throws: `.dataLoss` when they are not all there any more.
+    mutating func goOn(with sequence: UInt64) throws(JournalError) {
+        guard header.sequence + UInt64(leaves.count) >= sequence else {
+            throw problem
+                ?? .dataLoss(
+                    file: file, offset: end, what: "what was read before is not there any more")
+        }
+        batches.removeAll { $0.first < sequence }
+        leaves.removeFirst(Int(sequence - header.sequence))
+        goesOn = true
     }
 
     /// Gives the memory for the next segment.
@@ -121,7 +140,7 @@ struct SegmentReader: Sendable {
         guard read == count else {
             throw .dataLoss(file: file, offset: read, what: "the file ends here while it is read")
         }
-        var content = SegmentContent(file: file, header: header, image: memory)
+        var content = SegmentContent(file: file, header: header, image: memory, size: count)
         var reader = BatchReader(key: Format.key(cluster), cipher: cipher)
         Self.openBatches(&content, &reader, isLast)
         if hashes { content.hashRecords() }

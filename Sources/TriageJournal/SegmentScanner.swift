@@ -47,7 +47,7 @@ struct SegmentScanner: ~Copyable {
     /// The tree over everything gone through; nil before the first segment, whose header is then
     /// believed.
     private(set) var tree: MerkleTree?
-    /// The leaves of the segment gone through last.
+    /// The leaves of the segment gone through last, as far as it was.
     private(set) var leaves: [Digest] = []
     private var scratch: [Digest] = []
 
@@ -56,7 +56,7 @@ struct SegmentScanner: ~Copyable {
         self.after = after
     }
 
-    /// Goes through a segment that must go on where what came before ended.
+    /// Goes through a segment, or a piece of one, that must go on where what came before ended.
     ///
     /// - Parameters:
     ///   - segment: What was read of it.
@@ -66,17 +66,24 @@ struct SegmentScanner: ~Copyable {
     mutating func scan<Visitor: RecordVisitor & ~Copyable>(
         _ segment: borrowing SegmentContent, into visitor: inout Visitor
     ) throws(JournalError) {
-        leaves = segment.leaves
-        var current = try start(segment.header, segment.file)
-        let bytes = segment.bytes
         var known = 0
+        var current: MerkleTree
+        if segment.goesOn, let tree {
+            known = leaves.count
+            leaves += segment.leaves
+            current = tree
+        } else {
+            leaves = segment.leaves
+            current = try start(segment.header, segment.file)
+        }
+        let bytes = segment.bytes
         for batch in segment.batches {
             let end = known + Int(batch.count)
             var grown = current
             grown.append(leaves, from: known, to: end, scratch: &scratch)
             guard grown.root == bytes.loadDigest(at: batch.root) else {
                 throw .dataLoss(
-                    file: segment.file, offset: batch.root,
+                    file: segment.file, offset: segment.base + batch.root,
                     what: "the root after record \(grown.size) is not that of its records")
             }
             try passCheckpoints(current, leaves, from: known, grown)
@@ -196,7 +203,7 @@ extension SegmentContent {
                     try visitor.journalRecord(
                         sequence: sequence, time: record.time(records), view)
                 } catch {
-                    throw .rejected(file: file, offset: offset, what: error.what)
+                    throw .rejected(file: file, offset: base + offset, what: error.what)
                 }
             }
             sequence += 1
@@ -206,14 +213,15 @@ extension SegmentContent {
 
     /// Where the record stands that is so many behind the first one after `sequence`.
     func place(ofRecord index: Int, _ sequence: UInt64) -> Int {
-        let wanted = max(header.sequence, sequence + 1) + UInt64(index)
-        guard let batch = batches.last(where: { $0.first <= wanted }) else { return end }
+        let first = batches.first?.first ?? header.sequence
+        let wanted = max(first, sequence + 1) + UInt64(index)
+        guard let batch = batches.last(where: { $0.first <= wanted }) else { return base + end }
         let records = bytes.extracting(0..<batch.records.upperBound)
         var offset = batch.records.lowerBound
         for _ in batch.first..<wanted {
             guard let record = RecordLayout(records, at: offset) else { break }
             offset = record.end
         }
-        return offset
+        return base + offset
     }
 }

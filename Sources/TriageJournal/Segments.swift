@@ -13,9 +13,9 @@ struct Segments: JournalParts, ~Copyable {
     private let reader: SegmentReader
     private var scanner: SegmentScanner
     private var memory = PageBuffer(capacity: Format.blockBytes)
-    private var ahead: SegmentsAhead<NoDecoder>?
+    private var ahead: SegmentsAhead?
     /// The one that was taken last.
-    private var taken: SegmentAhead<NoDecoder>?
+    private var taken: SegmentAhead?
 
     init(
         _ disk: any Disk, _ directory: String, _ cluster: ClusterID, _ keys: KeyRing?,
@@ -36,8 +36,7 @@ struct Segments: JournalParts, ~Copyable {
     /// - Throws: `.io` when there is no thread left.
     mutating func readAhead(_ list: [JournalPart], threads: HelperThreads) throws(JournalError) {
         ahead = try SegmentsAhead(
-            list.filter { $0.directory != nil }, reader, threads: threads, after: .max,
-            makeDecoder: NoDecoder.init)
+            list.filter { $0.directory != nil }, reader, threads: threads)
     }
 
     private mutating func read(

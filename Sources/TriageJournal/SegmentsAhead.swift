@@ -1,6 +1,5 @@
-// Reads segments ahead of whoever goes through them in order: reading, decrypting, hashing and
-// decoding are what a journal costs to check or to replay, and segments do not depend on each other
-// in that.
+// Reads segments ahead of whoever goes through them in order: reading, decrypting and hashing are
+// what a journal costs to check, and segments do not depend on each other in that.
 
 internal import TriageBase
 internal import TriageIO
@@ -8,16 +7,12 @@ internal import TriageIO
 /// What one segment came to.
 ///
 /// `@unchecked Sendable`: owned by the thread that reads, then by the one that takes.
-final class SegmentAhead<Decoder: RecordDecoder>: @unchecked Sendable {
+final class SegmentAhead: @unchecked Sendable {
     fileprivate var part: JournalPart?
     fileprivate var content: SegmentContent?
     fileprivate var error: JournalError?
     /// Memory for the next one.
     fileprivate var memory: PageBuffer?
-    /// What its records were decoded to, as far as they could be.
-    fileprivate(set) var records: Decoder.Records?
-    /// Why the others could not.
-    fileprivate(set) var rejection: JournalError?
 
     /// What was read, hashed.
     ///
@@ -26,16 +21,13 @@ final class SegmentAhead<Decoder: RecordDecoder>: @unchecked Sendable {
         if let content = content.take() { return content }
         throw error ?? .gap(file: FileName.segment(1), missing: 1)
     }
-
-    /// Hands over what its records were decoded to; nil when that was done before.
-    func takeRecords() -> Decoder.Records? { records.take() }
 }
 
 /// Segments that are read ahead.
 ///
 /// - Isolation: ``take()`` from one thread.
-final class SegmentsAhead<Decoder: RecordDecoder>: Sendable {
-    private let work: WorkAhead<SegmentAhead<Decoder>>
+final class SegmentsAhead: Sendable {
+    private let work: WorkAhead<SegmentAhead>
 
     /// Begins to read.
     ///
@@ -43,12 +35,9 @@ final class SegmentsAhead<Decoder: RecordDecoder>: Sendable {
     ///   - parts: Those whose segments are there, in the order in which they will be taken.
     ///   - reader: Reads segments.
     ///   - threads: Threads that read; that many and one more are held in memory.
-    ///   - after: Records up to this sequence are not decoded.
-    ///   - makeDecoder: Makes what decodes, for one thread.
     /// - Throws: `.io` when there is no thread left.
     init(
-        _ parts: [JournalPart], _ reader: SegmentReader, threads: HelperThreads, after: UInt64,
-        makeDecoder: @escaping @Sendable () -> Decoder
+        _ parts: [JournalPart], _ reader: SegmentReader, threads: HelperThreads
     ) throws(JournalError) {
         do {
             work = try WorkAhead(
@@ -59,37 +48,25 @@ final class SegmentsAhead<Decoder: RecordDecoder>: Sendable {
                     segment.part = parts[index]
                     return segment
                 },
-                makeWork: {
-                    var decoder = makeDecoder()
-                    return { Self.read($0, reader, after, &decoder) }
-                })
+                makeWork: { { Self.read($0, reader) } })
         } catch { throw .io(error) }
     }
 
-    private static func read(
-        _ segment: SegmentAhead<Decoder>, _ reader: SegmentReader, _ after: UInt64,
-        _ decoder: inout Decoder
-    ) {
+    private static func read(_ segment: SegmentAhead, _ reader: SegmentReader) {
         guard let part = segment.part, let directory = part.directory else { return }
         let memory = segment.memory.take() ?? PageBuffer(capacity: Format.blockBytes)
         segment.error = nil
-        segment.rejection = nil
         do throws(JournalError) {
-            let content = try reader.read(
-                part.first, in: directory, isLast: part.isLast, memory: memory)
-            do throws(JournalError) {
-                for batch in content.batches { try content.visit(batch, after: after, &decoder) }
-            } catch { segment.rejection = error }
-            segment.records = decoder.take()
-            segment.content = .some(content)
+            segment.content = .some(
+                try reader.read(part.first, in: directory, isLast: part.isLast, memory: memory))
         } catch { segment.error = error }
     }
 
     /// The next segment; waits for it.
-    func take() -> SegmentAhead<Decoder>? { work.take() }
+    func take() -> SegmentAhead? { work.take() }
 
     /// Gives a segment's memory back for those that follow.
-    func giveBack(_ segment: SegmentAhead<Decoder>, _ memory: consuming PageBuffer) {
+    func giveBack(_ segment: SegmentAhead, _ memory: consuming PageBuffer) {
         segment.memory = .some(memory)
         work.giveBack(segment)
     }

@@ -22,6 +22,9 @@ package struct StorageOptions: Sendable {
     package var snapshotBytesPerSecond: Int? = 100_000_000
     /// Threads that read and decode ahead while a state is recovered; 0: none, one after the other.
     package var recoveryThreads = min(Thread.processorCount, 8)
+    /// Bytes of the journal that one of them takes at a time: enough of them that switching costs
+    /// nothing, few enough that what they become stays in the processor's cache.
+    package var recoveryPieceBytes = 1 << 20
     /// Snapshots kept; the journal is kept from the oldest of them on at least.
     package var snapshotsKept = 2
     /// What becomes of segments before that.
@@ -32,6 +35,11 @@ package struct StorageOptions: Sendable {
 
     /// The server's options.
     package init() {}
+
+    /// The threads that work ahead while a state is recovered.
+    package var helpers: HelperThreads {
+        HelperThreads(count: recoveryThreads, source: workers ?? SystemWorkers())
+    }
 }
 
 /// Spreads writing over time.

@@ -2,14 +2,46 @@
 // done to a segment or a block without what comes before it. Knows nothing of what the work is.
 
 internal import TriageBase
-internal import TriageIO
+package import TriageIO
 
 /// The threads that work ahead.
-struct HelperThreads: Sendable {
+package struct HelperThreads: Sendable {
     /// How many; 0: none.
-    var count: Int
+    package var count: Int
     /// Where they come from.
-    var source: any WorkerSource = SystemWorkers()
+    package var source: any WorkerSource
+
+    /// Names the threads; they are made when there is work.
+    package init(count: Int, source: any WorkerSource = SystemWorkers()) {
+        self.count = count
+        self.source = source
+    }
+
+    /// No threads: work is done by whoever asks for it.
+    package static var none: HelperThreads { HelperThreads(count: 0) }
+
+    /// One of several pieces of work.
+    private final class Piece: Sendable {
+        let work: @Sendable () -> Void
+
+        init(_ work: @escaping @Sendable () -> Void) { self.work = work }
+    }
+
+    /// Runs pieces of work that do not depend on each other, and returns when all are done.
+    ///
+    /// When the system has no thread left, the caller runs them itself.
+    package func run(_ pieces: [@Sendable () -> Void]) {
+        do {
+            // One more than there are: somebody has to find the end, even of none.
+            let work = try WorkAhead<Piece>(
+                threads: self, ahead: pieces.count + 1, name: "recovery",
+                next: { index, _ in index < pieces.count ? Piece(pieces[index]) : nil },
+                makeWork: { { $0.work() } })
+            while work.take() != nil {}
+        } catch {
+            for piece in pieces { piece() }
+        }
+    }
 }
 
 /// Pieces that are worked on ahead, and taken in their order.

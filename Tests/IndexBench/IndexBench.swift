@@ -172,11 +172,11 @@ struct IndexBench {
                 (fill.newKey(number + 1), number % 20 == 0 ? .held : .claimable(entry.lane)))
         }
         var unsorted = PriorityIndex()
-        let time = nanoseconds { unsorted.load(entries) }
+        let time = nanoseconds { unsorted.load([entries]) }
         keep(unsorted.count)
         entries.sort { $0.key < $1.key }
         var sorted = PriorityIndex()
-        let sortedTime = nanoseconds { sorted.load(entries) }
+        let sortedTime = nanoseconds { sorted.load([entries]) }
         keep(sorted.count)
         report("load_unsorted", time / 1e9, "s", reach: 0.4)
         report("load_sorted", sortedTime / 1e9, "s", reach: 0.4)

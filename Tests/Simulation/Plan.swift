@@ -47,6 +47,7 @@ struct Plan {
         storage.snapshotBlockBytes = lots.pick([4 << 10, 16 << 10])
         storage.snapshotBytesPerSecond = lots.pick([nil, 1 << 20])
         storage.recoveryThreads = lots.pick([0, 0, 1, 2, 5])
+        storage.recoveryPieceBytes = 3_000
         storage.snapshotsKept = 1 + lots.below(3)
         storage.journalRetention = lots.pick([.keep, .remove, .archive(Self.archive)])
         configuration.snapshotRecords = lots.pick([0, 5, 20, 100])

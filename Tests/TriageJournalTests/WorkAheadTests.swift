@@ -59,6 +59,15 @@ import TriageIO
         #expect(seen.change { $0.farthest } <= ahead + 1)
     }
 
+    @Test(arguments: [0, 1, 3])
+    func everyPieceWasRunOnceWhenAllAreSaidToBe(threads: Int) {
+        let runs = Monitor([Int](repeating: 0, count: 100))
+        HelperThreads(count: threads).run(
+            (0..<100).map { piece in { runs.change { $0[piece] += 1 } } })
+        #expect(runs.change { $0 } == [Int](repeating: 1, count: 100))
+        HelperThreads(count: threads).run([])
+    }
+
     @Test func endsWhenItIsDroppedWithWorkLeft() throws {
         let begun = Atomic<Int>(0)
         do {
@@ -95,8 +104,9 @@ import TriageIO
     }
 
     /// What recovery comes to, as text.
-    private func outcome(_ bench: Workbench, threads: Int) -> String {
+    private func outcome(_ bench: Workbench, threads: Int, pieceBytes: Int = 1 << 20) -> String {
         var bench = bench
+        bench.options.recoveryPieceBytes = pieceBytes
         bench.options.recoveryThreads = threads
         bench.disk = bench.disk.copy()
         var state = Recorded()
@@ -121,7 +131,12 @@ import TriageIO
         }
         let replayed = outcome(bench, threads: 0)
         #expect(replayed != alone)
-        for threads in [1, 2, 4] { #expect(outcome(bench, threads: threads) == replayed) }
+        for threads in [0, 1, 2, 4] {
+            // Pieces that are whole segments, of some batches, and smaller than any batch.
+            for bytes in [1 << 20, 4_096, 600] {
+                #expect(outcome(bench, threads: threads, pieceBytes: bytes) == replayed)
+            }
+        }
     }
 
     @Test(arguments: [false, true])
@@ -140,7 +155,10 @@ import TriageIO
                 damaged.disk.replace(name, with: changed)
                 let alone = outcome(damaged, threads: 0)
                 if alone != good { differing += 1 }
-                #expect(outcome(damaged, threads: 3) == alone, "\(name) \(place)")
+                // Whole segments and pieces of a few batches in turn.
+                let other = outcome(
+                    damaged, threads: 3, pieceBytes: place % 2 == 0 ? 1 << 20 : 1_500)
+                #expect(other == alone, "\(name) \(place)")
             }
         }
         #expect(differing > 100)

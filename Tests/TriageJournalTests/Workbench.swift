@@ -104,6 +104,7 @@ struct Workbench {
         options.segmentBytes = segmentBytes
         options.workers = nil
         options.recoveryThreads = 0
+        options.recoveryPieceBytes = 3_000
         options.preparationBytesPerSecond = nil
         options.snapshotBytesPerSecond = nil
         options.snapshotBlockBytes = 4096

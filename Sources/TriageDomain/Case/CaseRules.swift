@@ -22,16 +22,16 @@ package enum Targets {
     }
 }
 
-extension Case {
-    /// True until it is closed.
-    package var isOpen: Bool { state != .closed }
+extension CasePlace {
+    /// True until the case is closed.
+    var isOpen: Bool { state != .closed }
 
     /// 0 for P0; 1 for P1 and for a case whose legal clock has come within its handling allowance;
     /// 2 for the rest.
     ///
     /// Depends on the time of the last event and not on now: the event
     /// ``Event/legalClockDue(case:)`` promotes it.
-    package var band: Int {
+    var band: Int {
         switch level {
         case .p0: 0
         case .p1: 1
@@ -39,19 +39,41 @@ extension Case {
         }
     }
 
-    /// Its place in the total order.
-    package var key: PriorityKey {
+    /// The case's place in the total order.
+    var key: PriorityKey {
         PriorityKey(
             band: band, effectiveDeadline: effectiveDeadline, modifierCount: modifiers.count,
             number: number)
     }
 
-    /// Who may take it.
-    package var lane: Lane {
+    /// Who may take the case.
+    var lane: Lane {
         Lane(
-            family: Int(code.family.rawValue), language: language.rawValue,
+            family: Int(family.rawValue), language: language.rawValue,
             clearance: Int(clearance.rawValue), region: Int(routing.rawValue))
     }
+
+    /// Where the case stands in the index while it is open.
+    var standing: Standing { isQueued ? .claimable(lane) : .held }
+
+    /// True while a legal clock has yet to promote the case.
+    var awaitsLegalClock: Bool {
+        isOpen && level > .p1 && legalDeadline > updatedAt && legalDeadline != .distantFuture
+    }
+}
+
+extension Case {
+    /// True until it is closed.
+    package var isOpen: Bool { state != .closed }
+
+    /// Which of the three parts of the order it is in.
+    package var band: Int { CasePlace(self).band }
+
+    /// Its place in the total order.
+    package var key: PriorityKey { CasePlace(self).key }
+
+    /// Who may take it.
+    package var lane: Lane { CasePlace(self).lane }
 
     /// What has to happen next with it.
     package var waitsFor: CaseWait {
@@ -64,13 +86,8 @@ extension Case {
         }
     }
 
-    /// Where it stands in the index while it is open.
-    var standing: Standing { state == .queued ? .claimable(lane) : .held }
-
     /// True while a legal clock has yet to promote it.
-    var awaitsLegalClock: Bool {
-        isOpen && level > .p1 && legalDeadline > updatedAt && legalDeadline != .distantFuture
-    }
+    var awaitsLegalClock: Bool { CasePlace(self).awaitsLegalClock }
 }
 
 /// What may happen to a case and what follows from it.

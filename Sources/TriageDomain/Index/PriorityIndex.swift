@@ -211,13 +211,17 @@ package struct PriorityIndex: ~Copyable, Sendable {
 
     // MARK: Recovery
 
+    /// A case that is entered, and where it stands.
+    package typealias Entry = (key: PriorityKey, standing: Standing)
+
     /// Enters many cases at once; several times faster than one by one.
     ///
-    /// - Parameter entries: In any order; fastest when in order.
+    /// - Parameter parts: The cases, in any order; fastest when each part is in order.
     /// - Precondition: The index is empty; no key occurs twice.
-    package mutating func load(_ entries: consuming [(key: PriorityKey, standing: Standing)]) {
+    package mutating func load(_ parts: [[Entry]]) {
         precondition(count == 0, "the index is not empty")
-        var entries = consume entries
+        var entries = Array(parts.joined())
+        // Finds runs that are in order, and merges them.
         entries.sort { $0.key < $1.key }
         board.build(entries.map(\.key)[...], &pool)
         for entry in entries { bandCounts[entry.key.band] += 1 }

@@ -172,6 +172,27 @@ package struct ChunkedArray<Element>: RandomAccessCollection {
         }
     }
 
+    /// Hands out the elements of a range, oldest first, as the chunks in which they lie and where
+    /// in those.
+    ///
+    /// Whoever reads single fields through a span of them (`span[offset].field`) copies nothing
+    /// else; an element that is handed out by itself is copied before its fields are read.
+    @inlinable
+    @inline(__always)
+    package func forEachChunk(
+        in range: Range<Int>,
+        _ body: (_ elements: ContiguousArray<Element>, _ offsets: Range<Int>) -> Void
+    ) {
+        var index = range.lowerBound
+        while index < range.upperBound {
+            let place = place(of: index)
+            let chunk = groups[place.group][place.chunk]
+            let last = Swift.min(chunk.count, place.offset + range.upperBound - index)
+            body(chunk, place.offset..<last)
+            index += last - place.offset
+        }
+    }
+
     @inlinable
     package func makeIterator() -> Iterator { Iterator(self) }
 

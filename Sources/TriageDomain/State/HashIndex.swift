@@ -80,27 +80,31 @@ package struct HashIndex: Sendable {
     /// One segment after the other, so that each is filled while it is in the processor's cache: a
     /// third of the time of as many insertions.
     ///
-    /// - Parameter pairs: In any order; as for ``insert(_:value:)``.
-    package mutating func load(_ pairs: ContiguousArray<Slot>) {
+    /// - Parameter parts: The pairs, in any order; as for ``insert(_:value:)``.
+    package mutating func load(_ parts: [ContiguousArray<Slot>]) {
         precondition(count == 0, "the table is not empty")
         var ends = ContiguousArray(repeating: 0, count: segments.count + 1)
-        for pair in pairs {
-            precondition(pair.value != Slot.emptyValue, "value out of range")
-            ends[Int(pair.hash >> segmentShift) + 1] += 1
+        for pairs in parts {
+            for pair in pairs {
+                precondition(pair.value != Slot.emptyValue, "value out of range")
+                ends[Int(pair.hash >> segmentShift) + 1] += 1
+            }
         }
         for index in segments.indices { ends[index + 1] += ends[index] }
-        var sorted = ContiguousArray(repeating: Slot.empty, count: pairs.count)
-        for pair in pairs {
-            let index = Int(pair.hash >> segmentShift)
-            sorted[ends[index]] = pair
-            ends[index] += 1
+        count = ends[segments.count]
+        var sorted = ContiguousArray(repeating: Slot.empty, count: count)
+        for pairs in parts {
+            for pair in pairs {
+                let index = Int(pair.hash >> segmentShift)
+                sorted[ends[index]] = pair
+                ends[index] += 1
+            }
         }
         var start = 0
         for index in segments.indices {
             segments[index].load(sorted[start..<ends[index]])
             start = ends[index]
         }
-        count = pairs.count
     }
 
     /// Replaces `old` under `hash` by `new`.

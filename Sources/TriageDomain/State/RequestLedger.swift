@@ -65,7 +65,7 @@ struct RequestLedger: Sendable {
             pairs.append(HashIndex.Slot(hash: entry.key.low, value: UInt64(place)))
             place += 1
         }
-        index.load(pairs)
+        index.load([pairs])
     }
 
     var count: Int { index.count }

@@ -4,29 +4,56 @@
 internal import TriageBase
 
 /// What of a case the indexes depend on.
+///
+/// All that is fixed in size: reading it copies no reference.
 struct CasePlace {
     let number: CaseNumber
-    let isOpen: Bool
-    let isQueued: Bool
+    let state: CaseState
     let level: Level
-    let key: PriorityKey
-    let standing: Standing
-    let subject: Hash128
-    let awaitsLegalClock: Bool
+    let family: HarmFamily
+    let clearance: Clearance
+    let language: LanguageCode
+    let routing: RoutingRegion
+    let modifiers: RiskModifiers
+    let updatedAt: WallTime
+    let effectiveDeadline: WallTime
     let legalDeadline: WallTime
+    let subject: Hash128
 
     @inline(__always)
     init(_ value: borrowing Case) {
         number = value.number
-        isOpen = value.isOpen
-        isQueued = value.state == .queued
+        state = value.state
         level = value.level
-        key = value.key
-        standing = value.standing
-        subject = value.subject
-        awaitsLegalClock = value.awaitsLegalClock
+        family = value.code.family
+        clearance = value.clearance
+        language = value.language
+        routing = value.routing
+        modifiers = value.modifiers
+        updatedAt = value.updatedAt
+        effectiveDeadline = value.effectiveDeadline
         legalDeadline = value.legalDeadline
+        subject = value.subject
     }
+
+    /// That of one of several cases, field by field: see ``ChunkedArray/forEachChunk(in:_:)``.
+    @inline(__always)
+    init(_ cases: Span<Case>, _ index: Int) {
+        number = cases[index].number
+        state = cases[index].state
+        level = cases[index].level
+        family = cases[index].code.family
+        clearance = cases[index].clearance
+        language = cases[index].language
+        routing = cases[index].routing
+        modifiers = cases[index].modifiers
+        updatedAt = cases[index].updatedAt
+        effectiveDeadline = cases[index].effectiveDeadline
+        legalDeadline = cases[index].legalDeadline
+        subject = cases[index].subject
+    }
+
+    var isQueued: Bool { state == .queued }
 }
 
 /// What is computed from the state.
@@ -63,7 +90,7 @@ struct WorldIndexes: ~Copyable, Sendable {
     ///
     /// What depends on cases, assignments, the ledger and timers is then not kept up, and is made
     /// of the last state at its end. Applying events asks none of it.
-    private(set) var isDeferred = false
+    var isDeferred = false
     /// Numbers of the queued cases of each level: the least is the oldest.
     var oldestQueued = [LazyHeap<UInt64>](repeating: LazyHeap(), count: Level.allCases.count)
 
@@ -74,24 +101,6 @@ struct WorldIndexes: ~Copyable, Sendable {
     @inline(__always)
     mutating func glance(atKey key: Hash128, subject: Hash128) {
         glances ^= ledger.glance(at: key) ^ subjects.glance(at: Self.hash(subject))
-    }
-
-    // MARK: Replay
-
-    /// Stops keeping up what no event asks for.
-    mutating func beginReplay() {
-        isDeferred = true
-        ledger.isDeferred = true
-    }
-
-    /// Makes it of the state, and keeps it up from now on.
-    mutating func finishReplay(_ state: WorldState) {
-        invariant(isDeferred, "a replay ends once")
-        isDeferred = false
-        ledger.load(state.ledger)
-        load(cases: state.cases)
-        load(assignments: state.assignments)
-        loadTimers(state)
     }
 
     // MARK: Cases

@@ -161,7 +161,9 @@ import TriageBase
         var source = CaseSource(seed: seed, laneCount: 30, deadlineRange: 1 << 30)
         let entries = (0..<count).map { _ in (key: source.key(), standing: source.standing()) }
         var index = PriorityIndex()
-        index.load(entries)
+        // Parts of which one is in order, one is empty, and one is as it came.
+        let ordered = entries.prefix(count / 3).sorted { $0.key < $1.key }
+        index.load([ordered, [], Array(entries.dropFirst(count / 3))])
         try index.checkInvariants()
         var keys: [PriorityKey] = []
         index.page(after: nil, limit: count + 1, into: &keys)

@@ -97,6 +97,12 @@ import TriageJournal
             }
         }
 
+        /// How the engine is, after all that it has reported.
+        func status() throws -> EngineStatus {
+            guard case .status(let status) = try ask(.status) else { throw Unexpected() }
+            return status
+        }
+
         func fill(_ count: Int) throws {
             for index in 0..<count {
                 try report(String(repeating: "x", count: 3_000), about: UInt64(index) + 1_000)
@@ -148,7 +154,7 @@ import TriageJournal
         #expect(seen.map(\.records) == [2, 0, 0] && seen.map(\.waiting) == [0, 0, 0], "\(seen)")
         #expect(scene.files(with: Self.words) == [])
         #expect(scene.files(with: Self.others).contains { $0.hasSuffix(".journal") })
-        let status = scene.engine.status
+        let status = try scene.status()
         #expect(status.counters.recordsForgotten == 2 && status.counters.segmentsRewritten == 2)
         #expect(status.counters.forgetFailures == 0 && status.reportsToForget == 0)
         scene.engine.stop()
@@ -197,7 +203,7 @@ import TriageJournal
             try scene.snapshot()
         }
         #expect(scene.files(with: Self.words) == [])
-        let counters = scene.engine.status.counters
+        let counters = try scene.status().counters
         #expect(counters.segmentsRetired > 0)
         #expect(counters.recordsForgotten == (retention == .remove ? 0 : 1))
         scene.engine.stop()
@@ -212,11 +218,11 @@ import TriageJournal
         scene.disk.failNext(.sync, on: ".journal.tmp", .inputOutput)
         let failed = try scene.snapshot()
         #expect(failed.waiting == 1 && failed.records == 0)
-        #expect(scene.engine.status.counters.forgetFailures == 1)
+        #expect(try scene.status().counters.forgetFailures == 1)
         #expect(!scene.disk.fileNames.contains { $0.hasSuffix(".journal.tmp") })
         let after = try scene.snapshot()
         #expect(after.waiting == 0 && after.records == 1)
-        #expect(scene.engine.status.state == .serving)
+        #expect(try scene.status().state == .serving)
         scene.engine.stop()
     }
 }

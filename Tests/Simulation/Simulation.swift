@@ -370,6 +370,15 @@ package final class Simulation {
         return disk.fileNames.contains { $0.hasPrefix(path + "/") } ? path : nil
     }
 
+    /// Takes a snapshot, and waits until all that follows it is done.
+    private func takeSnapshot(_ life: Life) throws(Violation) {
+        life.submit([workload.snapshot(life)], reactor: 0)
+        try settle(life)
+        // What follows a snapshot is paced.
+        threads.pause(nanoseconds: 600_000_000_000)
+        try settle(life)
+    }
+
     /// What was erased is in no segment that the oldest kept snapshot stands for.
     private func requireForgotten() throws(Violation) {
         if plan.storage.journalRetention == .remove { return }
@@ -544,11 +553,9 @@ package final class Simulation {
         }
         try look()
         if let client = life.backups, lots.oneIn(2) { try backUpAtRest(life, client) }
-        life.submit([workload.snapshot(life)], reactor: 0)
-        try settle(life)
-        // What follows a snapshot is paced.
-        threads.pause(nanoseconds: 600_000_000_000)
-        try settle(life)
+        try takeSnapshot(life)
+        // Words in the segment that was ended for them go after the next one.
+        if life.engine.status.reportsToForget > 0 { try takeSnapshot(life) }
         try requireForgotten()
         count(life.engine.status)
         life.engine.stop()

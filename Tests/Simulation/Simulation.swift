@@ -554,8 +554,11 @@ package final class Simulation {
         try look()
         if let client = life.backups, lots.oneIn(2) { try backUpAtRest(life, client) }
         try takeSnapshot(life)
-        // Words in the segment that was ended for them go after the next one.
-        if life.engine.status.reportsToForget > 0 { try takeSnapshot(life) }
+        // A segment ends for the words in it with the first record after a snapshot, which may be
+        // that of the next one; then it takes as many as are kept.
+        for _ in 0...plan.storage.snapshotsKept where life.engine.status.reportsToForget > 0 {
+            try takeSnapshot(life)
+        }
         try requireForgotten()
         count(life.engine.status)
         life.engine.stop()

@@ -44,9 +44,13 @@ extension WorldState {
             guard report.content == Erased.content else { return }
             found.append(ErasedReport(number: report.number, receivedAt: report.receivedAt))
         }
-        for matter in cases {
-            note(matter.first)
-            for report in matter.more { note(report) }
+        cases.forEachChunk(in: cases.startIndex..<cases.endIndex) { chunk, offsets in
+            // Report by report: a case that is handed out is copied with all that it holds.
+            let cases = chunk.span
+            for offset in offsets {
+                note(cases[offset].first)
+                for report in cases[offset].more { note(report) }
+            }
         }
         return found
     }

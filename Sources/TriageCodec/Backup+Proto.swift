@@ -27,6 +27,8 @@ package struct BackupFileReport: Sendable {
 package struct ReadBackupRequest: Sendable {
     package var name: String
     package var readBytes: Int
+    /// nil: any.
+    package var sizeBytes: Int?
 }
 
 extension RequestDecoder {
@@ -44,8 +46,11 @@ extension RequestDecoder {
         let name = unsafe form.text(message.pointee.name, min: 1, max: 128, "name")
         let count = unsafe message.pointee.read_bytes
         if count <= 0 { form.refuse({ "read_bytes" }, "must be as it was listed") }
+        let size = unsafe message.pointee.size_bytes
+        if size < 0 { form.refuse({ "size_bytes" }, "must be as it was listed") }
         return try form.finish(
-            ReadBackupRequest(name: name, readBytes: Int(max(0, count))))
+            ReadBackupRequest(
+                name: name, readBytes: Int(max(0, count)), sizeBytes: size > 0 ? Int(size) : nil))
     }
 }
 

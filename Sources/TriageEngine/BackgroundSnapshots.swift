@@ -1,5 +1,6 @@
 // Writes snapshots by a worker of their own, from a copy of the state that costs the engine a few
-// retains, and tidies away what a new one makes superfluous.
+// retains, takes erased words out of the journal that a new one stands for, and tidies away what it
+// makes superfluous.
 
 internal import TriageBase
 internal import TriageCodec
@@ -12,6 +13,9 @@ final class BackgroundSnapshots: SnapshotTaker {
     private let directory: DataDirectory
     private let clock: any TimeSource
     private let worker: any Worker
+    private let forgetter = WordForgetter()
+    /// Counts what the worker was given: for what waits, words are forgotten later.
+    private let given = Monitor(0)
 
     init(
         _ directory: DataDirectory, _ clock: any TimeSource, _ workers: any WorkerSource
@@ -25,11 +29,20 @@ final class BackgroundSnapshots: SnapshotTaker {
         _ state: WorldState, at tree: MerkleTree, time: WallTime, isPaced: Bool,
         report: @escaping @Sendable (SnapshotResult) -> Void
     ) {
-        worker.submit { [directory, clock] in
+        let mine = next()
+        worker.submit { [directory, clock, forgetter, given] in
             do throws(JournalError) {
                 report(.taken(try Self.write(state, tree, time, isPaced, directory, clock)))
             } catch {
                 return report(.failed(error))
+            }
+            // Before segments are moved to an archive, which is out of reach. An end does not wait.
+            if isPaced {
+                let (forgotten, failure) = forgetter.run(state, directory) {
+                    given.change { $0 == mine }
+                }
+                report(.forgotten(forgotten))
+                if let failure { report(.forgetFailed(failure)) }
             }
             do throws(JournalError) { report(.tidied(try directory.tidy())) } catch {
                 report(.tidyFailed(error))
@@ -38,10 +51,24 @@ final class BackgroundSnapshots: SnapshotTaker {
     }
 
     /// Lets the worker do something else, after what was begun: nothing is tidied away meanwhile.
-    func run(_ body: @escaping @Sendable () -> Void) { worker.submit(body) }
+    func run(_ body: @escaping @Sendable () -> Void) {
+        _ = next()
+        worker.submit(body)
+    }
 
     /// Ends the worker, once what was begun is written.
-    func stop() { worker.stop() }
+    func stop() {
+        _ = next()
+        worker.stop()
+    }
+
+    /// Something waits for the worker.
+    private func next() -> Int {
+        given.change { given in
+            given += 1
+            return given
+        }
+    }
 
     private static func write(
         _ state: WorldState, _ tree: MerkleTree, _ time: WallTime, _ isPaced: Bool,

@@ -10,8 +10,9 @@ internal import TriageJournal
 package enum BackupRequest: Sendable {
     /// What a backup of this moment consists of. Answered by `.files`, then more after `.next`.
     case list
-    /// Opens a file, of which that many bytes are wanted. Answered by `.opened`.
-    case open(name: String, count: Int)
+    /// Opens a file, of which that many bytes are wanted, and which was listed with that length in
+    /// the backup (nil: with any). Answered by `.opened`.
+    case open(name: String, count: Int, size: Int?)
     /// The next part of what was begun.
     case next
     /// Gives up what the call has begun. No answer.
@@ -121,11 +122,11 @@ private final class BackupCore: @unchecked Sendable {
                 let listing = try directory.listBackup()
                 lists[call] = List(head: listing.head, rest: listing.files[...])
                 return next(call)
-            case .open(let name, let count):
+            case .open(let name, let count, let size):
                 guard hasRoom else { return .failed(.busy) }
-                guard let reader = try directory.openBackupFile(name, count: count) else {
-                    return .failed(.gone)
-                }
+                guard
+                    let reader = try directory.openBackupFile(name, count: count, listed: size)
+                else { return .failed(.gone) }
                 reads[call] = reader
                 return .opened
             case .next:

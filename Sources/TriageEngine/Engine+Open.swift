@@ -218,7 +218,7 @@ private final class EngineResources: @unchecked Sendable {
                     inbox.change { $0.reloaded = reloaded }
                 }
             },
-            housekeep: { writer.writeMark(time: $0) },
+            housekeep: { writer.writeMark(time: $0) }, endSegment: { writer.endSegment() },
             wake: { result in inbox.change { $0.snapshots.append(result) } })
     }
 

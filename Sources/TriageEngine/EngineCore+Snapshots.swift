@@ -4,7 +4,22 @@
 internal import TriageBase
 internal import TriageCodec
 internal import TriageDomain
-internal import TriageJournal
+package import TriageJournal
+
+/// What came of a snapshot, and of tidying up after one.
+package enum SnapshotResult: Sendable {
+    case taken(SnapshotReceipt)
+    case failed(JournalError)
+    /// Follows ``taken(_:)``, but for the last one: what of erased words could be taken out of the
+    /// journal is gone.
+    case forgotten(ForgottenWords)
+    /// Follows ``forgotten(_:)``: the segments are as they were, and the next snapshot tries again.
+    case forgetFailed(JournalError)
+    /// Follows ``taken(_:)``: what the snapshot made superfluous is gone.
+    case tidied(Tidied)
+    /// Follows ``taken(_:)``: the snapshot is good all the same, and the next one tries again.
+    case tidyFailed(JournalError)
+}
 
 extension EngineCore {
     /// Answers a repeat at once; otherwise the answer comes when a snapshot is durable.
@@ -77,6 +92,13 @@ extension EngineCore {
             for call in snapshots.ended() {
                 hold(call.request, .failed(.snapshotFailed), call.reactor)
             }
+        case .forgotten(let forgotten):
+            if forgotten.waitsForSegment { parts.endSegment() }
+            status.reportsToForget = forgotten.waiting
+            status.counters.segmentsRewritten += UInt64(forgotten.segments.count)
+            status.counters.recordsForgotten += UInt64(forgotten.records)
+        case .forgetFailed:
+            status.counters.forgetFailures += 1
         case .tidied(let tidied):
             status.holdings = tidied.holdings
             status.counters.segmentsRetired += UInt64(tidied.segments.count)

@@ -35,16 +35,6 @@ package struct RenewedKey: Sendable {
     var answer: KeyAnswer?
 }
 
-/// What came of a snapshot, and of tidying up after one.
-package enum SnapshotResult: Sendable {
-    case taken(SnapshotReceipt)
-    case failed(JournalError)
-    /// Follows ``taken(_:)``: what the snapshot made superfluous is gone.
-    case tidied(Tidied)
-    /// Follows ``taken(_:)``: the snapshot is good all the same, and the next one tries again.
-    case tidyFailed(JournalError)
-}
-
 /// The durable state as it was read back.
 ///
 /// `@unchecked Sendable`: made by one thread and taken by another, which has it to itself.
@@ -84,6 +74,9 @@ package struct EngineParts {
     package var snapshotEnded: (SnapshotResult) -> Void
     /// Called every few seconds in which something was committed, with the time.
     package var housekeep: (WallTime) -> Void
+    /// Called on the engine's thread when the segment that is being written should end, because of
+    /// words in it that were erased.
+    package var endSegment: () -> Void
     /// Called by the snapshot taker's thread when a result waits.
     package var wake: @Sendable (SnapshotResult) -> Void
 
@@ -98,6 +91,7 @@ package struct EngineParts {
         journalFailed: @escaping (JournalError) -> Void = { _ in },
         snapshotEnded: @escaping (SnapshotResult) -> Void = { _ in },
         housekeep: @escaping (WallTime) -> Void = { _ in },
+        endSegment: @escaping () -> Void = {},
         wake: @escaping @Sendable (SnapshotResult) -> Void = { _ in }
     ) {
         self.journal = journal
@@ -112,6 +106,7 @@ package struct EngineParts {
         self.journalFailed = journalFailed
         self.snapshotEnded = snapshotEnded
         self.housekeep = housekeep
+        self.endSegment = endSegment
         self.wake = wake
     }
 }

@@ -30,6 +30,8 @@ package struct EngineStatus: Sendable {
     package var snapshot: SnapshotReceipt?
     /// Files of the data directory, as of the last snapshot or, before one, of the start.
     package var holdings = Holdings()
+    /// Erased reports whose words the journal may still have, as of the last snapshot.
+    package var reportsToForget = 0
     /// What the last recovery found and repaired.
     package var recovery: RecoverySummary
     /// How what is on disk is encrypted; nil without.
@@ -94,6 +96,12 @@ package struct EngineCounters: Sendable {
     package var snapshotFailures: UInt64 = 0
     /// Segments that were removed or moved to the archive.
     package var segmentsRetired: UInt64 = 0
+    /// Segments that were written anew because words in them were erased.
+    package var segmentsRewritten: UInt64 = 0
+    /// Records whose erased words were taken out of the journal.
+    package var recordsForgotten: UInt64 = 0
+    /// Times that erased words could not be taken out of the journal.
+    package var forgetFailures: UInt64 = 0
     /// Watches ended because they did not keep up.
     package var watchesTooSlow: UInt64 = 0
     /// Times that a board watch was overrun before it had caught up, and swept.

@@ -32,6 +32,7 @@ package final class JournalWriter: Journal {
     private let durable: DurableSequence
 
     private var file: any DiskFile
+    /// Up to here records go into the current segment; 0: none does any more.
     private var segmentBytes: Int
     private var image: SegmentImage
     private var cipher: FileCipher
@@ -164,6 +165,16 @@ package final class JournalWriter: Journal {
             size: UInt64(options.segmentBytes))
         nextCipher = try FileCipher(making: &header, keys, &random)
         nextHeader = header
+    }
+
+    /// Lets the next record begin a segment although there is room in this one, which is then
+    /// complete and can be written anew (``Redaction``).
+    ///
+    /// Does nothing while this one has no record, nor while the next one is not prepared: no record
+    /// is refused, and none waits, for this.
+    package func endSegment() {
+        guard failure == nil, nextHeader == nil, !leaves.isEmpty, preparer.isReady else { return }
+        segmentBytes = 0
     }
 
     package func commit() throws(JournalError) {

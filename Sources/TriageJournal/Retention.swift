@@ -88,10 +88,7 @@ extension DataDirectory {
     package func trimJournal() throws(JournalError) -> [String] {
         if options.journalRetention == .keep { return [] }
         let inventory = try Inventory(disk, path)
-        let keptCount = max(1, options.snapshotsKept)
-        guard inventory.snapshots.count >= keptCount,
-            let covered = inventory.snapshots.suffix(keptCount).first
-        else { return [] }
+        guard let covered = oldestKept(inventory) else { return [] }
         let kept = Set(inventory.leaves)
         let names = zip(inventory.segments, inventory.segments.dropFirst())
             .filter { $0.1 <= covered + 1 }
@@ -107,6 +104,12 @@ extension DataDirectory {
             try remove(name)
         }
         return names
+    }
+
+    /// The oldest snapshot that is kept; nil with fewer snapshots than are to be kept.
+    func oldestKept(_ inventory: Inventory) -> UInt64? {
+        let count = max(1, options.snapshotsKept)
+        return inventory.snapshots.count < count ? nil : inventory.snapshots.suffix(count).first
     }
 
     /// Reads a snapshot whole.

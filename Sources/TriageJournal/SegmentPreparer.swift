@@ -32,6 +32,13 @@ final class SegmentPreparer: Sendable {
         self.helper = helper
     }
 
+    /// Whether a spare can be taken without waiting.
+    var isReady: Bool {
+        state.change { state in
+            if case .ready = state { true } else { false }
+        }
+    }
+
     /// Starts preparing, if there is a helper and nothing is ready or under way.
     func request() {
         guard helper != nil else { return }

@@ -114,6 +114,7 @@ struct SegmentReader: Sendable {
     /// - Parameters:
     ///   - first: Its first sequence, from its name.
     ///   - directory: Where it is.
+    ///   - suffix: What stands behind its name.
     ///   - isLast: Whether its last batch may be torn.
     ///   - memory: A buffer from an earlier segment, to be used again.
     ///   - hashes: Whether the leaves are made.
@@ -122,10 +123,10 @@ struct SegmentReader: Sendable {
     ///   `.io`. What is wrong behind the header is the content's `problem`, because records before
     ///   it are good.
     func read(
-        _ first: UInt64, in directory: String, isLast: Bool, memory: consuming PageBuffer,
-        hashes: Bool = true
+        _ first: UInt64, in directory: String, suffix: String = "", isLast: Bool,
+        memory: consuming PageBuffer, hashes: Bool = true
     ) throws(JournalError) -> SegmentContent {
-        let file = FileName.segment(first)
+        let file = FileName.segment(first) + suffix
         let path = directory + "/" + file
         let handle = try TriageJournal.disk { () throws(IOError) in try disk.open(path, .read) }
         let header = try header(of: handle, file, first)

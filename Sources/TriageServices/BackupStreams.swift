@@ -28,7 +28,8 @@ extension ServiceHandler {
             let wanted = try decoded { () throws(RequestError) in
                 try decoder.decodeReadBackup(message)
             }
-            request = .open(name: wanted.name, count: wanted.readBytes)
+            request = .open(
+                name: wanted.name, count: wanted.readBytes, size: wanted.sizeBytes)
         }
         guard shared.backup != nil else { throw Self.nothingToBackUp }
         guard responder.markLongLived(caller.call) else { return }

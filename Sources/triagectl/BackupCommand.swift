@@ -136,6 +136,7 @@ struct BackupCommand: AsyncParsableCommand {
         var request = DynamicMessage()
         request["name"] = .string(file.name)
         request["read_bytes"] = .long(Int64(file.count))
+        request["size_bytes"] = .long(Int64(file.size))
         try await client.stream("ReadBackup", request, isEndless: true) { message in
             let bytes = message.bytes("chunk")
             if bytes.isEmpty {

@@ -145,6 +145,18 @@ final class Daemon {
                 ])
         case .failed(let error):
             log.error("no snapshot taken", metadata: ["error": "\(error)"])
+        case .forgotten(let forgotten):
+            guard !forgotten.segments.isEmpty else { return }
+            log.info(
+                "erased words taken out of the journal",
+                metadata: [
+                    "records": "\(forgotten.records)", "segments": "\(forgotten.segments.count)",
+                    "reports_waiting": "\(forgotten.waiting)",
+                ])
+        case .forgetFailed(let error):
+            log.error(
+                "erased words are still in the journal; the next snapshot tries again",
+                metadata: ["error": "\(error)"])
         case .tidied(let tidied):
             guard !tidied.segments.isEmpty else { return }
             log.info(

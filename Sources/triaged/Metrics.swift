@@ -232,6 +232,26 @@ enum Metrics {
             "triaged_journal_tidy_failures_total", "counter",
             "Times that superfluous files could not be removed or moved.",
             status.counters.tidyFailures)
+        Self.forgetting(status, &page)
+    }
+
+    private static func forgetting(_ status: EngineStatus, _ page: inout PrometheusText) {
+        page.single(
+            "triaged_journal_segments_rewritten_total", "counter",
+            "Segments written anew because words in them were erased.",
+            status.counters.segmentsRewritten)
+        page.single(
+            "triaged_journal_records_forgotten_total", "counter",
+            "Journal records whose erased words were taken out.",
+            status.counters.recordsForgotten)
+        page.single(
+            "triaged_journal_reports_to_forget", "gauge",
+            "Erased reports whose words the journal may still have, as of the last snapshot.",
+            UInt64(status.reportsToForget))
+        page.single(
+            "triaged_journal_forget_failures_total", "counter",
+            "Times that erased words could not be taken out of the journal.",
+            status.counters.forgetFailures)
     }
 
     /// Writes a distribution by powers of two as a cumulative histogram.

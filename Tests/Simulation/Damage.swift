@@ -113,7 +113,7 @@ func marked(on disk: SimDisk) -> UInt64 {
 /// A state that was recovered, and the record that it is after.
 final class Recovered {
     let head: UInt64
-    let world: World
+    var world: World
 
     init(head: UInt64, world: consuming World) {
         self.head = head

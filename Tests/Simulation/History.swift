@@ -13,8 +13,16 @@ import TriageJournal
 struct HistoryRecord {
     let header: EventHeader
     let events: [Event]
-    /// Of its body and its sealed fields.
-    let fingerprint: Hash128
+    /// Of its body.
+    let body: Hash128
+    /// Of its sealed fields; nil: it was taken out.
+    let fields: [Hash128?]
+
+    /// Whether it is the same record, but for fields that were taken out of one.
+    func isSame(as other: HistoryRecord) -> Bool {
+        body == other.body && fields.count == other.fields.count
+            && zip(fields, other.fields).allSatisfy { $0 == nil || $1 == nil || $0 == $1 }
+    }
 }
 
 /// Takes a journal's records.
@@ -29,12 +37,16 @@ struct HistoryReader: RecordVisitor {
         if first == 0 { first = sequence }
         do {
             let (header, events) = try codec.decode(record, sequence: sequence, time: time)
-            var fingerprint = Hash128(of: record.body, seed: 0)
+            var fields: [Hash128?] = []
             for number in 0..<record.fieldCount {
-                fingerprint = Hash128(of: record.field(number + 1), seed: fingerprint.low)
+                fields.append(
+                    record.isErased(number + 1)
+                        ? nil : Hash128(of: record.field(number + 1), seed: 1))
             }
             records.append(
-                HistoryRecord(header: header, events: events, fingerprint: fingerprint))
+                HistoryRecord(
+                    header: header, events: events, body: Hash128(of: record.body, seed: 0),
+                    fields: fields))
         } catch {
             throw RecordRejection("\(error)")
         }
@@ -67,7 +79,7 @@ final class History {
             let sequence = record.header.sequence
             if sequence <= known {
                 try require(
-                    records[Int(sequence) - 1].fingerprint == record.fingerprint,
+                    records[Int(sequence) - 1].isSame(as: record),
                     "record \(sequence) is another one than before")
             } else {
                 try require(sequence == count + 1, "record \(count + 1) is missing")
@@ -81,7 +93,57 @@ final class History {
             }
         }
         try require(count == head, "the journal says it ends at \(head), and ends at \(count)")
+        try requireErased(read)
         return records[Int(known)...]
+    }
+
+    /// The last record that erases the words of a case's reports, by case.
+    private var erasures: [CaseNumber: UInt64] {
+        var found: [CaseNumber: UInt64] = [:]
+        for record in records {
+            for case .reportTextsErased(let matter, _) in record.events {
+                found[matter] = record.header.sequence
+            }
+        }
+        return found
+    }
+
+    /// What was taken out of records is the words of reports that a later record erases.
+    private func requireErased(_ read: HistoryReader) throws(Violation) {
+        let lacking = read.records.filter { $0.fields.contains(nil) }
+        guard !lacking.isEmpty else { return }
+        let erasures = erasures
+        for record in lacking {
+            guard record.fields.count == 1, record.events.count == 1,
+                case .reportReceived(let matter, _, _, _, _, _) = record.events[0],
+                erasures[matter] ?? 0 > record.header.sequence
+            else {
+                throw Violation("something of record \(record.header.sequence) was forgotten")
+            }
+        }
+    }
+
+    /// Of what was read, the records that still have words which a later record erases.
+    func unforgotten(_ read: HistoryReader) -> [UInt64] {
+        let erasures = erasures
+        return read.records.filter { record in
+            guard record.events.count == 1, !record.fields.contains(nil),
+                case .reportReceived(let matter, _, _, _, _, _) = record.events[0]
+            else { return false }
+            return erasures[matter] ?? 0 > record.header.sequence
+        }.map(\.header.sequence)
+    }
+
+    /// Erases in a World what records behind it erase: these words may be forgotten already, and
+    /// come back from an older snapshot or not.
+    func forget(in world: inout World) {
+        let last = world.snapshotState.counters.sequence
+        for record in records.dropFirst(Int(last)) {
+            for case .reportTextsErased(let matter, let erasure) in record.events
+            where matter.value < world.snapshotState.cases.endIndex {
+                world.apply([.reportTextsErased(case: matter, erasure: erasure)], record.header)
+            }
+        }
     }
 
     private func truncate(to head: UInt64) {

@@ -370,6 +370,37 @@ package final class Simulation {
         return disk.fileNames.contains { $0.hasPrefix(path + "/") } ? path : nil
     }
 
+    /// Takes a snapshot, and waits until all that follows it is done.
+    private func takeSnapshot(_ life: Life) throws(Violation) {
+        life.submit([workload.snapshot(life)], reactor: 0)
+        try settle(life)
+        // What follows a snapshot is paced.
+        threads.pause(nanoseconds: 600_000_000_000)
+        try settle(life)
+    }
+
+    /// What was erased is in no segment that the oldest kept snapshot stands for.
+    private func requireForgotten() throws(Violation) {
+        if plan.storage.journalRetention == .remove { return }
+        func sequences(_ suffix: String) -> [UInt64] {
+            disk.fileNames.filter { $0.hasPrefix(Plan.directory + "/") && $0.hasSuffix(suffix) }
+                .compactMap { UInt64($0.dropFirst(Plan.directory.count + 1).prefix(20)) }
+        }
+        let segments = sequences(".journal")
+        let snapshots = sequences(".snapshot").suffix(plan.storage.snapshotsKept)
+        guard snapshots.count == plan.storage.snapshotsKept, let covered = snapshots.first,
+            let next = segments.last(where: { $0 <= covered + 1 })
+        else { return }
+        var reader = HistoryReader()
+        do {
+            _ = try Inspection(path: Plan.directory, disk: quiet(disk), keys: plan.keys)
+                .readJournal(into: &reader)
+        } catch { throw Violation("the journal cannot be read: \(error)") }
+        let left = history.unforgotten(reader).filter { $0 < next }
+        try require(left.isEmpty, "the words of records \(left) were erased, and are there")
+        transcript.count("looked for erased words")
+    }
+
     // MARK: Ends
 
     /// Ends the process, and looks at what it has left.
@@ -410,6 +441,9 @@ package final class Simulation {
         transcript.count("snapshot failed", Int(status.counters.snapshotFailures))
         transcript.count("segment retired", Int(status.counters.segmentsRetired))
         transcript.count("tidying failed", Int(status.counters.tidyFailures))
+        transcript.count("segment written anew", Int(status.counters.segmentsRewritten))
+        transcript.count("record without its words", Int(status.counters.recordsForgotten))
+        transcript.count("forgetting failed", Int(status.counters.forgetFailures))
         transcript.count("watch swept", Int(status.counters.watchSweeps))
     }
 
@@ -519,6 +553,14 @@ package final class Simulation {
         }
         try look()
         if let client = life.backups, lots.oneIn(2) { try backUpAtRest(life, client) }
+        try takeSnapshot(life)
+        // A segment ends for the words in it with the first record after a snapshot, which may be
+        // that of the next one; then it takes as many as are kept.
+        for _ in 0...plan.storage.snapshotsKept where life.engine.status.reportsToForget > 0 {
+            try takeSnapshot(life)
+        }
+        try requireForgotten()
+        count(life.engine.status)
         life.engine.stop()
         _ = try life.collect()
         backups += life.backups?.taken ?? []

@@ -163,7 +163,7 @@ struct Workload {
         )
     }
 
-    private mutating func snapshot(_ life: Life) -> (request: EngineRequest, asked: Asked) {
+    mutating func snapshot(_ life: Life) -> (request: EngineRequest, asked: Asked) {
         let key = freshKey()
         let operation = EngineOperation.snapshot(key)
         let principal = Principal(dnsName: "operator")

@@ -394,7 +394,7 @@ private let evidenceBreakages: [Breakage] =
         ("ListHolds", "page_token", "abc"), ("RotateKeys", "request_id", nil),
         ("RotateKeys", "kind", nil), ("RotateKeys", "kind", e("3")),
         ("ReadBackup", "name", nil), ("ReadBackup", "read_bytes", nil),
-        ("ReadBackup", "read_bytes", .long(-1)),
+        ("ReadBackup", "read_bytes", .long(-1)), ("ReadBackup", "size_bytes", .long(-1)),
     ].map { (method: String, path: String, value: DynamicValue?) in
         Breakage(method, path, value)
     } + [

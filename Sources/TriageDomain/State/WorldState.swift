@@ -26,6 +26,36 @@ package struct WorldState: Sendable {
     package internal(set) var counters = WorldCounters()
 }
 
+/// A report of which the words were erased.
+package struct ErasedReport: Hashable, Sendable {
+    /// Which.
+    package let number: ReportNumber
+    /// When it came, which is the time of the record that brought its words.
+    package let receivedAt: WallTime
+}
+
+extension WorldState {
+    /// Every report that has no words any more.
+    ///
+    /// - Complexity: O(reports)
+    package var erasedReports: [ErasedReport] {
+        var found: [ErasedReport] = []
+        func note(_ report: StoredReport) {
+            guard report.content == Erased.content else { return }
+            found.append(ErasedReport(number: report.number, receivedAt: report.receivedAt))
+        }
+        cases.forEachChunk(in: cases.startIndex..<cases.endIndex) { chunk, offsets in
+            // Report by report: a case that is handed out is copied with all that it holds.
+            let cases = chunk.span
+            for offset in offsets {
+                note(cases[offset].first)
+                for report in cases[offset].more { note(report) }
+            }
+        }
+        return found
+    }
+}
+
 /// What the service holds, for its status.
 package struct WorldCounts: Equatable, Sendable {
     /// Open cases of one level.

@@ -14,7 +14,7 @@ package struct BackupFile: Hashable, Sendable {
     package let count: Int
     /// Bytes of the file in the backup: zeros follow what was copied.
     package let size: Int
-    /// Whether the file never changes any more, so that a copy of that name and size is good.
+    /// Whether the file is complete, so that a copy of that name and size is good.
     package let isFinal: Bool
 
     /// Describes a file.
@@ -128,15 +128,18 @@ extension DataDirectory {
     /// - Parameters:
     ///   - name: Its path below the directory.
     ///   - count: Bytes to be copied from its front; at most those there are.
+    ///   - listed: Its ``BackupFile/size``; nil: whatever it is. A segment that was written anew
+    ///     since (``Redaction``) has another length.
     /// - Returns: Gives its bytes; nil when there is no such file (any more).
     /// - Throws: `.dataLoss` and the like when it does not verify; `.io`.
     package func openBackupFile(
-        _ name: String, count: Int
+        _ name: String, count: Int, listed: Int? = nil
     ) throws(JournalError) -> BackupReader? {
         do throws(JournalError) {
             guard try checkBackupFile(name) else { return nil }
             return try BackupReader(
-                disk, path, name, count: count, bytesPerSecond: options.snapshotBytesPerSecond)
+                disk, path, name, count: count, listed: listed,
+                bytesPerSecond: options.snapshotBytesPerSecond)
         } catch {
             if error.isMissingFile { return nil }
             throw error
@@ -186,14 +189,21 @@ package final class BackupReader {
     private var buffer = PageBuffer(capacity: VaultLayout.chunkBytes)
     private var pacer: Pacer
 
-    init(
-        _ disk: any Disk, _ directory: String, _ name: String, count: Int, bytesPerSecond: Int?
+    /// Opens a file; nil when it is a segment of another length than it was listed with.
+    init?(
+        _ disk: any Disk, _ directory: String, _ name: String, count: Int, listed: Int?,
+        bytesPerSecond: Int?
     ) throws(JournalError) {
         let path = directory + "/" + name
         let (file, size) = try TriageJournal.disk {
             () throws(IOError) -> (any DiskFile, Int) in
             let file = try disk.open(path, .read)
             return (file, try file.size())
+        }
+        if let listed, listed != size,
+            case .segment = FileName.meaning(of: DirectoryEntry(name: name, isDirectory: false))
+        {
+            return nil
         }
         self.file = file
         self.name = name

@@ -79,7 +79,8 @@ struct SegmentCut: ~Copyable {
     ///   - keys: The directory's; nil without encryption.
     ///   - random: Gives the nonce of the batch that is sealed anew.
     ///   - each: Called with the bytes of each piece that was written.
-    /// - Throws: `.io`, `.crypto`, `.dataLoss`.
+    /// - Throws: `.io`, `.crypto`, `.dataLoss`; `.noSuchPoint` when the segment was written anew
+    ///   since it was read.
     /// - Durability: the content; the name after a sync of the directory
     func write(
         _ disk: any Disk, from source: String, to target: String, _ keys: KeyRing?,
@@ -87,11 +88,17 @@ struct SegmentCut: ~Copyable {
     ) throws(JournalError) {
         var cipher = try FileCipher(content.header, content.file, keys)
         let (end, size) = (end, content.size)
+        let from = try TriageJournal.disk { () throws(IOError) in try disk.open(source, .read) }
+        guard try TriageJournal.disk({ () throws(IOError) in try from.size() }) == size else {
+            throw .noSuchPoint(
+                what: "a server took erased words out of \(content.file) while it was read: run "
+                    + "this again with a new directory")
+        }
         do throws(IOError) {
             let file = try disk.open(target + ".tmp", .create)
             var copying = FileCopy(disk)
             try copying.copy(
-                try disk.open(source, .read), source, to: file, count: end, each: each)
+                from, source, to: file, count: end, each: each)
             let zeros = PageBuffer(capacity: 1 << 20)
             var offset = end
             while offset < size {

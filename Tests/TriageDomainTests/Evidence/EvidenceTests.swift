@@ -187,4 +187,22 @@ extension Driver {
         let replayed = driver.replayed()
         #expect(described(replayed.snapshotState) == described(driver.world.snapshotState))
     }
+
+    @Test func erasedReports_areNamedWithTheTimeOfTheirRecord() throws {
+        let driver = try driver()
+        try driver.submit(.example())
+        #expect(driver.world.snapshotState.erasedReports.isEmpty)
+        let case1 = try driver.matter(CaseNumber(1))
+        try driver.run(
+            .eraseReportTexts(case: CaseNumber(1), erasure: .example, identities: []), as: .lena)
+        try driver.submit(.example())
+        let erased = ([case1.first] + case1.more).map {
+            ErasedReport(number: $0.number, receivedAt: $0.receivedAt)
+        }
+        #expect(driver.world.snapshotState.erasedReports == erased && erased.count == 2)
+        let received = driver.journal.filter { _, events in
+            events.contains { if case .reportReceived = $0 { true } else { false } }
+        }
+        #expect(erased.map(\.receivedAt) == received.prefix(2).map(\.0.time))
+    }
 }

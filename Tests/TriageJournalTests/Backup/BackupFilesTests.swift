@@ -17,7 +17,10 @@ import TriageJournal
         let listing = try data.listBackup()
         for file in listing.files {
             try between(file)
-            guard let reader = try data.openBackupFile(file.name, count: file.count) else {
+            guard
+                let reader = try data.openBackupFile(
+                    file.name, count: file.count, listed: file.size)
+            else {
                 #expect(file.name.hasSuffix(".object"), "\(file.name) is gone")
                 continue
             }

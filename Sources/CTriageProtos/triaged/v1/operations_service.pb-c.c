@@ -1412,7 +1412,7 @@ const ProtobufCMessageDescriptor triaged__v1__backup_file__descriptor =
   (ProtobufCMessageInit) triaged__v1__backup_file__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor triaged__v1__read_backup_request__field_descriptors[2] =
+static const ProtobufCFieldDescriptor triaged__v1__read_backup_request__field_descriptors[3] =
 {
   {
     "name",
@@ -1438,15 +1438,28 @@ static const ProtobufCFieldDescriptor triaged__v1__read_backup_request__field_de
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "size_bytes",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Triaged__V1__ReadBackupRequest, size_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned triaged__v1__read_backup_request__field_indices_by_name[] = {
   0,   /* field[0] = name */
   1,   /* field[1] = read_bytes */
+  2,   /* field[2] = size_bytes */
 };
 static const ProtobufCIntRange triaged__v1__read_backup_request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor triaged__v1__read_backup_request__descriptor =
 {
@@ -1456,7 +1469,7 @@ const ProtobufCMessageDescriptor triaged__v1__read_backup_request__descriptor =
   "Triaged__V1__ReadBackupRequest",
   "triaged.v1",
   sizeof(Triaged__V1__ReadBackupRequest),
-  2,
+  3,
   triaged__v1__read_backup_request__field_descriptors,
   triaged__v1__read_backup_request__field_indices_by_name,
   1,  triaged__v1__read_backup_request__number_ranges,

@@ -375,7 +375,7 @@ struct  Triaged__V1__BackupFile
    */
   int64_t size_bytes;
   /*
-   * Whether it never changes any more: a copy of that name and size need not be read again.
+   * Whether it is complete: a copy of that name and size need not be read again. One that is made anew has another size.
    */
   protobuf_c_boolean is_final;
 };
@@ -398,10 +398,16 @@ struct  Triaged__V1__ReadBackupRequest
    * Required. Bytes to be read, as they were listed; fewer are returned when the file has become shorter.
    */
   int64_t read_bytes;
+  /*
+   * Its length in the backup, as it was listed. Optional; without it a segment that was made anew since, so that words
+   * which were erased are not in it, is read as if it were the listed one. With it the call ends with NOT_FOUND,
+   * BACKUP_FILE_GONE: list again.
+   */
+  int64_t size_bytes;
 };
 #define TRIAGED__V1__READ_BACKUP_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&triaged__v1__read_backup_request__descriptor) \
-    , (char *)protobuf_c_empty_string, 0 }
+    , (char *)protobuf_c_empty_string, 0, 0 }
 
 
 typedef enum {

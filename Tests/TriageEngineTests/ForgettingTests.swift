@@ -1,0 +1,237 @@
+// Words that were erased are taken out of the journal after snapshots: in which segments they are
+// looked for, and that none of them is left in any file.
+
+import TestSupport
+import Testing
+import TriageBase
+import TriageCodec
+import TriageDomain
+import TriageIO
+import TriageJournal
+
+@testable import TriageEngine
+
+@Suite struct ForgettingTests {
+    /// An engine on a disk in memory, with segments of few reports.
+    private final class Scene {
+        private(set) var disk = SimDisk(seed: 4)
+        var storage = StorageOptions()
+        let bench = EngineBench()
+        private(set) var engine: Engine
+        private var sink = RecordingSink()
+        let results = Monitor<[SnapshotResult]>([])
+
+        init(_ configure: (inout StorageOptions) -> Void = { _ in }) throws {
+            storage.segmentBytes = 16 << 10
+            storage.preparationBytesPerSecond = nil
+            storage.snapshotBytesPerSecond = nil
+            storage.snapshotsKept = 2
+            configure(&storage)
+            engine = try Self.open(disk, storage, results, sink)
+        }
+
+        private static func open(
+            _ disk: SimDisk, _ storage: StorageOptions, _ results: Monitor<[SnapshotResult]>,
+            _ sink: RecordingSink
+        ) throws -> Engine {
+            var configuration = EngineConfiguration()
+            configuration.snapshotAtStop = false
+            let engine = try Engine.open(
+                "data", disk: disk, storage: storage, configuration: configuration,
+                snapshotEnded: { result in results.change { $0.append(result) } })
+            engine.connect(reactor: 0, sink: sink)
+            engine.start()
+            return engine
+        }
+
+        func restart() throws {
+            engine.stop()
+            // Where nobody holds the lock any more.
+            disk = disk.copy()
+            sink = RecordingSink()
+            results.change { $0 = [] }
+            engine = try Self.open(disk, storage, results, sink)
+        }
+
+        func ask(_ operation: EngineOperation) throws -> EngineReply {
+            let before = sink.all.count
+            let request = bench.request(operation, by: "legal")
+            #expect(
+                engine.submit(
+                    [request], reactor: 0, journalBytes: request.operation.journalBytes))
+            return try #require(sink.wait(count: before + 1).last?.reply)
+        }
+
+        /// A report about a subject; returns its case.
+        @discardableResult
+        func report(_ words: String, about subject: UInt64) throws -> CaseNumber {
+            guard case .submitReport(let facts, _) = bench.report(about: subject) else {
+                throw Unexpected()
+            }
+            let reply = try ask(
+                .write(
+                    .submitReport(facts: facts, content: ForgettingTests.content(words)),
+                    bench.freshKey()))
+            guard case .receipt(let receipt) = reply else { throw Unexpected() }
+            return receipt.caseNumber
+        }
+
+        func erase(_ matter: CaseNumber) throws {
+            let erasure = Erasure(ground: .dataSubjectRequest, legalBasis: "", reason: "")
+            let reply = try ask(
+                .write(
+                    .eraseReportTexts(case: matter, erasure: erasure, identities: []),
+                    bench.freshKey()))
+            guard case .outcome(.erasedTexts) = reply else { throw Unexpected() }
+        }
+
+        /// Takes a snapshot, and waits for all that follows it.
+        @discardableResult
+        func snapshot() throws -> ForgottenWords {
+            results.change { $0 = [] }
+            guard case .snapshot = try ask(.snapshot(bench.freshKey())) else { throw Unexpected() }
+            return results.wait { results in
+                guard results.contains(where: { $0.endsTidying }) else { return nil }
+                for case .forgotten(let forgotten) in results { return forgotten }
+                return nil
+            }
+        }
+
+        /// How the engine is, after all that it has reported.
+        func status() throws -> EngineStatus {
+            guard case .status(let status) = try ask(.status) else { throw Unexpected() }
+            return status
+        }
+
+        func fill(_ count: Int) throws {
+            for index in 0..<count {
+                try report(String(repeating: "x", count: 3_000), about: UInt64(index) + 1_000)
+            }
+        }
+
+        var segments: [String] { disk.fileNames.filter { $0.hasSuffix(".journal") } }
+
+        /// Names of files that have the words.
+        func files(with words: String) -> [String] {
+            let wanted = Array(words.utf8)
+            return disk.fileNames.filter { name in
+                guard let bytes = disk.bytes(of: name), bytes.count > wanted.count else {
+                    return false
+                }
+                return (0...bytes.count - wanted.count).contains { place in
+                    bytes[place] == wanted[0]
+                        && bytes[place..<place + wanted.count].elementsEqual(wanted)
+                }
+            }
+        }
+    }
+
+    /// A report's content of a description (`report_content.proto`).
+    private static func content(_ words: String) -> [UInt8] {
+        let text = Array(words.utf8)
+        return [11 << 3 | 2, UInt8(text.count & 127 | 128), UInt8(text.count >> 7)] + text
+    }
+
+    private static let words = "what nobody may read any more " + String(repeating: "z", count: 200)
+    private static let others = "what stays as it is " + String(repeating: "y", count: 200)
+
+    @Test func erasedWordsAreInNoFile_onceSnapshotsStandForTheirSegments() throws {
+        let scene = try Scene()
+        let matter = try scene.report(Self.words, about: 1)
+        try scene.report(Self.others, about: 2)
+        try scene.fill(8)
+        let second = try scene.report(Self.words, about: 1)
+        #expect(second == matter)
+        try scene.fill(8)
+        #expect(scene.files(with: Self.words).count == 2)
+        try scene.snapshot()
+        try scene.erase(matter)
+        var seen: [ForgottenWords] = []
+        for _ in 0..<3 {
+            seen.append(try scene.snapshot())
+            try scene.fill(1)
+        }
+        #expect(seen.map(\.records) == [2, 0, 0] && seen.map(\.waiting) == [0, 0, 0], "\(seen)")
+        #expect(scene.files(with: Self.words) == [])
+        #expect(scene.files(with: Self.others).contains { $0.hasSuffix(".journal") })
+        let status = try scene.status()
+        #expect(status.counters.recordsForgotten == 2 && status.counters.segmentsRewritten == 2)
+        #expect(status.counters.forgetFailures == 0 && status.reportsToForget == 0)
+        scene.engine.stop()
+        #expect(try Inspection(path: "data", disk: scene.disk).verify().problems.isEmpty)
+    }
+
+    @Test func theSegmentThatIsWrittenEndsForIt_andARestartFindsNothingLeft() throws {
+        let scene = try Scene()
+        let matter = try scene.report(Self.words, about: 1)
+        try scene.snapshot()
+        try scene.erase(matter)
+        // In the only segment there is; then that one is complete, but not yet covered.
+        let first = try scene.snapshot()
+        #expect(first.waiting == 1 && first.waitsForSegment && first.records == 0)
+        try scene.fill(1)
+        let second = try scene.snapshot()
+        #expect(second.waiting == 1 && !second.waitsForSegment)
+        #expect(scene.segments.count == 2)
+        try scene.fill(1)
+        let third = try scene.snapshot()
+        #expect(third.waiting == 0 && third.records == 1 && scene.segments.count == 2)
+        #expect(scene.files(with: Self.words) == [])
+
+        let before = scene.segments.map { scene.disk.bytes(of: $0) }
+        try scene.restart()
+        try scene.fill(1)
+        #expect(try scene.snapshot() == ForgottenWords())
+        #expect(scene.disk.bytes(of: scene.segments[0]) == before[0])
+        scene.engine.stop()
+        // From the journal alone.
+        let alone = scene.disk.copy()
+        for name in alone.fileNames where name.hasSuffix(".snapshot") { alone.erase(name) }
+        let engine = try Engine.open("data", disk: alone, storage: scene.storage)
+        #expect(engine.status.counts == scene.engine.status.counts)
+        #expect(engine.status.recovery.recordsReplayed == scene.engine.status.durableSequence)
+    }
+
+    @Test(arguments: [JournalRetention.remove, .archive("archive")])
+    func whatRetentionTakesHasTheWordsNowhere(retention: JournalRetention) throws {
+        let scene = try Scene { $0.journalRetention = retention }
+        let matter = try scene.report(Self.words, about: 1)
+        try scene.fill(8)
+        try scene.erase(matter)
+        for _ in 0..<3 {
+            try scene.fill(1)
+            try scene.snapshot()
+        }
+        #expect(scene.files(with: Self.words) == [])
+        let counters = try scene.status().counters
+        #expect(counters.segmentsRetired > 0)
+        #expect(counters.recordsForgotten == (retention == .remove ? 0 : 1))
+        scene.engine.stop()
+    }
+
+    @Test func whatFailsIsReported_andDoneAfterTheNextSnapshot() throws {
+        let scene = try Scene()
+        let matter = try scene.report(Self.words, about: 1)
+        try scene.fill(8)
+        try scene.snapshot()
+        try scene.erase(matter)
+        scene.disk.failNext(.sync, on: ".journal.tmp", .inputOutput)
+        let failed = try scene.snapshot()
+        #expect(failed.waiting == 1 && failed.records == 0)
+        #expect(try scene.status().counters.forgetFailures == 1)
+        #expect(!scene.disk.fileNames.contains { $0.hasSuffix(".journal.tmp") })
+        let after = try scene.snapshot()
+        #expect(after.waiting == 0 && after.records == 1)
+        #expect(try scene.status().state == .serving)
+        scene.engine.stop()
+    }
+}
+
+extension SnapshotResult {
+    fileprivate var endsTidying: Bool {
+        switch self {
+        case .tidied, .tidyFailed: true
+        case .taken, .failed, .forgotten, .forgetFailed: false
+        }
+    }
+}

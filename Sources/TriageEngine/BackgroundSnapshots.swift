@@ -44,7 +44,9 @@ final class BackgroundSnapshots: SnapshotTaker {
                 report(.forgotten(forgotten))
                 if let failure { report(.forgetFailed(failure)) }
             }
-            do throws(JournalError) { report(.tidied(try directory.tidy())) } catch {
+            do throws(JournalError) {
+                report(.tidied(try directory.tidy(time: clock.wallTime())))
+            } catch {
                 report(.tidyFailed(error))
             }
         }

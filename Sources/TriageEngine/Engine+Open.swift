@@ -20,6 +20,8 @@ extension Engine {
     ///   - clock: Both times.
     ///   - journalFailed: Called once, on the engine's thread, when the journal has failed: health
     ///     turns NOT_SERVING.
+    ///   - housekeepingFailed: Called on a helper thread when the mark, or the leaves of a complete
+    ///     segment, could not be written.
     ///   - snapshotEnded: Called on the engine's thread with what became of snapshots.
     ///   - vaultFailed: Called on the vault's thread with what an operator has to know of it.
     ///   - auditFailed: Called on a helper thread when a head could not be signed, or a proof not
@@ -33,6 +35,7 @@ extension Engine {
         keys: KeySource? = nil, configuration: EngineConfiguration = EngineConfiguration(),
         clock: any TimeSource = SystemClock(),
         journalFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
+        housekeepingFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
         snapshotEnded: @escaping @Sendable (SnapshotResult) -> Void = { _ in },
         vaultFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
         auditFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
@@ -49,7 +52,8 @@ extension Engine {
         let world: World
         do {
             directory = try DataDirectory(
-                opening: path, disk: disk, options: storage, keys: keys)
+                opening: path, disk: disk, options: storage, keys: keys,
+                housekeepingFailed: housekeepingFailed)
             keyRepairs = directory.keys?.repairs ?? []
             report = try directory.recover(into: &target)
             // Refused before anything is changed.
@@ -109,7 +113,8 @@ extension Engine {
         let report: VaultReport
         do throws(JournalError) {
             report = try vault.reconcile(
-                stored: world.storedObjects, erased: world.erasedObjects, time: clock.wallTime())
+                stored: world.storedObjects, erased: world.erasedObjects, time: clock.wallTime(),
+                stateTime: world.counters.time)
         } catch { throw .storage(error) }
         do throws(IOError) {
             let worker = try VaultWorker(
@@ -184,6 +189,7 @@ extension EncryptionReport {
 private final class EngineResources: @unchecked Sendable {
     private let directory: DataDirectory
     private let writer: JournalWriter
+    private let clock: any TimeSource
     private let snapshots: BackgroundSnapshots
     private let vault: VaultWorker?
     private let audit: AuditWorker?
@@ -197,6 +203,7 @@ private final class EngineResources: @unchecked Sendable {
     ) throws(IOError) {
         self.directory = directory
         self.writer = writer
+        self.clock = clock
         self.vault = vault
         snapshots = try BackgroundSnapshots(directory, clock, workers)
         audit = try AuditWorker(writer, directory, workers, failed: auditFailed)
@@ -218,12 +225,13 @@ private final class EngineResources: @unchecked Sendable {
                     inbox.change { $0.reloaded = reloaded }
                 }
             },
-            housekeep: { writer.writeMark(time: $0) }, endSegment: { writer.endSegment() },
+            housekeep: { writer.writeMark(time: $0) },
+            housekeeping: { directory.housekeepingStatus }, endSegment: { writer.endSegment() },
             wake: { result in inbox.change { $0.snapshots.append(result) } })
     }
 
     @Sendable func close() {
-        writer.close()
+        writer.close(time: clock.wallTime())
         snapshots.stop()
         vault?.stop()
         audit?.stop()

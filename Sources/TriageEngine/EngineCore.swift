@@ -74,6 +74,8 @@ package struct EngineParts {
     package var snapshotEnded: (SnapshotResult) -> Void
     /// Called every few seconds in which something was committed, with the time.
     package var housekeep: (WallTime) -> Void
+    /// What failed beside the commits.
+    package var housekeeping: () -> HousekeepingStatus
     /// Called on the engine's thread when the segment that is being written should end, because of
     /// words in it that were erased.
     package var endSegment: () -> Void
@@ -91,6 +93,7 @@ package struct EngineParts {
         journalFailed: @escaping (JournalError) -> Void = { _ in },
         snapshotEnded: @escaping (SnapshotResult) -> Void = { _ in },
         housekeep: @escaping (WallTime) -> Void = { _ in },
+        housekeeping: @escaping () -> HousekeepingStatus = { HousekeepingStatus() },
         endSegment: @escaping () -> Void = {},
         wake: @escaping @Sendable (SnapshotResult) -> Void = { _ in }
     ) {
@@ -106,6 +109,7 @@ package struct EngineParts {
         self.journalFailed = journalFailed
         self.snapshotEnded = snapshotEnded
         self.housekeep = housekeep
+        self.housekeeping = housekeeping
         self.endSegment = endSegment
         self.wake = wake
     }
@@ -559,6 +563,7 @@ package final class EngineCore: @unchecked Sendable {
         status.encryption = parts.encryption()
         status.vault = parts.vault?.status
         status.signing = parts.audit?.status
+        status.housekeeping = parts.housekeeping()
         return status
     }
 

@@ -40,6 +40,8 @@ package struct EngineStatus: Sendable {
     package var vault: VaultStatus?
     /// How far heads are signed; nil without encryption.
     package var signing: SigningStatus?
+    /// What failed beside the commits.
+    package var housekeeping = HousekeepingStatus()
     /// Watches that are open.
     package var watchCount = 0
     /// Claims that wait for a case.

@@ -26,7 +26,12 @@ package final class DataDirectory: Sendable {
     package let keys: KeyRing?
     /// How far the journal is durable, once it was opened for writing.
     let durable = DurableSequence()
+    let housekeeping: Housekeeping
     private let lock: any DiskLock
+    /// Whether whoever opened it makes the identity once all else is there.
+    private let isIdentityLast: Bool
+    /// What failed beside the commits.
+    package var housekeepingStatus: HousekeepingStatus { housekeeping.status }
     /// The threads that work ahead while a state is recovered.
     package var helpers: HelperThreads { options.helpers }
 
@@ -39,7 +44,10 @@ package final class DataDirectory: Sendable {
     ///   - disk: The file system.
     ///   - options: Sizes and pacing.
     ///   - source: Opens the directory's keys; at a first start, makes it an encrypted one.
-    ///   - given: Which deployment it belongs to from its first start on; nil: a new one.
+    ///   - given: Which deployment it belongs to from its first start on, which is not whole before
+    ///     its identity is made, by whoever opens it so; nil: a new one.
+    ///   - housekeepingFailed: Called by a helper thread when the mark, or the leaves of a complete
+    ///     segment, could not be written.
     /// - Throws: `.locked`, `.foreignFile`, `.isBackup`, `.newerVersion`, `.olderVersion`,
     ///   `.dataLoss` when the
     ///   identity, the keys or the whole journal is gone, `.foreignCluster`, `.keyMissing`,
@@ -47,11 +55,14 @@ package final class DataDirectory: Sendable {
     package init(
         opening path: String, disk: any Disk = RealDisk(),
         options: StorageOptions = StorageOptions(), keys source: KeySource? = nil,
-        cluster given: ClusterID? = nil
+        cluster given: ClusterID? = nil,
+        housekeepingFailed: @escaping @Sendable (JournalError) -> Void = { _ in }
     ) throws(JournalError) {
         self.path = path
         self.disk = disk
         self.options = options
+        isIdentityLast = given != nil
+        housekeeping = Housekeeping(housekeepingFailed)
         let outcome = try TriageJournal.disk { () throws(IOError) in
             try disk.makeDirectory(path)
             return try disk.lock(path + "/" + FileName.lock)
@@ -206,7 +217,8 @@ package final class DataDirectory: Sendable {
             JournalWriter.Start(
                 disk: disk, directory: path, cluster: cluster, options: options, keys: keys,
                 file: file, header: last.header, offset: last.offset, leaves: last.leaves,
-                tree: report.tree, mark: mark, signer: signer, durable: durable))
+                tree: report.tree, mark: mark, signer: signer, durable: durable,
+                time: time, housekeeping: housekeeping))
     }
 
     /// Begins a snapshot of the state after the last record of `tree`, which must be durable.
@@ -238,12 +250,21 @@ package final class DataDirectory: Sendable {
         _ report: RecoveryReport, _ time: WallTime
     ) throws(JournalError) {
         guard !report.missingLeaves.isEmpty else { return }
-        let inventory = try Inventory(disk, path)
+        try makeLeaves(of: try Inventory(disk, path).withoutLeaves, time, bytesPerSecond: nil)
+    }
+
+    /// Makes the leaves of complete segments from the segments.
+    ///
+    /// - Throws: `.dataLoss` and the like when a segment does not verify: none of it was made then;
+    ///   `.io`.
+    func makeLeaves(
+        of segments: [UInt64], _ time: WallTime, bytesPerSecond: Int?
+    ) throws(JournalError) {
         let reader = SegmentReader(disk: disk, cluster: cluster, keys: keys)
         let writer = LeavesWriter(
-            disk, directory: path, cluster: cluster, bytesPerSecond: nil)
+            disk, directory: path, cluster: cluster, bytesPerSecond: bytesPerSecond, housekeeping)
         var memory = PageBuffer(capacity: Format.blockBytes)
-        for first in inventory.withoutLeaves {
+        for first in segments {
             var scanner = SegmentScanner()
             var none = NoTarget()
             let segment = try reader.read(first, in: path, isLast: false, memory: memory)
@@ -252,6 +273,7 @@ package final class DataDirectory: Sendable {
             try TriageJournal.disk { () throws(IOError) in
                 try writer.make(scanner.leaves, after: before, time: time)
             }
+            housekeeping.leavesMade(first)
             memory = segment.takeMemory()
         }
     }
@@ -274,11 +296,8 @@ package final class DataDirectory: Sendable {
         let header = segment
         try TriageJournal.disk { () throws(IOError) in
             try makeFile(disk, path, FileName.segment(1), header, bytes: options.segmentBytes)
-            try makeFile(
-                disk, path, FileName.identity,
-                HeaderBlock(kind: .identity, cluster: cluster, time: time),
-                bytes: Format.blockBytes)
         }
+        if !isIdentityLast { try makeIdentity(disk, path, cluster, time) }
         return LastSegment(header: header, offset: Format.blockBytes, leaves: [])
     }
 
@@ -290,7 +309,7 @@ package final class DataDirectory: Sendable {
         let file = try disk.open(name, .update)
         // The newer slot must stay true while the other one is overwritten.
         let generation = (try? MarkFile.read(file, cluster))?.size ?? MarkFile.firstGeneration
-        return MarkFile(file: file, cluster: cluster, generation: generation)
+        return MarkFile(file: file, cluster: cluster, generation: generation, housekeeping)
     }
 
     /// Writes the batches of the last segment once more, and syncs them.

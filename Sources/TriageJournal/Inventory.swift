@@ -79,3 +79,16 @@ func readIdentity(_ disk: any Disk, _ directory: String) throws(JournalError) ->
     }
     return header.cluster
 }
+
+/// Makes the identity file: without it no server starts where anything else is.
+///
+/// - Durability: on disk when this returns
+func makeIdentity(
+    _ disk: any Disk, _ directory: String, _ cluster: ClusterID, _ time: WallTime
+) throws(JournalError) {
+    try TriageJournal.disk { () throws(IOError) in
+        try makeFile(
+            disk, directory, FileName.identity,
+            HeaderBlock(kind: .identity, cluster: cluster, time: time), bytes: Format.blockBytes)
+    }
+}

@@ -43,6 +43,8 @@ package final class JournalWriter: Journal {
     private var nextCipher: FileCipher?
     private var failure: IOError?
     private var lastTime = WallTime.epoch
+    /// No head is older than this, although an upgrade appends records that are.
+    private let opened: WallTime
     private var random: RandomBytes
 
     package private(set) var nextSequence: UInt64
@@ -79,6 +81,10 @@ package final class JournalWriter: Journal {
         let signer: HeadSigner?
         /// Is told how far the journal is durable.
         let durable: DurableSequence
+        /// Wall time now.
+        let time: WallTime
+        /// Is told what fails beside the commits.
+        let housekeeping: Housekeeping
     }
 
     init(_ start: consuming Start) throws(JournalError) {
@@ -99,6 +105,7 @@ package final class JournalWriter: Journal {
         mark = start.mark
         signer = start.signer
         durable = start.durable
+        opened = start.time
         random = options.makeRandom()
         cipher = try FileCipher(
             start.header, FileName.segment(start.header.sequence), start.keys)
@@ -113,7 +120,7 @@ package final class JournalWriter: Journal {
             start.disk, directory: start.directory, options: options, helper: helper)
         leavesWriter = LeavesWriter(
             start.disk, directory: start.directory, cluster: start.cluster,
-            bytesPerSecond: options.preparationBytesPerSecond)
+            bytesPerSecond: options.preparationBytesPerSecond, start.housekeeping)
         do { try image.fillCarry(from: start.file) } catch { throw .io(error) }
         durable.reached(start.tree.size)
         preparer.request()
@@ -229,8 +236,8 @@ package final class JournalWriter: Journal {
         keepLeaves()
         try writeBatch()
         // Before the preparation, which takes its time on the same thread.
-        writeMark(time: lastTime)
-        signHead(time: lastTime)
+        writeMark(time: max(lastTime, opened))
+        signHead(time: max(lastTime, opened))
         preparer.request()
     }
 
@@ -289,18 +296,16 @@ package final class JournalWriter: Journal {
         return { signer.status }
     }
 
-    /// Marks that could not be written, for metrics.
-    package var markFailures: Int { mark.failures }
-
-    /// Leaves of segments that could not be written, for metrics; the next start makes them.
-    package var leavesFailures: Int { leavesWriter.failures }
-
     /// Writes the last mark, signs the last head, and ends the helper.
     ///
     /// What was not committed is not written.
-    package func close() {
-        writeMark(time: lastTime)
-        if durableTree.size > 0 { signHead(time: lastTime) }
+    ///
+    /// - Parameter time: Wall time now; both are dated with the last record's, or with the start's, if that
+    ///   is later.
+    package func close(time: WallTime) {
+        let time = max(time, lastTime, opened)
+        writeMark(time: time)
+        if durableTree.size > 0 { signHead(time: time) }
         helper?.stop()
     }
 }

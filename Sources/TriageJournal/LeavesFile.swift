@@ -10,23 +10,27 @@ final class LeavesWriter: Sendable {
     private let directory: String
     private let cluster: ClusterID
     private let bytesPerSecond: Int?
-    private let failed = Monitor(0)
+    private let housekeeping: Housekeeping
 
     private static let blocksAtOnce = 64
 
-    init(_ disk: any Disk, directory: String, cluster: ClusterID, bytesPerSecond: Int?) {
+    init(
+        _ disk: any Disk, directory: String, cluster: ClusterID, bytesPerSecond: Int?,
+        _ housekeeping: Housekeeping
+    ) {
         self.disk = disk
+        self.housekeeping = housekeeping
         self.directory = directory
         self.cluster = cluster
         self.bytesPerSecond = bytesPerSecond
     }
 
-    /// Files not written because of an error.
-    var failures: Int { failed.change { $0 } }
-
-    /// Writes the leaves that follow `tree`; an error is counted, and the next start makes them.
+    /// Writes the leaves that follow `tree`; an error is counted, and the next tidying or start
+    /// makes them.
     func write(_ leaves: [Digest], after tree: MerkleTree, time: WallTime) {
-        do { try make(leaves, after: tree, time: time) } catch { failed.change { $0 += 1 } }
+        do throws(IOError) { try make(leaves, after: tree, time: time) } catch {
+            housekeeping.leavesFailed(tree.size + 1, error)
+        }
     }
 
     /// Writes the leaves that follow `tree`.

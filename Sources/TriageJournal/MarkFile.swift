@@ -6,19 +6,19 @@ internal import TriageIO
 
 /// The mark file: two slots, written in turn.
 final class MarkFile: Sendable {
-    private struct State: Sendable {
-        var generation: UInt64
-        var failures = 0
-    }
-
     private let file: any DiskFile
     private let cluster: ClusterID
-    private let state: Monitor<State>
+    private let housekeeping: Housekeeping
+    /// That of the newer slot, which is known to be on disk.
+    private let generation: Lock<UInt64>
 
-    init(file: any DiskFile, cluster: ClusterID, generation: UInt64) {
+    init(
+        file: any DiskFile, cluster: ClusterID, generation: UInt64, _ housekeeping: Housekeeping
+    ) {
         self.file = file
         self.cluster = cluster
-        state = Monitor(State(generation: generation))
+        self.housekeeping = housekeeping
+        self.generation = Lock(generation)
     }
 
     /// The generation of a new file, whose first slot has it.
@@ -39,17 +39,14 @@ final class MarkFile: Sendable {
             bytes: 2 * Format.blockBytes)
     }
 
-    /// Marks not written because of an error.
-    var failures: Int { state.change { $0.failures } }
-
     /// Overwrites the older slot with the head of `tree`.
     ///
-    /// An error is counted; the newer slot stays true.
+    /// An error is counted; the newer slot stays true, and the next write is into the same slot,
+    /// of which nobody knows what is on disk.
+    ///
+    /// - Isolation: one thread at a time; the helper's if there is one
     func write(_ tree: MerkleTree, _ time: WallTime) {
-        let generation = state.change { state in
-            state.generation += 1
-            return state.generation
-        }
+        let generation = self.generation.withLock { $0 } + 1
         var block = PageBuffer(capacity: Format.blockBytes)
         HeaderBlock(
             kind: .mark, cluster: cluster, sequence: tree.size, time: time, size: generation,
@@ -59,8 +56,10 @@ final class MarkFile: Sendable {
             let offset = Int(generation % 2) * Format.blockBytes
             try file.write(block.span(0..<Format.blockBytes), at: offset)
             try file.sync()
+            self.generation.withLock { $0 = generation }
+            housekeeping.markWritten(nil)
         } catch {
-            state.change { $0.failures += 1 }
+            housekeeping.markWritten(error)
         }
     }
 

@@ -1,7 +1,7 @@
 // Keeps a data directory from growing for ever: which snapshots stay, and what becomes of segments
 // that the oldest of them stands for. Removes only what was just proven to be superfluous.
 
-internal import TriageBase
+package import TriageBase
 internal import TriageIO
 
 /// What becomes of a segment that no kept snapshot needs any more.
@@ -39,6 +39,8 @@ package struct Tidied: Equatable, Sendable {
     package var snapshots: [String]
     /// Segments that were removed, or moved to the archive.
     package var segments: [String]
+    /// Leaves that could not be written when their segments were complete, and are there now.
+    package var leaves: [String]
     /// What is left.
     package var holdings: Holdings
 }
@@ -46,17 +48,60 @@ package struct Tidied: Equatable, Sendable {
 extension DataDirectory {
     private static let copyBytes = 1 << 20
 
-    /// Removes what a new snapshot has made superfluous, as far as the options allow.
+    /// Removes what a new snapshot has made superfluous, as far as the options allow: all but the
+    /// newest snapshots, and the segments of which every record is covered by the oldest one that
+    /// stays. Under ``JournalRetention/keep`` no segment, else all of those or, into the archive,
+    /// copies of them.
+    ///
+    /// The last segment always stays. With fewer snapshots than are to be kept nothing is removed,
+    /// and nothing before the oldest that stays was read back whole, unless the journal is there
+    /// from its first record on and stays so: from then on that snapshot is the only record of
+    /// what is gone, and one of before may have been the last good one.
+    ///
+    /// Before that it makes the leaves that could not be written when their segments were complete,
+    /// without which these and all later ones stay.
     ///
     /// May run beside a ``JournalWriter`` of the same directory, in one thread at a time.
     ///
-    /// - Throws: As ``pruneSnapshots()`` and ``trimJournal()``. Whatever was done by then is
-    ///   consistent, and the next call goes on with it.
+    /// - Parameter time: Wall time now.
+    /// - Throws: `.io`, `.foreignFile`; `.dataLoss` when a segment without leaves, the snapshot
+    ///   (nothing is removed then), or a file in the archive of the same name, is not what it
+    ///   should be. Whatever was done by then is consistent, and the next call goes on with it.
     /// - Durability: what is gone is gone for good when this returns
-    package func tidy() throws(JournalError) -> Tidied {
-        let snapshots = try pruneSnapshots()
-        let segments = try trimJournal()
-        return Tidied(snapshots: snapshots, segments: segments, holdings: try holdings())
+    package func tidy(time: WallTime) throws(JournalError) -> Tidied {
+        let missing = housekeeping.withoutLeaves
+        var problem: JournalError?
+        do throws(JournalError) {
+            try makeLeaves(of: missing, time, bytesPerSecond: options.preparationBytesPerSecond)
+        } catch {
+            // What does not need them is removed all the same.
+            problem = error
+        }
+        let (snapshots, segments) = try removeSuperfluous()
+        if let problem { throw problem }
+        return Tidied(
+            snapshots: snapshots, segments: segments, leaves: missing.map(FileName.leaves),
+            holdings: try holdings())
+    }
+
+    private func removeSuperfluous() throws(JournalError) -> (
+        snapshots: [String], segments: [String]
+    ) {
+        let inventory = try Inventory(disk, path)
+        let snapshots = inventory.snapshots.dropLast(max(1, options.snapshotsKept))
+            .map(FileName.snapshot)
+        let segments = superfluousSegments(inventory)
+        let isNeeded = !segments.isEmpty || !snapshots.isEmpty && inventory.segments.first != 1
+        if isNeeded, let oldest = oldestKept(inventory) { try readBack(oldest) }
+        for name in snapshots { try remove(name) }
+        for name in segments {
+            if case .archive(let archive) = options.journalRetention {
+                try copy(name, to: archive)
+            }
+            // In rising order, each removal durable before the next: a crash leaves no gap.
+            try remove(name)
+        }
+        return (snapshots, segments)
     }
 
     /// Counts files by their names.
@@ -64,46 +109,16 @@ extension DataDirectory {
         Holdings(try Inventory(disk, path))
     }
 
-    /// Removes all but the newest snapshots, as many as the options keep.
-    ///
-    /// - Returns: The names that were removed.
-    /// - Throws: `.io`, `.foreignFile`.
-    package func pruneSnapshots() throws(JournalError) -> [String] {
-        let names = try Inventory(disk, path).snapshots.dropLast(max(1, options.snapshotsKept))
-            .map(FileName.snapshot)
-        for name in names { try remove(name) }
-        return names
-    }
-
-    /// Removes the segments of which every record is covered by the oldest snapshot that is kept,
-    /// or moves them to the archive; under ``JournalRetention/keep`` does nothing.
-    ///
-    /// The last segment always stays. With fewer snapshots than are to be kept nothing is removed,
-    /// and nothing before that snapshot was read back whole: from then on it is the only record of
-    /// what the segments held.
-    ///
-    /// - Returns: The names that were removed.
-    /// - Throws: `.io`, `.foreignFile`; `.dataLoss` when the snapshot, or a file in the archive of
-    ///   the same name, is not what it should be. Nothing is removed then.
-    package func trimJournal() throws(JournalError) -> [String] {
-        if options.journalRetention == .keep { return [] }
-        let inventory = try Inventory(disk, path)
-        guard let covered = oldestKept(inventory) else { return [] }
+    /// The segments that the oldest snapshot that is kept stands for, oldest first.
+    private func superfluousSegments(_ inventory: Inventory) -> [String] {
+        guard options.journalRetention != .keep, let covered = oldestKept(inventory) else {
+            return []
+        }
         let kept = Set(inventory.leaves)
-        let names = zip(inventory.segments, inventory.segments.dropFirst())
+        return zip(inventory.segments, inventory.segments.dropFirst())
             .filter { $0.1 <= covered + 1 }
             // What is left of a segment is its leaves: without them it stays, and what follows it.
             .prefix { kept.contains($0.0) }.map { FileName.segment($0.0) }
-        guard !names.isEmpty else { return [] }
-        try readBack(covered)
-        for name in names {
-            if case .archive(let archive) = options.journalRetention {
-                try copy(name, to: archive)
-            }
-            // In rising order, each removal durable before the next: a crash leaves no gap.
-            try remove(name)
-        }
-        return names
     }
 
     /// The oldest snapshot that is kept; nil with fewer snapshots than are to be kept.

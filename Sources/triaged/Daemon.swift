@@ -115,6 +115,11 @@ final class Daemon {
                     health.set(serving: false)
                     log.critical(
                         "journal failed; writes are refused", metadata: ["error": "\(error)"])
+                },
+                housekeepingFailed: { error in
+                    log.error(
+                        "the journal's mark or leaves were not written; they are tried again",
+                        metadata: ["error": "\(error)"])
                 }, snapshotEnded: { Self.note($0, log) },
                 vaultFailed: { error in
                     log.error("the vault failed", metadata: ["error": "\(error)"])
@@ -158,6 +163,11 @@ final class Daemon {
                 "erased words are still in the journal; the next snapshot tries again",
                 metadata: ["error": "\(error)"])
         case .tidied(let tidied):
+            if !tidied.leaves.isEmpty {
+                log.info(
+                    "leaves made that could not be written before",
+                    metadata: ["files": "\(tidied.leaves.joined(separator: " "))"])
+            }
             guard !tidied.segments.isEmpty else { return }
             log.info(
                 "journal segments retired",
@@ -167,7 +177,7 @@ final class Daemon {
                 ])
         case .tidyFailed(let error):
             log.error(
-                "superfluous files are still there; the next snapshot tries again",
+                "the data directory could not be tidied; the next snapshot tries again",
                 metadata: ["error": "\(error)"])
         }
     }

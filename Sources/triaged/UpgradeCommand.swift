@@ -14,9 +14,9 @@ struct UpgradeCommand: ParsableCommand {
         abstract: "Copy a data directory of an earlier format version into a new one.",
         discussion: """
             Reads the old directory whole, proves its chain, writes the new one, reads both back \
-            and compares. The old directory stays as it is; going back means going on with it. \
-            Exit codes: 0 done; 65 the old directory does not verify; 74 something cannot be read \
-            or written; 78 the key is wrong.
+            and compares; no server starts on it before that is done. The old directory stays as \
+            it is; going back means going on with it. Exit codes: 0 done; 65 the old directory does not \
+            verify; 74 something cannot be read or written; 78 the key is wrong.
             """)
 
     @Option(help: "The old data directory.")
@@ -35,7 +35,7 @@ struct UpgradeCommand: ParsableCommand {
                 from: from, archive: archive, to: data, keys: try key.source())
             var bar = ProgressBar()
             defer { bar.finish() }
-            let report = try upgrade.run(StoredRecords()) {
+            let report = try upgrade.run(StoredRecords(), time: SystemClock().wallTime()) {
                 bar.show($0.step.rawValue, $0.done, of: $0.total, .segments)
             }
             bar.finish()

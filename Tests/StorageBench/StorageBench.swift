@@ -201,7 +201,7 @@ struct StorageBench {
             self.report(
                 "commits_\(batch)_waiting_processor", processorTimes[batch] ?? [], "ns a record")
         }
-        journal.close()
+        journal.close(time: clock.wallTime())
         try clear()
     }
 
@@ -221,7 +221,7 @@ struct StorageBench {
             }
         }
         report("journal_write_2000_waiting", Double(count) / total, "records/s")
-        journal.close()
+        journal.close(time: clock.wallTime())
         var rates: [Double] = []
         var verifying: [Double] = []
         let mebibytes = Double(count * Self.recordBytes) / 1_048_576
@@ -254,7 +254,7 @@ struct StorageBench {
         _ = try journal.append(record, time: .epoch)
         try journal.commit()
         let tree = journal.durableTree
-        journal.close()
+        journal.close(time: clock.wallTime())
         let stored = [UInt8](repeating: 0x33, count: Self.storedBytes)
         let count = 2 * many
         var raw: (write: [Double], read: [Double]) = ([], [])

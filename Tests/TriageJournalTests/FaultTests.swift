@@ -119,16 +119,44 @@ import TriageJournal
 
     @Test func aFailedMarkIsCountedAndTheOldOneStaysTrue() throws {
         var bench = Workbench()
-        let (_, journal) = try bench.start()
+        let (data, journal) = try bench.start()
         try bench.write([[10]], to: journal)
         journal.writeMark(time: .epoch)
         try bench.write([[10]], to: journal)
         bench.disk.failNext(.sync, on: "mark", .inputOutput)
         journal.writeMark(time: .epoch)
-        #expect(journal.markFailures == 1)
+        #expect(data.housekeepingStatus.markFailures == 1)
         bench.disk = bench.disk.afterPowerCut()
         var state = Recorded()
         _ = try bench.open(into: &state)
         #expect(state.records == bench.durable)
+    }
+
+    /// Nobody knows what a failed write left on disk: the next one is into the same slot.
+    @Test func markAfterMarkFails_andTheSureSlotIsNotTouched() throws {
+        let failures = Monitor<[JournalError]>([])
+        var bench = Workbench()
+        let data = try DataDirectory(
+            opening: Workbench.path, disk: bench.disk, options: bench.options,
+            housekeepingFailed: { error in failures.change { $0.append(error) } })
+        var state = Recorded()
+        let journal = try data.makeJournal(after: try data.recover(into: &state), time: .epoch)
+        try bench.write([[10]], to: journal)
+        journal.writeMark(time: .epoch)
+        let before = try #require(bench.disk.bytes(of: Workbench.file("mark")))
+        for _ in 0..<3 {
+            try bench.write([[10]], to: journal)
+            bench.disk.failNext(.sync, on: "mark", .inputOutput)
+            journal.writeMark(time: .epoch)
+        }
+        let after = try #require(bench.disk.bytes(of: Workbench.file("mark")))
+        #expect(before[..<4096] == after[..<4096] || before[4096...] == after[4096...])
+        #expect(data.housekeepingStatus.markFailures == 3)
+        // The log is told once, until one is written again.
+        #expect(failures.change { $0.count } == 1)
+        journal.writeMark(time: .epoch)
+        bench.disk.failNext(.sync, on: "mark", .inputOutput)
+        journal.writeMark(time: .epoch)
+        #expect(failures.change { $0.count } == 2)
     }
 }

@@ -118,7 +118,7 @@ import TriageJournal
         _ = try snapshot.finish()
         _ = try journal.append(Workbench.parts(3, count: 2000), time: .epoch)
         try journal.commit()
-        journal.close()
+        journal.close(time: .epoch)
     }
 
     /// Made once by ``makeDirectory(_:keys:)`` in the release that brought the version; never

@@ -102,25 +102,42 @@ import TriageJournal
         #expect(copy.disk.changes == changes)
     }
 
-    @Test func aFailureToWriteThemIsCounted_andTheSegmentStays() throws {
+    @Test func aFailureToWriteThemIsCounted_andTheSegmentStaysUntilTheyAreMade() throws {
+        let failures = Monitor<[JournalError]>([])
         var bench = Workbench()
-        let (data, journal) = try bench.start()
+        let data = try DataDirectory(
+            opening: Workbench.path, disk: bench.disk, options: bench.options,
+            housekeepingFailed: { error in failures.change { $0.append(error) } })
+        var state = Recorded()
+        let journal = try data.makeJournal(after: try data.recover(into: &state), time: .epoch)
         try bench.write([[3000]], to: journal)
         bench.disk.failNext(.sync, on: ".leaves.tmp", .inputOutput)
         try bench.write([[3000], [3000], [3000], [3000]], to: journal)
-        #expect(journal.leavesFailures == 1)
+        var status = HousekeepingStatus()
+        (status.leavesFailures, status.leavesMissing) = (1, 1)
+        #expect(data.housekeepingStatus == status && failures.change { $0.count } == 1)
         #expect(names(bench, ".leaves").count == 3)
         for _ in 0..<2 {
             let snapshot = try data.makeSnapshot(at: journal.durableTree, time: .epoch)
             _ = try snapshot.finish()
             try bench.write([[3000]], to: journal)
         }
-        // Without the leaves of the first one nothing is removed.
-        #expect(try data.trimJournal().isEmpty)
-        bench.disk = bench.disk.copy()
-        let (again, _) = try bench.start()
-        #expect(try again.trimJournal().count == 5)
-        #expect(try bench.inspection().verify().problems.isEmpty)
+        // Without the leaves of the first one no segment is removed.
+        bench.disk.failNext(.sync, on: ".leaves.tmp", .inputOutput)
+        #expect(throws: JournalError.self) { try data.tidy(time: .epoch) }
+        #expect(try data.holdings().firstSequence == 1)
+        // Another process makes them at its start, this one while it tidies.
+        var copy = bench
+        copy.disk = bench.disk.copy()
+        let (again, _) = try copy.start()
+        #expect(try again.tidy(time: .epoch).segments.count == 5)
+        let tidied = try data.tidy(time: .epoch)
+        #expect(tidied.leaves == ["00000000000000000001.leaves"] && tidied.segments.count == 5)
+        #expect(data.housekeepingStatus.leavesMissing == 0)
+        #expect(try data.tidy(time: .epoch).leaves.isEmpty)
+        for bench in [bench, copy] {
+            #expect(try bench.inspection().verify().problems.isEmpty)
+        }
     }
 
     /// As when larger segments are configured between a first start and the first record.

@@ -74,7 +74,7 @@ import TriageJournal
                     try snapshot.append(section: 1, record.body.span)
                 }
                 _ = try snapshot.finish()
-                _ = try data.tidy()
+                _ = try data.tidy(time: .epoch)
             case 1: journal.writeMark(time: .epoch)
             case 2: journal.signHead(time: .epoch)
             default:

@@ -232,7 +232,7 @@ import TriageJournal
         scene.bench.disk.limit(bytes: 0)
         scene.journal.endSegment()
         try scene.write([[[10]]])
-        scene.journal.close()
+        scene.journal.close(time: .epoch)
         #expect(try Self.records(scene.bench) == scene.bench.durable)
     }
 
@@ -259,7 +259,7 @@ import TriageJournal
     @Test func whatGoesToTheArchiveIsWithoutTheFields() throws {
         let scene = try Scene.usual(.archive(Self.archive))
         #expect(try Self.redact(scene.data, Self.chosen) == 5)
-        #expect(try scene.data.tidy().segments.count == 2)
+        #expect(try scene.data.tidy(time: .epoch).segments.count == 2)
         #expect(
             try Self.records(scene.bench, archive: Self.archive) == scene.without(Self.chosen))
         #expect(!Self.isThere(Scene.words(7, 2, count: 800), scene.bench.disk))
@@ -276,7 +276,7 @@ import TriageJournal
         disk.replace(Self.archive + "/" + segment1, with: bytes)
         #expect(try Self.redact(scene.data, Self.chosen) == 2)
         #expect(disk.bytes(of: Workbench.file(segment1)) == bytes)
-        #expect(try scene.data.tidy().segments.count == 2)
+        #expect(try scene.data.tidy(time: .epoch).segments.count == 2)
     }
 
     // MARK: Faults
@@ -413,7 +413,7 @@ import TriageJournal
         for _ in 0..<2 { try scene.takeSnapshot() }
         try scene.write([[[2]]])
         try scene.takeSnapshot()
-        _ = try scene.data.tidy()
+        _ = try scene.data.tidy(time: .epoch)
         func read(_ file: BackupFile) throws -> BackupReader? {
             try scene.data.openBackupFile(file.name, count: file.count, listed: file.size)
         }
@@ -425,7 +425,7 @@ import TriageJournal
 
     @Test func proofsShowTheFieldRedacted_andARestoreBringsNothingBack() throws {
         let scene = try Scene.usual(encrypted: true)
-        scene.journal.close()
+        scene.journal.close(time: .epoch)
         try Self.redact(scene.data, Self.chosen)
         var prover = try Prover(scene.bench.inspection())
         let head = try prover.head(of: nil)

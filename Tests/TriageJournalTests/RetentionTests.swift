@@ -52,7 +52,7 @@ import TriageJournal
     @Test func nothingIsRemovedByDefault() throws {
         #expect(StorageOptions().journalRetention == .keep && StorageOptions().snapshotsKept == 2)
         let (bench, data, _) = try bench(.keep)
-        let tidied = try data.tidy()
+        let tidied = try data.tidy(time: .epoch)
         #expect(tidied.segments.isEmpty && tidied.snapshots.count == 1)
         #expect(tidied.holdings.segments == 6 && tidied.holdings.firstSequence == 1)
         #expect(tidied.holdings.snapshots == 2)
@@ -62,12 +62,12 @@ import TriageJournal
     @Test(arguments: [(1, 5), (2, 4), (3, 2)])
     func removesExactlyWhatTheOldestKeptSnapshotStandsFor(kept: Int, last: Int) throws {
         let (bench, data, journal) = try bench(.remove, kept: kept)
-        let tidied = try data.tidy()
+        let tidied = try data.tidy(time: .epoch)
         // With one kept, the last segment holds record 6, which the snapshot covers: it stays.
         #expect(tidied.segments == segments(1...last))
         #expect(tidied.holdings.firstSequence == UInt64(last + 1))
         #expect(tidied.holdings.snapshots == kept)
-        #expect(try data.tidy().segments.isEmpty)
+        #expect(try data.tidy(time: .epoch).segments.isEmpty)
         try expectWhole(bench, "removed")
         // The journal goes on, and what is left verifies from its first segment on.
         var after = bench
@@ -81,12 +81,16 @@ import TriageJournal
     @Test func theArchiveAndTheDirectoryTogetherAreTheWholeLog() throws {
         let (bench, data, _) = try bench(.archive(Self.archive))
         let before = segments(1...4).map { bench.disk.bytes(of: Workbench.file($0)) }
-        #expect(try data.tidy().segments == segments(1...4))
+        #expect(try data.tidy(time: .epoch).segments == segments(1...4))
         for (name, bytes) in zip(segments(1...4), before) {
             #expect(bench.disk.bytes(of: Workbench.file(name)) == nil)
             #expect(bench.disk.bytes(of: Self.archive + "/" + name) == bytes)
         }
         try expectWhole(bench, "archived")
+        // Who looks for what needs a data key is told what cannot be seen.
+        #expect(try KeyUsage(of: Workbench.path, disk: bench.disk).elsewhere == 4)
+        let usage = try KeyUsage(of: Workbench.path, archive: Self.archive, disk: bench.disk)
+        #expect(usage.elsewhere == 0 && usage.segments == [0: 6])
         let whole = try bench.inspection(archive: Self.archive).verify()
         #expect(whole.problems.isEmpty)
         #expect(whole.statistics.segments.map(\.first) == [1, 2, 3, 4, 5, 6])
@@ -118,7 +122,7 @@ import TriageJournal
                 } else {
                     bench.disk.cutPower(at: start + call)
                 }
-                let failed = (try? data.tidy()) == nil
+                let failed = (try? data.tidy(time: .epoch)) == nil
                 if failed {
                     isOver = false
                     cutShort += 1
@@ -128,7 +132,7 @@ import TriageJournal
                 try expectWhole(bench, "after call \(call)")
                 bench.disk = bench.disk.copy()
                 let (again, _) = try bench.start()
-                let tidied = try again.tidy()
+                let tidied = try again.tidy(time: .epoch)
                 #expect(tidied.holdings.firstSequence == 5, "after call \(call)")
                 #expect(tidied.holdings.snapshots == 2)
                 try expectWhole(bench, "tidied after call \(call)")
@@ -149,15 +153,40 @@ import TriageJournal
         var bytes = try #require(bench.disk.bytes(of: name))
         bytes[4096 + 100] ^= 1
         bench.disk.replace(name, with: bytes)
-        #expect(throws: JournalError.self) { try data.tidy() }
+        #expect(throws: JournalError.self) { try data.tidy(time: .epoch) }
         #expect(try data.holdings().firstSequence == 1)
-        // The snapshots beside it were pruned; the journal still gives everything.
-        bench.disk.erase(Workbench.file("00000000000000000006.snapshot"))
-        var copy = bench
-        copy.disk = bench.disk.copy()
-        var state = Recorded()
-        let (_, report) = try copy.open(into: &state)
-        #expect(report.snapshot == nil && state.records == bench.durable)
+        #expect(try data.holdings().snapshots == 3)
+        try expectWhole(bench, "not tidied")
+    }
+
+    /// Once segments are gone a snapshot is all there is of their records: the last good one stays
+    /// until a newer one was read back.
+    @Test(arguments: [1, 2])
+    func aSnapshotThatCannotBeReadBackKeepsTheGoodOneBeforeIt(kept: Int) throws {
+        var (bench, data, journal) = try bench(.remove, kept: kept)
+        #expect(try data.tidy(time: .epoch).segments.count > 1)
+        for damaged in [true, false] {
+            try bench.write([[3000], [3000]], to: journal)
+            try takeSnapshot(of: bench, data, journal)
+            guard damaged else { continue }
+            let name = try #require(bench.disk.fileNames.filter { $0.hasSuffix(".snapshot") }.max())
+            var bytes = try #require(bench.disk.bytes(of: name))
+            bytes[4096 + 100] ^= 1
+            bench.disk.replace(name, with: bytes)
+            // With two kept the older one, which is good, is the oldest that stays.
+            if kept == 1 { #expect(throws: JournalError.self) { try data.tidy(time: .epoch) } }
+            if kept == 2 { #expect(try data.tidy(time: .epoch).snapshots.count == 1) }
+            try expectWhole(bench, "with a bad snapshot")
+        }
+        if kept == 2 { #expect(throws: JournalError.self) { try data.tidy(time: .epoch) } }
+        try expectWhole(bench, "with a good one behind the bad one")
+        // Once as many as are kept are good again, the bad one goes too.
+        for _ in 1..<kept {
+            try bench.write([[3000], [3000]], to: journal)
+            try takeSnapshot(of: bench, data, journal)
+        }
+        #expect(try data.tidy(time: .epoch).holdings.snapshots == kept)
+        try expectWhole(bench, "tidied")
     }
 
     @Test func anotherFileInTheArchiveIsNeverReplaced() throws {
@@ -165,7 +194,7 @@ import TriageJournal
         let file = Self.archive + "/" + segments(1...1)[0]
         bench.disk.replace(file, with: [1, 2, 3])
         #expect {
-            try data.tidy()
+            try data.tidy(time: .epoch)
         } throws: { error in
             (error as? JournalError)?.place == Place(file: file, offset: 0)
         }

@@ -83,7 +83,7 @@ import TriageJournal
         bench.options.snapshotsKept = 1
         bench.disk = bench.disk.copy()
         let (again, _) = try bench.start()
-        #expect(try again.trimJournal().count == 3)
+        #expect(try again.tidy(time: .epoch).segments.count == 3)
         let outcome = try bench.recovering(Self.snapshot3) { $0[4096 + 100] ^= 1 }
         guard case .failure(let error) = outcome else {
             Issue.record("a journal without its beginning was taken for whole")
@@ -99,10 +99,10 @@ import TriageJournal
             try bench.write([[3000], [3000]], to: journal)
             try takeSnapshot(of: bench, data, journal)
         }
-        #expect(try data.pruneSnapshots() == [Self.snapshot2])
-        let removed = try data.trimJournal()
-        #expect(removed == (1...4).map { "0000000000000000000\($0).journal" })
-        #expect(try data.trimJournal() == [])
+        let tidied = try data.tidy(time: .epoch)
+        #expect(tidied.snapshots == [Self.snapshot2])
+        #expect(tidied.segments == (1...4).map { "0000000000000000000\($0).journal" })
+        #expect(try data.tidy(time: .epoch).segments == [])
         bench.disk = bench.disk.copy()
         // The newest one lost: the older one and the journal give the same state.
         bench.disk.erase(Workbench.file("00000000000000000006.snapshot"))
@@ -117,7 +117,7 @@ import TriageJournal
         let (data, journal) = try bench.start()
         try bench.write([[3000], [3000], [3000]], to: journal)
         try takeSnapshot(of: bench, data, journal)
-        #expect(try data.trimJournal() == [])
+        #expect(try data.tidy(time: .epoch).segments == [])
     }
 
     @Test func aFailureAtAnyCallOfASnapshotLeavesTheOldState() throws {

@@ -24,6 +24,7 @@ private struct Halves: RecordLifting {
 }
 
 @Suite struct UpgradeTests {
+    private static let now = WallTime(milliseconds: 1_900_000_000_000)
     private static let fixture = GoldenTests.here.appendingPathComponent("Fixtures/v1").path
 
     /// The golden directory of version 1.
@@ -61,7 +62,7 @@ private struct Halves: RecordLifting {
         let upgrade = try Upgrade(
             from: "old", to: "new", disk: disk, options: options(), keys: keys)
         var steps: [UpgradeProgress] = []
-        let report = try upgrade.run(Halves()) { steps.append($0) }
+        let report = try upgrade.run(Halves(), time: Self.now) { steps.append($0) }
         #expect(files(disk, under: "old/") == before)
         #expect(report.records == oldHead?.sequence && report.tornTail == nil)
         #expect(steps.last == UpgradeProgress(step: .comparing, done: 4, total: 4))
@@ -71,6 +72,10 @@ private struct Halves: RecordLifting {
         let statistics = try inspection.readJournal(into: &new)
         #expect(statistics.cluster == (try Inspection(path: "old", disk: disk).cluster))
         #expect(statistics.head == report.head && statistics.version == 2)
+        if keys != nil {
+            #expect(try inspection.signedHeads().allSatisfy { $0.signed.time == Self.now })
+            #expect(try inspection.signedHeads().last?.signed.head == report.head)
+        }
         #expect(new.records.map(\.sequence) == old.records.map(\.sequence))
         #expect(new.records.map(\.milliseconds) == old.records.map(\.milliseconds))
         #expect(
@@ -96,7 +101,7 @@ private struct Halves: RecordLifting {
         // The mark and the snapshot remember no record of it.
         disk.erase("old/mark")
         let report = try Upgrade(from: "old", to: "new", disk: disk, options: options())
-            .run(Halves()) { _ in }
+            .run(Halves(), time: .epoch) { _ in }
         #expect(report.records == 10)
         #expect(report.tornTail?.file == "00000000000000000010.journal")
     }
@@ -113,7 +118,7 @@ private struct Halves: RecordLifting {
             disk.replace("old/" + name, with: bytes)
             let upgrade = try Upgrade(from: "old", to: "new", disk: disk, options: options())
             #expect {
-                _ = try upgrade.run(Halves()) { _ in }
+                _ = try upgrade.run(Halves(), time: .epoch) { _ in }
             } throws: { ($0 as? JournalError)?.place?.file == name }
             #expect(files(disk, under: "new/").isEmpty)
         }
@@ -125,13 +130,13 @@ private struct Halves: RecordLifting {
         disk.erase("old/00000000000000000001.journal")
         let upgrade = try Upgrade(from: "old", to: "new", disk: disk, options: options())
         #expect(throws: JournalError.gap(file: "00000000000000000010.journal", missing: 1)) {
-            _ = try upgrade.run(Halves()) { _ in }
+            _ = try upgrade.run(Halves(), time: .epoch) { _ in }
         }
         disk.replace("archive/00000000000000000001.journal", with: first)
         // Once the first attempt has given its lock back.
         let again = try Upgrade(
             from: "old", archive: "archive", to: "new", disk: disk.copy(), options: options())
-        #expect(try again.run(Halves()) { _ in }.records == 11)
+        #expect(try again.run(Halves(), time: .epoch) { _ in }.records == 11)
     }
 
     @Test func anOwnedOldAndAFullNewDirectoryAreRefused_andOneThatIsNotOld() throws {
@@ -149,7 +154,7 @@ private struct Halves: RecordLifting {
         let upgrade = try Upgrade(
             from: "old", to: Workbench.path, disk: copy, options: options())
         #expect(throws: JournalError.notEmpty(directory: Workbench.path)) {
-            _ = try upgrade.run(Halves()) { _ in }
+            _ = try upgrade.run(Halves(), time: .epoch) { _ in }
         }
         #expect(throws: JournalError.notOlder(directory: Workbench.path)) {
             _ = try Upgrade(from: Workbench.path, to: "new", disk: copy)
@@ -168,7 +173,7 @@ private struct Halves: RecordLifting {
         let disk = try oldDisk()
         let upgrade = try Upgrade(from: "old", to: "new", disk: disk, options: options())
         #expect {
-            _ = try upgrade.run(Halves(refuses: 0x3F)) { _ in }
+            _ = try upgrade.run(Halves(refuses: 0x3F), time: .epoch) { _ in }
         } throws: { error in
             guard
                 case .rejected("00000000000000000001.journal", _, let what) = error as? JournalError
@@ -177,7 +182,35 @@ private struct Halves: RecordLifting {
         }
     }
 
-    @Test func aFailureAtAnyCallLeavesTheOldDirectoryAsItWas() throws {
+    /// Going back and upgrading again is another line of history, which a backup must tell from the
+    /// first one (FORMAT.md §16).
+    @Test func twoUpgradesOfOneDirectory_haveTwoIdentities() throws {
+        let start = try oldDisk()
+        let identities = try ([0, 1] as [Int64]).map { later in
+            let disk = start.copy()
+            _ = try Upgrade(from: "old", to: "new", disk: disk, options: options())
+                .run(Halves(), time: Self.now.advanced(byMilliseconds: later)) { _ in }
+            return try #require(disk.bytes(of: "new/identity"))
+        }
+        #expect(identities[0] != identities[1])
+    }
+
+    @Test func whatAnAttemptThatStoppedLeft_isNotWrittenInto() throws {
+        let disk = try oldDisk()
+        disk.replace("new/lock", with: [])
+        disk.replace("new/mark", with: [])
+        #expect(throws: JournalError.notEmpty(directory: "new")) {
+            _ = try Upgrade(from: "old", to: "new", disk: disk, options: options())
+                .run(Halves(), time: Self.now) { _ in }
+        }
+    }
+
+    /// Wherever it fails, the old directory is as it was, and no server starts on what there is of
+    /// the new one unless it is whole.
+    @Test(arguments: [nil, TestKeys.source()])
+    func aFailureAtAnyCallLeavesTheOldDirectoryAsItWas_andNothingThatStarts(
+        keys: KeySource?
+    ) throws {
         let start = try oldDisk()
         let before = files(start, under: "old/")
         var call = 1
@@ -187,11 +220,21 @@ private struct Halves: RecordLifting {
             disk.failCall(disk.calls + call, .inputOutput)
             let first = disk.calls
             do {
-                _ = try Upgrade(from: "old", to: "new", disk: disk, options: options())
-                    .run(Halves()) { _ in }
+                let upgrade = try Upgrade(
+                    from: "old", to: "new", disk: disk, options: options(), keys: keys)
+                _ = try upgrade.run(Halves(), time: Self.now) { _ in }
                 if disk.calls < first + call { break }
             } catch { failures += 1 }
             #expect(files(disk, under: "old/") == before, "call \(call)")
+            for left in [disk.afterPowerCut(), disk.afterKill()] {
+                var state = Recorded()
+                do {
+                    let data = try DataDirectory(
+                        opening: "new", disk: left, options: options(), keys: keys)
+                    let report = try data.recover(into: &state)
+                    #expect(report.isFirstStart || report.head.sequence == 11, "call \(call)")
+                } catch {}
+            }
             call += 1
         }
         #expect(failures > 30)

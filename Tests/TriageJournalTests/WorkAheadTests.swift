@@ -99,7 +99,7 @@ import TriageIO
             }
             _ = try snapshot.finish()
         }
-        journal.close()
+        journal.close(time: .epoch)
         return bench
     }
 

@@ -92,8 +92,11 @@ package struct Upgrade {
 
     /// Does it.
     ///
+    /// The identity comes last, so that no server starts on a directory that was not finished.
+    ///
     /// - Parameters:
     ///   - lifting: Turns payloads into records.
+    ///   - time: Wall time now: it tells the new directory from one that another upgrade makes.
     ///   - progress: Called after each segment.
     /// - Returns: What was copied.
     /// - Throws: `.dataLoss`, `.gap` when the old journal does not verify or does not begin with
@@ -101,7 +104,7 @@ package struct Upgrade {
     ///   directory is as before; what there is of the new one can be removed.
     /// - Durability: the new directory is on disk when this returns
     package func run<Lifting: RecordLifting>(
-        _ lifting: Lifting, progress: (UpgradeProgress) -> Void
+        _ lifting: Lifting, time: WallTime, progress: (UpgradeProgress) -> Void
     ) throws(JournalError) -> UpgradeReport {
         // Everything that the old directory remembers agrees, before anything is written.
         let verified = try old.verify()
@@ -110,23 +113,36 @@ package struct Upgrade {
             throw .gap(file: first.file, missing: 1)
         }
         progress(UpgradeProgress(step: .checking, done: 1, total: 1))
-        let directory = try DataDirectory(
-            opening: target, disk: disk, options: options, keys: keys, cluster: old.cluster)
+        let directory = try makeDirectory()
         var none = NoTarget()
         let recovered = try directory.recover(into: &none)
-        guard recovered.isFirstStart else { throw .notEmpty(directory: target) }
-        let journal = try directory.makeJournal(after: recovered, time: .epoch)
+        invariant(recovered.isFirstStart, "nothing but the lock was there")
+        let journal = try directory.makeJournal(after: recovered, time: time)
         var copier = Copier(journal: journal, lifting: lifting)
         let statistics = try old.readJournal(into: &copier) {
             progress(UpgradeProgress(step: .copying, done: $0, total: $1))
         }
         try journal.commit()
         let head = journal.durableHead
-        journal.close()
+        journal.close(time: time)
         try compare(
             statistics.head?.sequence ?? 0, lifting, copier.digests, progress)
+        try makeIdentity(disk, target, old.cluster, time)
         return UpgradeReport(
             records: head.sequence, head: head, tornTail: statistics.tornTail)
+    }
+
+    /// Opens the new directory, in which nothing may be but what a stopped attempt locked it with.
+    private func makeDirectory() throws(JournalError) -> DataDirectory {
+        let isEmpty = try TriageJournal.disk { () throws(IOError) in
+            try disk.makeDirectory(target)
+            return try disk.list(target).allSatisfy {
+                $0.name == "lost+found" || $0.name == FileName.lock
+            }
+        }
+        guard isEmpty else { throw .notEmpty(directory: target) }
+        return try DataDirectory(
+            opening: target, disk: disk, options: options, keys: keys, cluster: old.cluster)
     }
 
     /// Reads both directories once more.
@@ -138,7 +154,9 @@ package struct Upgrade {
         _ = try old.readJournal(into: &before) {
             progress(UpgradeProgress(step: .comparing, done: $0, total: 2 * $1))
         }
-        let new = try Inspection(path: target, disk: disk, keys: keys)
+        var ring: KeyRing?
+        if let keys { ring = try KeyRing.open(disk, target, keys) }
+        let new = Inspection(making: target, old.cluster, disk: disk, keys: ring)
         var after = RecordDigests()
         _ = try new.readJournal(into: &after) {
             progress(UpgradeProgress(step: .comparing, done: $1 + $0, total: 2 * $1))

@@ -23,7 +23,7 @@ import TriageJournal
             if sequence % 2 == 0 { try journal.commit() }
         }
         try journal.commit()
-        journal.close()
+        journal.close(time: .epoch)
         return try bench.inspection()
     }
 

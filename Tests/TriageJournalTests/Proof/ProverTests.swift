@@ -15,7 +15,7 @@ import TriageJournal
     private static func bench() throws -> (bench: Workbench, key: NoteKey) {
         let sizes = [100, 900, 3000, 3000, 50, 60, 2000, 9, 0, 1500, 700, 31]
         let (bench, journal, signed) = try SignedHeadTests.bench(sizes)
-        journal.close()
+        journal.close(time: .epoch)
         return (bench, try signed.last().key)
     }
 

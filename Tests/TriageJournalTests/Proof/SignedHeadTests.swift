@@ -67,8 +67,24 @@ final class Signed: Sendable {
         let (_, journal) = try bench.start()
         try bench.write([[3000], [3000], [10]], to: journal)
         #expect(try bench.inspection().signedHeads().map(\.signed.head.sequence) == [2])
-        journal.close()
-        #expect(try bench.inspection().signedHeads().map(\.signed.head.sequence) == [2, 3])
+        journal.close(time: WallTime(milliseconds: 20))
+        let heads = try bench.inspection().signedHeads()
+        #expect(heads.map(\.signed.head.sequence) == [2, 3])
+        // Those of the records that were appended last by then, of which one is later than the end.
+        #expect(heads.map(\.signed.time.milliseconds) == [20, 30])
+    }
+
+    /// A start after a kill, and an end without a record in between: the head is of now.
+    @Test func anEndWithoutARecordIsDatedToo() throws {
+        var bench = Workbench(encrypted: true)
+        let (_, journal) = try bench.start()
+        try bench.write([[10]], to: journal)
+        bench.disk = bench.disk.afterKill()
+        let (_, next) = try bench.start()
+        let now = WallTime(milliseconds: 1_900_000_000_000)
+        next.close(time: now)
+        let heads = try bench.inspection().signedHeads()
+        #expect(heads.map(\.signed.time) == [now] && heads.map(\.signed.head.sequence) == [1])
     }
 
     @Test func withoutEncryptionNothingIsSigned() throws {
@@ -78,7 +94,7 @@ final class Signed: Sendable {
         let signed = Signed()
         journal.signHead(time: .epoch, report: signed.report)
         #expect(signed.all.isEmpty && journal.signing == nil)
-        journal.close()
+        journal.close(time: .epoch)
         #expect(bench.disk.bytes(of: Self.heads) == nil)
     }
 
@@ -192,7 +208,7 @@ final class Signed: Sendable {
 
     @Test func anotherSigningKeyGoesOn_andTheOldOneStillVerifies() throws {
         var (bench, journal, signed) = try Self.bench([10])
-        journal.close()
+        journal.close(time: .epoch)
         var random = RandomBytes()
         let first = try signed.last().key
         do {
@@ -253,7 +269,7 @@ final class Signed: Sendable {
 
     @Test(arguments: [1, 3]) func readingAheadFindsTheSame(threads: Int) throws {
         let (bench, journal, _) = try Self.bench()
-        journal.close()
+        journal.close(time: .epoch)
         for name in [nil] + bench.disk.fileNames.filter({ $0.hasSuffix(".journal") }) {
             let copy = bench.disk.copy()
             if let name {

@@ -79,6 +79,10 @@ package struct VaultStatus: Equatable, Sendable {
     package var failures: UInt64 = 0
     /// Objects that are being put or read.
     package var open = 0
+    /// Objects that are stored, were not there at the start, and are not erased since.
+    package var missing = 0
+    /// Objects that nothing refers to, set aside at this start or an earlier one.
+    package var aside = 0
 }
 
 /// The vault with its thread.
@@ -104,6 +108,7 @@ package final class VaultWorker: VaultKeeper {
     ) throws(IOError) {
         core = VaultCore(vault, keys, clock, random, failed)
         worker = try workers.makeWorker(name: "vault", urgency: .background)
+        publish()
     }
 
     /// Names where a reactor's answers go.
@@ -189,6 +194,8 @@ private final class VaultCore: @unchecked Sendable {
         self.clock = clock
         self.random = random
         self.failed = failed
+        status.missing = vault.missingCount
+        status.aside = vault.asideCount
     }
 
     func carryOut(_ request: VaultRequest, _ call: UInt64) -> VaultReply? {
@@ -210,6 +217,7 @@ private final class VaultCore: @unchecked Sendable {
             case .next: return try next(call)
             case .erase(let name):
                 try vault.erase(name)
+                status.missing = vault.missingCount
                 status.erasures += 1
                 return .erased
             case .cancel:
@@ -261,6 +269,7 @@ private final class VaultCore: @unchecked Sendable {
     func erase(_ name: ObjectName) -> VaultFailure? {
         do throws(JournalError) {
             try vault.erase(name)
+            status.missing = vault.missingCount
             return nil
         } catch {
             return note(error)

@@ -59,6 +59,8 @@ package struct Verification: Sendable {
     package var snapshots: [SnapshotInfo] = []
     /// Signed heads whose signatures verify.
     package var signedHeads = 0
+    /// What the vault holds besides; nil without one.
+    package var vault: VaultCount?
     /// Everything that does not verify; empty means that all is well.
     package var problems: [JournalError] = []
 }
@@ -291,6 +293,16 @@ package struct Inspection: Sendable {
     package func verify(
         progress: ((Int, Int) -> Void)? = nil
     ) throws(JournalError) -> Verification {
+        try verify(isCopy: false, progress)
+    }
+
+    /// Reads and checks everything.
+    ///
+    /// - Parameter isCopy: Whether the vault is a copy of one that was perhaps used meanwhile, or of
+    ///   a backup's: it may have keys whose objects it has not.
+    func verify(
+        isCopy: Bool, _ progress: ((Int, Int) -> Void)?
+    ) throws(JournalError) -> Verification {
         let inventory = try Inventory(disk, path)
         var counter = ByteCounter(progress)
         if counter.isWatched { counter.total = try bytesToVerify(inventory) }
@@ -336,7 +348,11 @@ package struct Inspection: Sendable {
             do {
                 let vault = try Vault(
                     opening: path, disk: disk, keys: keys, random: RandomBytes())
-                result.problems += vault.problems { counter.add($0) }
+                var demand = isCopy ? VaultDemand.nothing : .everything
+                if inventory.isBackup { demand = .listed(try listedObjects(disk, path)) }
+                let checked = vault.check(demand) { counter.add($0) }
+                result.vault = checked.count
+                result.problems += checked.problems
             } catch { result.problems.append(error) }
         }
         return result
@@ -416,7 +432,7 @@ package struct Inspection: Sendable {
         if keys != nil {
             let vault = path + "/" + FileName.vault + "/"
             paths += try listVault(disk, path).map(\.name).filter {
-                $0.hasSuffix(VaultLayout.suffix)
+                $0.hasSuffix(VaultLayout.suffix) || $0.hasSuffix(VaultLayout.asideSuffix)
             }
             .map { vault + $0 }
         }

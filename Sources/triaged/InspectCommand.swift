@@ -86,6 +86,7 @@ struct InspectCommand: ParsableCommand {
                 let result = try inspection.verify { bar.show("verifying", $0, of: $1) }
                 bar.finish()
                 InspectCommand.show(result.statistics)
+                Self.show(result.vault)
                 for problem in result.problems {
                     StandardStream.error.write("triaged: \(problem)\n")
                 }
@@ -93,6 +94,23 @@ struct InspectCommand: ParsableCommand {
                 StandardStream.output.write(
                     "verified, \(result.signedHeads) signed heads with it\n")
             }
+        }
+
+        private static func show(_ vault: VaultCount?) {
+            guard let vault else { return }
+            var lines: [String] = []
+            if vault.aside > 0 {
+                lines.append("vault: \(vault.aside) objects are set aside")
+            }
+            if vault.withoutKey > 0 {
+                lines.append(
+                    "vault: \(vault.withoutKey) objects have no key, as a kill leaves them: the "
+                        + "next start names those that should have one")
+            }
+            if vault.withoutObject > 0 {
+                lines.append("vault: \(vault.withoutObject) keys have no object")
+            }
+            for line in lines { StandardStream.output.write(line + "\n") }
         }
     }
 

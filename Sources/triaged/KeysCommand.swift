@@ -164,19 +164,27 @@ struct KeysCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Forget old data keys that nothing needs; the server must not run.",
             discussion: "Refused while a file in the directory, or in --journal-archive, needs "
-                + "one. Backups are not looked at: what only they hold opens to nobody afterwards.")
+                + "one, and while segments are in neither. Backups are not looked at: what only "
+                + "they hold opens to nobody afterwards.")
         @OptionGroup var place: Place
         @Option(
             name: .customLong("journal-archive"),
             help: "Where older segments were moved, to look at them too.")
         var archive: String?
+        @Flag(
+            name: .customLong("without-archive"),
+            help: "Drop them although segments that may need one are not here, for good.")
+        var withoutArchive = false
         @Argument(help: "Numbers of the keys.")
         var numbers: [UInt32]
 
         mutating func run() throws {
             let (place, archive, numbers) = (place, archive, numbers)
+            let withoutArchive = withoutArchive
             try running {
-                let (_, ring) = try place.open()
+                let (data, ring) = try place.open()
+                let time = SystemClock().wallTime()
+                try data.openVault()?.settle(time: time)
                 let usage = try KeyUsage(of: place.directory, archive: archive)
                 let known = ring.keys
                 for number in numbers {
@@ -195,8 +203,14 @@ struct KeysCommand: ParsableCommand {
                             "key \(number) is needed: `triaged keys status` says by what")
                     }
                 }
+                guard usage.elsewhere == 0 || withoutArchive else {
+                    throw ConfigurationError(
+                        "\(usage.elsewhere) segments that may need one are not here: name "
+                            + "--journal-archive, or say --without-archive if nobody has to read "
+                            + "them any more")
+                }
                 var random = RandomBytes()
-                try ring.drop(Set(numbers), time: SystemClock().wallTime(), random: &random)
+                try ring.drop(Set(numbers), time: time, random: &random)
                 StandardStream.output.write("dropped \(numbers.count) keys\n")
             }
         }
@@ -247,6 +261,10 @@ private struct KeyReport {
             }
             lines.append(line)
         }
+        if usage.elsewhere > 0 {
+            lines.append(
+                "\(usage.elsewhere) segments are not here and not counted: see --journal-archive")
+        }
         return lines.joined(separator: "\n") + "\n"
     }
 
@@ -270,6 +288,7 @@ private struct KeyReport {
         return "{\"cluster\":\(JSONText.quoted(file.cluster.description)),"
             + "\"generation\":\(file.generation),"
             + "\"written\":\(JSONText.quoted(Timestamp.rfc3339(file.written))),"
-            + "\"damaged\":\(file.damage != nil),\"keys\":[\(keys.joined(separator: ","))]}"
+            + "\"damaged\":\(file.damage != nil),\"segments_elsewhere\":\(usage.elsewhere),"
+            + "\"keys\":[\(keys.joined(separator: ","))]}"
     }
 }

@@ -173,6 +173,13 @@ enum Metrics {
         page.single(
             "triaged_vault_open", "gauge", "Objects that are being put or read.",
             UInt64(vault.open))
+        page.single(
+            "triaged_vault_missing", "gauge",
+            "Objects that were missing at the start, and are not erased since.",
+            UInt64(vault.missing))
+        page.single(
+            "triaged_vault_aside", "gauge", "Objects that nothing refers to, set aside.",
+            UInt64(vault.aside))
         page.single("triaged_vault_puts_total", "counter", "Objects put.", vault.puts)
         page.single("triaged_vault_reads_total", "counter", "Objects read.", vault.reads)
         page.single("triaged_vault_erasures_total", "counter", "Objects erased.", vault.erasures)
@@ -232,6 +239,18 @@ enum Metrics {
             "triaged_journal_tidy_failures_total", "counter",
             "Times that superfluous files could not be removed or moved.",
             status.counters.tidyFailures)
+        page.single(
+            "triaged_mark_failures_total", "counter",
+            "Times that the journal's mark could not be written.",
+            UInt64(status.housekeeping.markFailures))
+        page.single(
+            "triaged_leaves_failures_total", "counter",
+            "Times that the leaves of a segment could not be written.",
+            UInt64(status.housekeeping.leavesFailures))
+        page.single(
+            "triaged_leaves_missing", "gauge",
+            "Segments whose leaves are not there because of that; the next snapshot tries again.",
+            UInt64(status.housekeeping.leavesMissing))
         Self.forgetting(status, &page)
     }
 

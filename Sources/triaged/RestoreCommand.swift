@@ -81,6 +81,11 @@ struct RestoreCommand: ParsableCommand {
                 "left out \(report.headsLeftOut) signed heads of records behind that; whoever "
                     + "keeps one will find that it is not of this history")
         }
+        if report.keysWithoutObject > 0 {
+            lines.append(
+                "\(report.keysWithoutObject) keys of evidence came without their object; the "
+                    + "first start drops them, and names what is missing")
+        }
         if let key = report.signingKey { lines.append("signs from now on with \(key)") }
         lines.append("verified; start the server with --data \(path)")
         for line in lines { StandardStream.output.write(line + "\n") }

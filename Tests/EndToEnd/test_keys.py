@@ -259,6 +259,32 @@ def test_keys_are_shown_rotated_and_dropped_offline(fresh, kek, tmp_path):
     assert refusal.returncode == 78 and "was not touched" in refusal.stderr
 
 
+def test_a_key_that_archived_segments_may_need_is_not_dropped(fresh, kek, tmp_path):
+    """Retention has moved the segment that the first data key opens, and left its leaves: who does
+    not name the archive would lose it for good."""
+    server = fresh(extra=["--key-file", kek]).start()
+    case_of(server)
+    assert server.stop() == 0
+    place = ["--data", server.data, "--key-file", kek]
+    triaged("keys", "rotate", *place, "--data-key")
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    segment, = server.data.glob("*.journal")
+    segment.rename(archive / segment.name)
+    (server.data / segment.with_suffix(".leaves").name).touch()
+    for snapshot in server.data.glob("*.snapshot"):
+        snapshot.unlink()
+    assert "1 segments are not here" in triaged("keys", "status", "--data", server.data).stdout
+    keys = (server.data / "keys").read_bytes()
+    for words, says in (([], "--journal-archive"),
+                        (["--journal-archive", archive], "is needed"),
+                        (["--journal-archive", tmp_path], "--without-archive")):
+        refusal = triaged("keys", "drop", *place, *words, "1", check=False)
+        assert refusal.returncode == 78 and says in refusal.stderr, refusal
+        assert (server.data / "keys").read_bytes() == keys
+    assert "dropped 1" in triaged("keys", "drop", *place, "--without-archive", "1").stdout
+
+
 # ---- Evidence over crashes and damage ----
 
 def test_erased_evidence_is_gone_and_the_journal_still_verifies(fresh, kek):
@@ -326,9 +352,15 @@ def test_what_nothing_refers_to_is_set_aside_and_taken_back(faulty, kek):
     assert server.stop() == 0
     faults.set_clock(30 * 24 + 1)
     server.start()
+    # The clock says so, alone: it may be wrong. This reading is recorded at that time.
+    assert list(vault.glob("*.aside")) and read(server, kept.name) == b"kept"
+    assert "triaged_vault_aside 1" in server.admin_get("/metrics")[1]
+    assert server.stop() == 0
+    server.start()
     assert not list(vault.glob("*.aside")) and not file.exists()
     assert bytes.fromhex(later.object) not in (vault / "keys").read_bytes()
     assert read(server, kept.name) == b"kept"
+    assert "triaged_vault_aside 0" in server.admin_get("/metrics")[1]
 
 
 def test_an_upload_that_is_killed_leaves_nothing(fresh, kek):
@@ -378,6 +410,16 @@ def test_damaged_evidence_is_named_and_all_else_goes_on(fresh, kek):
                10, "the count")
     assert read(server, good.name) == b"good"
     case_of(server)
+    # Gone altogether, it is missed too.
+    assert "triaged_vault_missing 0" in server.admin_get("/metrics")[1]
+    assert server.stop() == 0
+    path.unlink()
+    done = triaged("inspect", "verify", "--data", server.data, "--key-file", kek, check=False)
+    assert done.returncode == 65 and path.name in done.stdout + done.stderr, done
+    server.start()
+    assert f"object {bad.object} is missing" in server.said()
+    assert "triaged_vault_missing 1" in server.admin_get("/metrics")[1]
+    assert read(server, good.name) == b"good"
 
 
 def test_evidence_by_command_line(fresh, kek, tmp_path):

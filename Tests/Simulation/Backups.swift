@@ -165,7 +165,7 @@ extension TakenBackup {
                 try disk.makeDirectory(Self.directory + "/vault")
             }
             for (name, bytes) in files { disk.replace(Self.directory + "/" + name, with: bytes) }
-            disk.replace(Self.directory + "/backup", with: [1])
+            disk.replace(Self.directory + "/backup", with: Array(manifest.utf8))
             // Of a journal without a record there is nothing to restore.
             guard sequence > 0 else { return }
             let first = try compare(disk, plan, history)
@@ -194,6 +194,14 @@ extension TakenBackup {
             throw violation
         } catch {
             throw Violation("the backup of record \(sequence) is no good: \(error)")
+        }
+    }
+
+    /// What a client writes beside them (FORMAT.md §16).
+    private var manifest: String {
+        files.keys.sorted().reduce("triaged/backup@v1\nsequence \(sequence)\nroot \(root)\n") {
+            let bytes = files[$1] ?? []
+            return $0 + "open \(SHA256.hash(bytes.span)) \(bytes.count) \($1)\n"
         }
     }
 
@@ -232,7 +240,7 @@ extension TakenBackup {
         guard let vault = try directory.openVault() else { return }
         let named = world.storedObjects
         let report = try vault.reconcile(
-            stored: named, erased: world.erasedObjects, time: newest.counters.time)
+            stored: named, erased: world.erasedObjects, time: newest.counters.time, stateTime: newest.counters.time)
         try require(
             newest.erasedObjects.isSuperset(of: report.missing),
             "a backup lacks evidence: \(report.missing)")

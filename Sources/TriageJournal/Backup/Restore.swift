@@ -34,6 +34,9 @@ package struct RestoreReport: Equatable, Sendable {
     package let headsLeftOut: Int
     /// The key with which it signs from now on; nil without encryption.
     package let signingKey: NoteKey?
+    /// Keys of the vault without an object: of objects that the source lacks, or that were put, set
+    /// aside or erased while it was backed up or copied.
+    package let keysWithoutObject: Int
 }
 
 /// Restores one directory into another.
@@ -124,10 +127,11 @@ package struct Restore {
         try TriageJournal.disk { () throws(IOError) in
             try MarkFile.make(disk, target, source.cluster, tree, time)
         }
-        let signingKey = try finish(tree, time, &random, progress)
+        let end = try finish(tree, time, &random, progress)
         return RestoreReport(
             head: JournalHead(tree), snapshot: snapshots.last, rejectedSnapshots: rejected,
-            headsKept: heads.kept, headsLeftOut: heads.leftOut, signingKey: signingKey)
+            headsKept: heads.kept, headsLeftOut: heads.leftOut, signingKey: end.signingKey,
+            keysWithoutObject: end.keysWithoutObject)
     }
 
     // MARK: The point
@@ -298,12 +302,12 @@ package struct Restore {
     private func finish(
         _ tree: MerkleTree, _ time: WallTime, _ random: inout RandomBytes,
         _ progress: @escaping (RestoreStep, Int, Int) -> Void
-    ) throws(JournalError) -> NoteKey? {
+    ) throws(JournalError) -> (signingKey: NoteKey?, keysWithoutObject: Int) {
         var ring: KeyRing?
         if inventory.hasKeys { ring = try KeyRing.open(disk, target, keys) }
         let made = Inspection(
             making: target, source.cluster, disk: disk, keys: ring, threads: source.threads)
-        let verified = try made.verify { progress(.verifying, $0, $1) }
+        let verified = try made.verify(isCopy: true) { progress(.verifying, $0, $1) }
         if let problem = verified.problems.first { throw problem }
         guard verified.statistics.head == JournalHead(tree) else {
             throw .dataLoss(
@@ -319,13 +323,8 @@ package struct Restore {
                 HeadText.noteKey(ring.cluster, $0.verifyingKey)
             }
         }
-        try TriageJournal.disk { () throws(IOError) in
-            try makeFile(
-                disk, target, FileName.identity,
-                HeaderBlock(kind: .identity, cluster: source.cluster, time: time),
-                bytes: Format.blockBytes)
-        }
-        return signingKey
+        try makeIdentity(disk, target, source.cluster, time)
+        return (signingKey, verified.vault?.withoutObject ?? 0)
     }
 }
 

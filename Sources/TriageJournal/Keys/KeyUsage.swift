@@ -11,6 +11,8 @@ package struct KeyUsage: Equatable, Sendable {
     package var snapshots: [UInt32: Int] = [:]
     /// Objects of the vault.
     package var objects: [UInt32: Int] = [:]
+    /// Segments of which only the leaves are here: retention took them. They may need any key.
+    package var elsewhere = 0
 
     /// Whether nothing needs the key.
     package func isFree(_ number: UInt32) -> Bool {
@@ -33,6 +35,7 @@ package struct KeyUsage: Equatable, Sendable {
             let header = try Self.header(disk, data, FileName.segment(first), .segment, cluster)
             segments[header.keyNumber, default: 0] += 1
         }
+        var leaves = Set(inventory.leaves).subtracting(inventory.segments)
         for sequence in inventory.snapshots {
             let header = try Self.header(
                 disk, data, FileName.snapshot(sequence), .snapshot, cluster)
@@ -43,8 +46,10 @@ package struct KeyUsage: Equatable, Sendable {
                 let header = try Self.header(
                     disk, archive, FileName.segment(first), .segment, cluster)
                 segments[header.keyNumber, default: 0] += 1
+                leaves.remove(first)
             }
         }
+        elsewhere = leaves.count
         let vault = data + "/" + FileName.vault
         let hasTable = try TriageJournal.disk { () throws(IOError) in
             guard

@@ -27,16 +27,16 @@ package struct ObjectReader: ~Copyable {
     /// - Throws: `.dataLoss` when there is no such file, its header does not verify, or it has
     ///   another length than its header says; `.foreignCluster`, `.newerVersion`, `.io`.
     init(
-        _ disk: any Disk, _ directory: String, _ name: ObjectName, cluster: ClusterID,
-        key: SecretKey
+        _ disk: any Disk, _ directory: String, _ name: ObjectName, _ stored: String,
+        cluster: ClusterID, key: SecretKey
     ) throws(JournalError) {
-        let fileName = FileName.vault + "/" + VaultLayout.fileName(name)
+        let fileName = FileName.vault + "/" + stored
         var chunk = PageBuffer(capacity: VaultLayout.chunkBytes + VaultLayout.tagBytes)
         let file: any DiskFile
         let bytes: Int
         let read: Int
         do {
-            file = try disk.open(directory + "/" + VaultLayout.fileName(name), .read)
+            file = try disk.open(directory + "/" + stored, .read)
             bytes = try file.size()
             read = try file.read(into: &chunk, 0..<Format.blockBytes, at: 0)
         } catch {

@@ -122,6 +122,23 @@ struct SlotTable {
     /// Whether an object has a key.
     func contains(_ name: ObjectName) -> Bool { slots[name] != nil }
 
+    /// Whether there is a file.
+    var exists: Bool { file != nil }
+
+    /// Whether the slot that an object had when the table was read is by now free, or another's.
+    func isErased(_ name: ObjectName) -> Bool {
+        guard let place = slots[name], let file else { return true }
+        var buffer = PageBuffer(capacity: VaultLayout.slotBytes)
+        do throws(JournalError) {
+            try Self.read(file, &buffer, VaultLayout.slotBytes, at: Self.offset(place.index))
+        } catch { return false }
+        switch VaultSlot.read(buffer.span(0..<VaultLayout.slotBytes), crcKey: crcKey) {
+        case .free: return true
+        case .used(let slot): return slot.name != name
+        case .torn, .damaged: return false
+        }
+    }
+
     /// Names of the objects whose keys another data key than this one wraps.
     func names(notUnder keyNumber: UInt32) -> [ObjectName] {
         slots.filter { $0.value.keyNumber != keyNumber }.map(\.key)

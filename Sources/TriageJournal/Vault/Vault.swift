@@ -59,14 +59,16 @@ package struct VaultReport: Equatable, Sendable {
 /// - Isolation: one thread at a time. `@unchecked Sendable`: whoever opens it hands it to the
 ///   vault's thread and does not touch it again.
 package final class Vault: @unchecked Sendable {
-    private let disk: any Disk
-    private let directory: String
+    let disk: any Disk
+    let directory: String
     private let keys: KeyRing
     private var random: RandomBytes
-    private var table: SlotTable
-    private var files: Set<ObjectName>
+    private(set) var table: SlotTable
+    private(set) var files: Set<ObjectName>
     /// Since when objects are set aside.
-    private var aside: [ObjectName: WallTime]
+    private(set) var aside: [ObjectName: WallTime]
+    /// What the state names as stored, and was not there at the start.
+    private var missing: Set<ObjectName> = []
     private var temporaryCount = 0
     /// Why nothing is put or erased any more: a change of the table failed, and nobody knows what
     /// of it is on disk.
@@ -116,17 +118,21 @@ package final class Vault: @unchecked Sendable {
     ///
     /// What nothing refers to was put by a process that stopped before its event, or the journal is
     /// an older one than the vault: nobody can tell here. It is destroyed by the first start that
-    /// is ``Limits/objectAsideMilliseconds`` later, and taken back by one whose state names it.
+    /// is ``Limits/objectAsideMilliseconds`` later, and taken back by one whose state names it. A
+    /// clock that is wrong at one start must not shorten that: it is set aside at the later of both
+    /// times below, and its time is over when it is over by both.
     ///
     /// - Parameters:
     ///   - stored: The objects that the state names as stored.
     ///   - erased: Those that it names as erased.
     ///   - time: Wall time now.
+    ///   - stateTime: When the state's last record was made.
     /// - Returns: What was found and done.
     /// - Throws: `.io`.
     /// - Durability: on disk when this returns
     package func reconcile(
-        stored: Set<ObjectName>, erased: Set<ObjectName> = [], time: WallTime
+        stored: Set<ObjectName>, erased: Set<ObjectName> = [], time: WallTime,
+        stateTime: WallTime
     ) throws(JournalError) -> VaultReport {
         var report = VaultReport()
         report.tornSlots = table.damage.torn.count
@@ -137,11 +143,11 @@ package final class Vault: @unchecked Sendable {
                 try disk.remove(directory + "/" + entry.name)
             }
             try table.prepare(time)
-            try lookAside(stored, erased, time, &report)
+            try lookAside(stored, erased, min(time, stateTime), &report)
             let unknown = files.union(table.names).subtracting(stored).subtracting(aside.keys)
             for name in inOrder(unknown) {
                 if files.contains(name), !erased.contains(name) {
-                    try setAside(name, time)
+                    try setAside(name, max(time, stateTime))
                     report.setAside.append(name)
                 } else {
                     try remove(name)
@@ -150,16 +156,16 @@ package final class Vault: @unchecked Sendable {
             }
             try disk.syncDirectory(directory)
         } catch { throw .io(error) }
-        report.missing = inOrder(
-            stored.filter { !table.contains($0) || !files.contains($0) })
+        missing = stored.filter { !table.contains($0) || !files.contains($0) }
+        report.missing = inOrder(missing)
         return report
     }
 
-    private func inOrder(_ names: some Sequence<ObjectName>) -> [ObjectName] {
+    func inOrder(_ names: some Sequence<ObjectName>) -> [ObjectName] {
         names.sorted { $0.description < $1.description }
     }
 
-    /// Decides about each object that was set aside.
+    /// Decides about each object that was set aside, at a time that has surely come.
     private func lookAside(
         _ stored: Set<ObjectName>, _ erased: Set<ObjectName>, _ time: WallTime,
         _ report: inout VaultReport
@@ -241,15 +247,17 @@ package final class Vault: @unchecked Sendable {
             throw error
         }
         files.insert(object.name)
+        let slot: VaultSlot
         do throws(JournalError) {
-            let number = keys.dataKeyInUse
-            let slot = try slot(writer.key, object.name, under: number)
-            try change { table throws(IOError) in try table.insert(slot) }
+            slot = try self.slot(writer.key, object.name, under: keys.dataKeyInUse)
         } catch {
             try? disk.remove(directory + "/" + VaultLayout.fileName(object.name))
             files.remove(object.name)
             throw error
         }
+        // After a failure the file stays: its key may be on disk, and no key is without its object.
+        // The next start sets it aside.
+        try change { table throws(IOError) in try table.insert(slot) }
         return object
     }
 
@@ -298,8 +306,13 @@ package final class Vault: @unchecked Sendable {
     ///
     /// - Throws: `.dataLoss` when it has no key or no file, or does not verify; `.io`.
     package func read(_ name: ObjectName) throws(JournalError) -> ObjectReader {
+        try read(name, fileName: VaultLayout.fileName(name))
+    }
+
+    /// Opens an object under whatever name its file has.
+    func read(_ name: ObjectName, fileName: String) throws(JournalError) -> ObjectReader {
         try ObjectReader(
-            disk, directory, name, cluster: keys.cluster, key: try objectKey(name))
+            disk, directory, name, fileName, cluster: keys.cluster, key: try objectKey(name))
     }
 
     private func objectKey(_ name: ObjectName) throws(JournalError) -> SecretKey {
@@ -320,30 +333,6 @@ package final class Vault: @unchecked Sendable {
         return key
     }
 
-    /// Reads every object whole.
-    ///
-    /// - Parameter each: Called with the bytes of each object that was read.
-    /// - Returns: What does not verify; an object that goes meanwhile is not missing.
-    func problems(each: (Int) -> Void) -> [JournalError] {
-        var problems = table.damage.damaged.map { slot, name in
-            JournalError.dataLoss(
-                file: SlotTable.file, offset: Format.blockBytes + slot * VaultLayout.slotBytes,
-                what: "the slot of object \(name) does not verify")
-        }
-        for name in inOrder(files) where table.contains(name) {
-            do throws(JournalError) {
-                var reader = try read(name)
-                while try reader.next({ _ in }) {}
-                each(VaultLayout.fileBytes(reader.size))
-            } catch .io(let error) where error.errno == .notFound {
-                continue
-            } catch {
-                problems.append(error)
-            }
-        }
-        return problems
-    }
-
     // MARK: Erasing
 
     /// Destroys an object's key, then its bytes; one that is gone already is no error.
@@ -355,6 +344,7 @@ package final class Vault: @unchecked Sendable {
     package func erase(_ name: ObjectName) throws(JournalError) {
         if let failure { throw .poisoned(failure) }
         try change { table throws(IOError) in try table.erase(name) }
+        missing.remove(name)
         guard files.contains(name) else { return }
         do throws(IOError) {
             try disk.remove(directory + "/" + VaultLayout.fileName(name))
@@ -369,6 +359,14 @@ package final class Vault: @unchecked Sendable {
         try disk.remove(directory + "/" + VaultLayout.fileName(name))
         files.remove(name)
     }
+
+    // MARK: Counts
+
+    /// Objects that the state named as stored at the start, were not there, and are not erased.
+    package var missingCount: Int { missing.count }
+
+    /// Objects that are set aside.
+    package var asideCount: Int { aside.count }
 
     // MARK: Rotation
 
@@ -387,6 +385,16 @@ package final class Vault: @unchecked Sendable {
         }
         try change { table throws(IOError) in try table.sync() }
         return names.count
+    }
+
+    /// Makes the table durable as it was read, so that a data key that nothing in it needs can be
+    /// dropped: what a killed process wrapped anew may be in a cache alone.
+    ///
+    /// - Throws: `.poisoned`.
+    /// - Durability: on disk when this returns
+    package func settle(time: WallTime) throws(JournalError) {
+        guard table.exists else { return }
+        try change { table throws(IOError) in try table.prepare(time) }
     }
 
     /// How many objects' keys each data key wraps.

@@ -116,7 +116,7 @@ import TriageJournal
         _ = try journal.append([1].span, time: .epoch)
         try journal.commit()
         let vault = try #require(try data.openVault())
-        _ = try vault.reconcile(stored: [], time: .epoch)
+        _ = try vault.reconcile(stored: [], time: .epoch, stateTime: .epoch)
         let erased = try VaultTests.put(VaultTests.noise(70_000), into: vault)
         let kept = try VaultTests.put(VaultTests.noise(90_000, seed: 2), into: vault)
         _ = try copy(data, to: "backup", on: bench.disk) { file in

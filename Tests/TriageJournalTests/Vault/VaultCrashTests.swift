@@ -52,7 +52,7 @@ import TriageJournal
             _ = try ring.renew(.data, time: Bench.time, random: &random)
             let vault = try Vault(
                 opening: Bench.data, disk: disk, keys: ring, random: RandomBytes(replaying: 24))
-            _ = try vault.reconcile(stored: outcome.stored, time: Bench.time)
+            _ = try vault.reconcile(stored: outcome.stored, time: Bench.time, stateTime: Bench.time)
             _ = try vault.rewrap()
         case .start:
             // As if the server had stopped between the event of an erasure and the erasure.
@@ -68,7 +68,7 @@ import TriageJournal
     private static func check(_ disk: SimDisk, _ outcome: Outcome) throws {
         let vault = try Bench.open(disk, seed: 31)
         let report = try vault.reconcile(
-            stored: outcome.stored, erased: outcome.erased, time: Bench.time)
+            stored: outcome.stored, erased: outcome.erased, time: Bench.time, stateTime: Bench.time)
         #expect(report.missing.isEmpty && report.damagedSlots == 0 && report.tornSlots == 0)
         #expect(Set(vault.names) == outcome.stored)
         for name in outcome.stored {
@@ -174,8 +174,10 @@ import TriageJournal
     }
 
     /// Otherwise a data key could be dropped that a slot on disk still needs.
-    @Test(arguments: 0..<12 as Range<UInt64>)
-    func keysThatOnlyACacheHolds_areWrittenAgainAtTheNextStart(seed: UInt64) throws {
+    @Test(arguments: 0..<12 as Range<UInt64>, [true, false])
+    func keysThatOnlyACacheHolds_areWrittenAgainAtTheNextStart_andBeforeAKeyIsDropped(
+        seed: UInt64, starts: Bool
+    ) throws {
         let (disk, object, doomed) = try Self.prepared()
         var random = RandomBytes(replaying: 23)
         let number = try KeyRingTests.open(disk).renew(.data, time: Bench.time, random: &random)
@@ -185,7 +187,14 @@ import TriageJournal
         disk.failCall(whole.calls, .inputOutput)
         #expect(throws: JournalError.self) { _ = try Bench.open(disk).rewrap() }
         let next = disk.afterKill()
-        let seen = try Bench.started(next, stored: [object.name, doomed.name]).keyNumbers
+        let vault = try Bench.open(next)
+        if starts {
+            _ = try vault.reconcile(
+                stored: [object.name, doomed.name], time: Bench.time, stateTime: Bench.time)
+        } else {
+            try vault.settle(time: Bench.time)
+        }
+        let seen = vault.keyNumbers
         let kept = try Bench.open(next.afterPowerCut(seed: seed)).keyNumbers
         #expect(seen == [number: 2] && kept == seen)
     }

@@ -32,7 +32,7 @@ import TriageJournal
         seed: UInt64 = 5
     ) throws(JournalError) -> Vault {
         let vault = try open(disk, seed: seed)
-        _ = try vault.reconcile(stored: stored, erased: erased, time: time)
+        _ = try vault.reconcile(stored: stored, erased: erased, time: time, stateTime: time)
         return vault
     }
 
@@ -124,7 +124,7 @@ import TriageJournal
         #expect(disk.bytes(of: Self.table)?.count == 4_096 + 128 * 512)
         let kept = Set(objects[40...].map(\.name))
         let again = try Self.open(disk.afterPowerCut())
-        #expect(try again.reconcile(stored: kept, time: Self.time) == VaultReport())
+        #expect(try again.reconcile(stored: kept, time: Self.time, stateTime: Self.time) == VaultReport())
         for object in objects[40...] {
             #expect(try Self.read(object.name, from: again).count == object.size)
         }
@@ -168,7 +168,7 @@ import TriageJournal
 
         let again = try Self.open(disk)
         let stored: Set = [good.name, noFile.name, noSlot.name, never]
-        let report = try again.reconcile(stored: stored, time: Self.time)
+        let report = try again.reconcile(stored: stored, time: Self.time, stateTime: Self.time)
         #expect(Set(report.missing) == [noFile.name, noSlot.name, never])
         #expect(report.removed.isEmpty && report.lines.count == 3)
         #expect(try Self.read(good.name, from: again) == [1, 2, 3])
@@ -211,11 +211,114 @@ import TriageJournal
         #expect(Self.slot(of: orphan.name, in: try #require(next.bytes(of: Self.table))) == nil)
     }
 
+    /// As a start so many days later; `recorded`: when the state's last record was made, if not
+    /// then.
     private static func reconciled(
-        _ disk: SimDisk, _ stored: Set<ObjectName>, erased: Set<ObjectName> = [], after days: Int64
+        _ disk: SimDisk, _ stored: Set<ObjectName>, erased: Set<ObjectName> = [], after days: Int64,
+        recorded: Int64? = nil
     ) throws -> VaultReport {
-        let time = time.advanced(byMilliseconds: days * 86_400_000)
-        return try open(disk).reconcile(stored: stored, erased: erased, time: time)
+        func at(_ days: Int64) -> WallTime { Self.time.advanced(byMilliseconds: days * 86_400_000) }
+        return try open(disk).reconcile(
+            stored: stored, erased: erased, time: at(days), stateTime: at(recorded ?? days))
+    }
+
+    /// A clock without a battery says 1970 at one start, or one is set far ahead: what the next
+    /// starts do is right all the same.
+    @Test(arguments: [-10_000, 10_000] as [Int64])
+    func aClockThatIsWrongAtOneStart_destroysNothing(wrong: Int64) throws {
+        let disk = try Self.directory()
+        let vault = try Self.started(disk)
+        let orphan = try Self.put([1], into: vault)
+        // Wrong at the start that sets it aside, and right at the next ones.
+        let first = disk.copy()
+        #expect(try Self.reconciled(first, [], after: wrong, recorded: 0).setAside.count == 1)
+        for days in [0, 1, 29] as [Int64] {
+            #expect(try Self.reconciled(first, [], after: days).aside == 1)
+        }
+        #expect(try Self.reconciled(first, [orphan.name], after: 29).takenBack == [orphan.name])
+        // Right then, and wrong later on, until something is recorded.
+        let second = disk.copy()
+        #expect(try Self.reconciled(second, [], after: 0).setAside.count == 1)
+        for recorded in [0, 5, 29] as [Int64] {
+            #expect(try Self.reconciled(second, [], after: wrong, recorded: recorded).aside == 1)
+        }
+        #expect(try Self.reconciled(second, [], after: 30, recorded: 29).aside == 1)
+        #expect(try Self.reconciled(second, [], after: 30).removed == [orphan.name])
+    }
+
+    // MARK: Checking
+
+    private static func check(
+        _ disk: SimDisk, _ demand: VaultDemand = .everything
+    ) throws -> (count: VaultCount, problems: [JournalError]) {
+        let changes = disk.changes
+        defer { #expect(disk.changes == changes) }
+        return try open(disk).check(demand) { _ in }
+    }
+
+    @Test func evidenceThatIsGone_isNamed() throws {
+        let disk = try Self.directory()
+        let vault = try Self.started(disk)
+        let kept = try Self.put([1], into: vault)
+        let lost = try Self.put([2], into: vault)
+        var count = VaultCount()
+        #expect(try Self.check(disk).problems.isEmpty && Self.check(disk).count == count)
+        disk.erase(Self.path(lost.name))
+        count.withoutObject = 1
+        let found = try Self.check(disk)
+        #expect(found.count == count && found.problems.count == 1)
+        #expect(found.problems.first?.place?.file == "vault/\(lost.name).object")
+        // A copy may have keys of a later moment; of a backup the manifest names its objects.
+        #expect(try Self.check(disk, .nothing).problems.isEmpty)
+        #expect(try Self.check(disk, .listed([kept.name])).problems.isEmpty)
+        let listed = try Self.check(disk, .listed([kept.name, lost.name])).problems
+        #expect(listed.map(\.place?.file) == ["vault/\(lost.name).object"])
+    }
+
+    @Test func whatIsAsideIsReadToo() throws {
+        let disk = try Self.directory()
+        let vault = try Self.started(disk)
+        let orphan = try Self.put(Self.noise(70_000), into: vault)
+        _ = try Self.reconciled(disk, [], after: 0)
+        var count = VaultCount()
+        count.aside = 1
+        #expect(try Self.check(disk).problems.isEmpty && Self.check(disk).count == count)
+        let file = try #require(disk.fileNames.first { $0.hasSuffix(".aside") })
+        var bytes = try #require(disk.bytes(of: file))
+        bytes[70_000] ^= 1
+        disk.replace(file, with: bytes)
+        let problems = try Self.check(disk).problems
+        #expect(problems.map(\.place?.file) == [String(file.dropFirst("data/".count))])
+        // Without its key, which a kill may have left it without, nobody can tell.
+        try Self.open(disk).erase(orphan.name)
+        #expect(try Self.check(disk).problems.isEmpty && Self.check(disk).count == count)
+    }
+
+    @Test func anObjectWithoutKeyIsCounted() throws {
+        let disk = try Self.directory()
+        let vault = try Self.started(disk)
+        let object = try Self.put([1], into: vault)
+        let file = try #require(disk.bytes(of: Self.path(object.name)))
+        try vault.erase(object.name)
+        disk.replace(Self.path(object.name), with: file)
+        var count = VaultCount()
+        count.withoutKey = 1
+        #expect(try Self.check(disk).problems.isEmpty && Self.check(disk).count == count)
+    }
+
+    /// Verifying runs beside a server.
+    @Test func whatIsErasedMeanwhile_isNoProblem() throws {
+        let disk = try Self.directory()
+        let vault = try Self.started(disk)
+        let first = try Self.put([1], into: vault)
+        let second = try Self.put([2], into: vault)
+        let outside = try Self.open(disk)
+        try vault.erase(first.name)
+        _ = try Self.put([3], into: vault)
+        var bytes = 0
+        let found = outside.check(.everything) { bytes += $0 }
+        #expect(found.problems.isEmpty && found.count == VaultCount())
+        #expect(bytes == disk.bytes(of: Self.path(second.name))?.count)
     }
 
     /// An older journal beside a newer vault, and then the newer journal again.
@@ -236,7 +339,7 @@ import TriageJournal
         let again = try Self.open(next)
         var report = VaultReport()
         report.takenBack = [second.name, third.name].sorted { "\($0)" < "\($1)" }
-        #expect(try again.reconcile(stored: all, time: Self.time) == report)
+        #expect(try again.reconcile(stored: all, time: Self.time, stateTime: Self.time) == report)
         #expect(try Self.read(second.name, from: again) == Self.noise(70_000))
         #expect(again.keyNumbers == [number: 3] && Set(again.names) == all)
         // What the newer journal has erased goes at once.
@@ -259,7 +362,7 @@ import TriageJournal
         disk.replace(Self.table, with: slots)
         let again = try Self.open(disk)
         let report = try again.reconcile(
-            stored: [torn.name, damaged.name], time: Self.time)
+            stored: [torn.name, damaged.name], time: Self.time, stateTime: Self.time)
         #expect(report.tornSlots == 1 && report.damagedSlots == 1)
         #expect(report.missing.count == 2)
         let after = try #require(disk.bytes(of: Self.table))
@@ -368,7 +471,7 @@ import TriageJournal
                 continue
             }
             #expect(index >= 4_096, "a byte of the header")
-            let report = try again.reconcile(stored: stored, time: Self.time)
+            let report = try again.reconcile(stored: stored, time: Self.time, stateTime: Self.time)
             #expect(report.damagedSlots + report.tornSlots == 1, "byte \(index)")
             #expect(report.missing.count == (index < 4_096 + 2 * 512 ? 1 : 0), "byte \(index)")
             for object in objects where !report.missing.contains(object.name) {
@@ -384,7 +487,7 @@ import TriageJournal
         let ring = try KeyRingTests.open(disk)
         let vault = try Vault(
             opening: Self.data, disk: disk, keys: ring, random: RandomBytes(replaying: 6))
-        _ = try vault.reconcile(stored: [], time: Self.time)
+        _ = try vault.reconcile(stored: [], time: Self.time, stateTime: Self.time)
         let objects = [
             try Self.put(Self.noise(10), into: vault), try Self.put(Self.noise(20), into: vault),
         ]

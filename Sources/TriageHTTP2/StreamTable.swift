@@ -261,6 +261,7 @@ enum OutputSource: UInt8 {
         if trailersOwner != nil { trailersOwner = nil }
         id = 0
         unconsumed = 0
+        held = 0
         buffered = 0
         taken = 0
         end = .open
@@ -268,6 +269,7 @@ enum OutputSource: UInt8 {
         isAboveHighWater = false
         isIncremental = false
         headersReceived = false
+        headersSent = false
         remoteEnded = false
         resetByUs = false
         resetByPeer = false

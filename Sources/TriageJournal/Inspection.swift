@@ -131,8 +131,10 @@ package struct Inspection: Sendable {
     let keys: KeyRing?
     /// Where segments from before the directory's are; nil for nowhere.
     let archive: String?
-    /// Threads that read segments ahead while everything is checked.
+    /// Threads that read ahead.
     let threads: Int
+    /// Bytes of the journal that are read at a time.
+    let pieceBytes: Int
 
     /// Looks at a directory.
     ///
@@ -142,16 +144,18 @@ package struct Inspection: Sendable {
     ///     read too.
     ///   - disk: The file system.
     ///   - source: Opens the directory's keys, if it is encrypted.
-    ///   - threads: How many read ahead while everything is checked; 0: none, one segment after the
-    ///     other.
+    ///   - threads: How many read ahead; 0: none, one piece after the other.
+    ///   - pieceBytes: Bytes of the journal that are read at a time.
     /// - Throws: `.foreignFile`, `.dataLoss` without a good identity, `.newerVersion`,
     ///   `.keyMissing`, `.keyUnexpected`, `.wrongKey`, `.io`.
     package init(
         path: String, archive: String? = nil, disk: any Disk = RealDisk(),
-        keys source: KeySource? = nil, threads: Int = 0
+        keys source: KeySource? = nil, threads: Int = 0,
+        pieceBytes: Int = StorageOptions.pieceBytes
     ) throws(JournalError) {
         self.path = path
         self.threads = threads
+        self.pieceBytes = pieceBytes
         self.archive = archive
         self.disk = disk
         let inventory = try Inventory(disk, path)
@@ -190,6 +194,7 @@ package struct Inspection: Sendable {
         self.keys = keys
         self.archive = archive
         self.threads = threads
+        pieceBytes = StorageOptions.pieceBytes
     }
 
     // MARK: Reading
@@ -205,19 +210,20 @@ package struct Inspection: Sendable {
     package func readJournal<Visitor: RecordVisitor & ~Copyable>(
         into visitor: inout Visitor, each: (Int, Int) -> Void = { _, _ in }
     ) throws(JournalError) -> DirectoryStatistics {
+        let list = try parts(withLeaves: false)
         if version == OldFormat.version {
             var old = OldSegments(disk, cluster, [])
-            return try readJournal(&old, into: &visitor, each)
+            return try readJournal(list, &old, into: &visitor, each)
         }
-        var parts = Segments(disk, path, cluster, keys, [])
-        return try readJournal(&parts, into: &visitor, each)
+        var segments = try Segments(self, list)
+        return try readJournal(list, &segments, into: &visitor, each)
     }
 
     private func readJournal<Parts: JournalParts & ~Copyable, Visitor: RecordVisitor & ~Copyable>(
-        _ parts: inout Parts, into visitor: inout Visitor, _ each: (Int, Int) -> Void
+        _ list: [JournalPart], _ parts: inout Parts, into visitor: inout Visitor,
+        _ each: (Int, Int) -> Void
     ) throws(JournalError) -> DirectoryStatistics {
         var statistics = DirectoryStatistics(cluster: cluster, version: version)
-        let list = try self.parts(withLeaves: false)
         for (index, part) in list.enumerated() {
             statistics.add(try parts.scan(part, into: &visitor), parts.head)
             each(index + 1, list.count)
@@ -329,9 +335,8 @@ package struct Inspection: Sendable {
             var old = OldSegments(disk, cluster, checkpoints)
             isWhole = check(list, &old, &result, &counter)
         } else {
-            var parts = Segments(disk, path, cluster, keys, checkpoints)
-            if threads > 0 { try parts.readAhead(list, threads: HelperThreads(count: threads)) }
-            isWhole = check(list, &parts, &result, &counter)
+            var segments = try Segments(self, list, checkpoints)
+            isWhole = check(list, &segments, &result, &counter)
         }
         let last = result.statistics.head?.sequence ?? 0
         // Behind damage that was named the end is not known.

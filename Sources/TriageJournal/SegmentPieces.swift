@@ -1,5 +1,5 @@
-// Reads a journal in pieces of a few batches ahead of whoever replays it: reading, decrypting,
-// hashing and decoding are what a replay costs, and batches do not depend on each other in that. A
+// Reads a journal in pieces of a few batches ahead of whoever replays or checks it: reading,
+// decrypting, hashing and decoding are what that costs, and batches do not depend on each other. A
 // piece is small enough that every thread has one from the first moment to the last, and that what
 // it is decoded to is taken while the processor's cache still has it.
 //
@@ -227,16 +227,12 @@ final class SegmentPieces<Decoder: RecordDecoder>: Sendable {
                 } catch {
                     let piece = SegmentPiece<Decoder>(part)
                     piece.fail(error)
-                    parts = []
                     return piece
                 }
             }
             guard let segment else { return nil }
             let piece = spare ?? SegmentPiece(segment.part)
-            if !piece.load(segment, headers) {
-                self.segment = nil
-                parts = []
-            }
+            if !piece.load(segment, headers) { self.segment = nil }
             return piece
         }
     }
@@ -271,10 +267,15 @@ final class SegmentPieces<Decoder: RecordDecoder>: Sendable {
 
     /// The next piece; waits for it.
     ///
-    /// - Returns: nil behind the last one, and behind one that cannot be read.
+    /// Behind one that cannot be read comes the next segment.
+    ///
+    /// - Returns: nil behind the last one.
     func take() -> SegmentPiece<Decoder>? { work.take() }
 
-    /// Gives a piece's memory back for those that follow.
+    /// Gives a piece back for those that follow.
+    func giveBack(_ piece: SegmentPiece<Decoder>) { work.giveBack(piece) }
+
+    /// Gives a piece and its memory back for those that follow.
     func giveBack(_ piece: SegmentPiece<Decoder>, _ memory: consuming PageBuffer) {
         piece.giveBack(memory)
         work.giveBack(piece)

@@ -6,50 +6,55 @@ internal import TriageIO
 
 /// Reads the parts of a journal of the current version.
 struct Segments: JournalParts, ~Copyable {
+    /// What the pieces of one segment came to.
+    private struct Count {
+        var file = ""
+        var time = WallTime.epoch
+        var batches = 0
+        var bytesUsed = Format.blockBytes
+        var bytes = 0
+        var torn: TornTail?
+
+        mutating func add(_ content: borrowing SegmentContent) {
+            file = content.file
+            time = content.header.time
+            bytes = Int(content.header.size)
+            batches += content.batches.count
+            // A piece of the zeros at a segment's end has no batch.
+            if !content.batches.isEmpty { bytesUsed = content.base + content.end }
+            torn = content.torn
+        }
+    }
+
     private let disk: any Disk
     /// Where leaves are.
     private let directory: String
     private let cluster: ClusterID
     private let reader: SegmentReader
     private var scanner: SegmentScanner
-    private var memory = PageBuffer(capacity: Format.blockBytes)
-    private var ahead: SegmentsAhead?
-    /// The one that was taken last.
-    private var taken: SegmentAhead?
+    private let pieces: SegmentPieces<NoDecoder>
+    /// The first piece of what comes next, if it was taken already.
+    private var first: SegmentPiece<NoDecoder>?
 
-    init(
-        _ disk: any Disk, _ directory: String, _ cluster: ClusterID, _ keys: KeyRing?,
-        _ checkpoints: [Checkpoint]
-    ) {
-        self.disk = disk
-        self.directory = directory
-        self.cluster = cluster
-        reader = SegmentReader(disk: disk, cluster: cluster, keys: keys)
-        scanner = SegmentScanner(checkpoints)
-    }
-
-    /// Reads on threads of their own from now on.
+    /// Begins to read.
     ///
     /// - Parameters:
-    ///   - list: The parts, in the order in which they are then gone through.
-    ///   - threads: How many.
+    ///   - inspection: The directory.
+    ///   - parts: The parts, in the order in which they are then gone through.
+    ///   - checkpoints: What the journal must agree with.
     /// - Throws: `.io` when there is no thread left.
-    mutating func readAhead(_ list: [JournalPart], threads: HelperThreads) throws(JournalError) {
-        ahead = try SegmentsAhead(
-            list.filter { $0.directory != nil }, reader, threads: threads)
-    }
-
-    private mutating func read(
-        _ part: JournalPart, in place: String
-    ) throws(JournalError) -> SegmentContent {
-        if let ahead {
-            taken = ahead.take()
-            guard let taken else { throw .gap(file: part.file, missing: part.first) }
-            return try taken.takeContent()
-        }
-        var taken = PageBuffer(capacity: Format.blockBytes)
-        swap(&taken, &memory)
-        return try reader.read(part.first, in: place, isLast: part.isLast, memory: taken)
+    init(
+        _ inspection: Inspection, _ parts: [JournalPart], _ checkpoints: [Checkpoint] = []
+    ) throws(JournalError) {
+        disk = inspection.disk
+        directory = inspection.path
+        cluster = inspection.cluster
+        reader = SegmentReader(disk: disk, cluster: cluster, keys: inspection.keys)
+        scanner = SegmentScanner(checkpoints)
+        pieces = try SegmentPieces(
+            parts.filter { $0.directory != nil }, reader,
+            threads: HelperThreads(count: inspection.threads), pieceBytes: inspection.pieceBytes,
+            after: .max, makeDecoder: { NoDecoder() })
     }
 
     var head: JournalHead? { scanner.tree.map { JournalHead($0) } }
@@ -59,24 +64,69 @@ struct Segments: JournalParts, ~Copyable {
     mutating func scan<Visitor: RecordVisitor & ~Copyable>(
         _ part: JournalPart, into visitor: inout Visitor
     ) throws(JournalError) -> (SegmentStatistics, TornTail?)? {
-        guard let place = part.directory else {
+        guard part.directory != nil else {
             try scanner.scan(LeavesFile(disk, directory, part.first, cluster))
             return nil
         }
-        let segment = try read(part, in: place)
-        do { try scanner.scan(segment, into: &visitor) } catch { throw named(error, part) }
-        let statistics = SegmentStatistics(
-            file: segment.file, time: segment.header.time, first: part.first,
-            last: scanner.tree?.size ?? 0, batches: segment.batches.count, bytesUsed: segment.end,
-            bytes: segment.size)
-        let torn = segment.torn
-        if let ahead, let taken {
-            ahead.giveBack(taken, segment.takeMemory())
-        } else {
-            memory = segment.takeMemory()
+        let count: Count
+        do { count = try scanPieces(of: part, into: &visitor) } catch {
+            while let piece = takePiece(of: part) { pieces.giveBack(piece) }
+            throw error
         }
+        let statistics = SegmentStatistics(
+            file: count.file, time: count.time, first: part.first, last: scanner.tree?.size ?? 0,
+            batches: count.batches, bytesUsed: count.bytesUsed, bytes: count.bytes)
         if part.hasLeaves { try compareLeaves(part.first) }
-        return (statistics, torn)
+        return (statistics, count.torn)
+    }
+
+    private mutating func scanPieces<Visitor: RecordVisitor & ~Copyable>(
+        of part: JournalPart, into visitor: inout Visitor
+    ) throws(JournalError) -> Count {
+        var count = Count()
+        var isReadWhole = false
+        while let piece = takePiece(of: part) {
+            // What is left of a segment that was read as a whole is not looked at.
+            if isReadWhole {
+                pieces.giveBack(piece)
+                continue
+            }
+            let content = try piece.takeContent()
+            try scan(content, of: part, &count, into: &visitor)
+            isReadWhole = piece.isIrregular
+            pieces.giveBack(piece, content.takeMemory())
+            if isReadWhole { try scanRest(of: part, &count, into: &visitor) }
+        }
+        guard count.bytes > 0 else { throw .gap(file: part.file, missing: part.first) }
+        return count
+    }
+
+    private mutating func scan<Visitor: RecordVisitor & ~Copyable>(
+        _ content: borrowing SegmentContent, of part: JournalPart, _ count: inout Count,
+        into visitor: inout Visitor
+    ) throws(JournalError) {
+        do { try scanner.scan(content, into: &visitor) } catch { throw named(error, part) }
+        count.add(content)
+    }
+
+    /// Reads a segment as a whole, since something else than a good batch stands in it, and goes
+    /// through what was not gone through yet.
+    private mutating func scanRest<Visitor: RecordVisitor & ~Copyable>(
+        of part: JournalPart, _ count: inout Count, into visitor: inout Visitor
+    ) throws(JournalError) {
+        var content = try reader.read(
+            part.first, in: part.directory ?? "", isLast: part.isLast,
+            memory: PageBuffer(capacity: Format.blockBytes))
+        try content.goOn(with: (scanner.tree?.size ?? 0) + 1)
+        try scan(content, of: part, &count, into: &visitor)
+    }
+
+    /// The next piece of a segment; nil behind its last one.
+    private mutating func takePiece(of part: JournalPart) -> SegmentPiece<NoDecoder>? {
+        guard let piece = first.take() ?? pieces.take() else { return nil }
+        if piece.part.first == part.first { return piece }
+        first = piece
+        return nil
     }
 
     private func compareLeaves(_ first: UInt64) throws(JournalError) {

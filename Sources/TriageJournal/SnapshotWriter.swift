@@ -1,4 +1,4 @@
-// Writes one snapshot file: blocks of records under a temporary name, past the page cache, at a
+// Makes one snapshot file: blocks of records under a temporary name, past the page cache, at a
 // bounded pace, renamed when durable. Knows nothing of what a section or a record means.
 
 package import TriageBase
@@ -29,7 +29,7 @@ package struct SnapshotSection: Equatable, Sendable {
     package internal(set) var records: UInt64
 }
 
-/// Writes a snapshot.
+/// Makes a snapshot.
 ///
 /// A writer that is dropped before ``finish()`` leaves a temporary file, which ``abandon()`` or the
 /// next start removes.
@@ -44,6 +44,7 @@ package final class SnapshotWriter {
     private let key: UInt32
     private let blockBytes: Int
     private let file: any DiskFile
+    private let blocks: BlocksBehind
     private var pacer: Pacer
     private var cipher: FileCipher
     private var random: RandomBytes
@@ -84,6 +85,8 @@ package final class SnapshotWriter {
             try disk.open(path, .createDirect)
         }
         self.file = file
+        blocks = BlocksBehind(
+            file, blockBytes: options.snapshotBlockBytes, workers: options.workers)
         var block = PageBuffer(capacity: options.snapshotBlockBytes)
         header.store(in: &block)
         digest.update(block.sha256(0..<Format.blockBytes))
@@ -100,7 +103,8 @@ package final class SnapshotWriter {
     ///
     /// Records of one section are best added one after the other: a change of section ends a block.
     ///
-    /// - Throws: `.recordTooLarge`: the snapshot is as before; `.io`: final for this writer.
+    /// - Throws: `.recordTooLarge`: the snapshot is as before; `.io`, of this record's block or of
+    ///   one before: final for this writer.
     package func append(section: UInt16, _ record: Span<UInt8>) throws(JournalError) {
         if let failure { throw failure }
         guard record.count <= Limits.recordBytesMax else {
@@ -133,6 +137,7 @@ package final class SnapshotWriter {
         storeTrailer(bytes)
         let path = directory + "/" + name
         do {
+            try blocks.finish()
             try file.write(block, 0..<Format.blockBytes, at: offset)
             try file.sync()
             try disk.rename(temporaryPath, to: path)
@@ -154,6 +159,8 @@ package final class SnapshotWriter {
 
     private func fail(_ error: IOError) -> JournalError {
         failure = .io(error)
+        // What was handed over is written to the end, for nothing.
+        try? blocks.finish()
         // Left behind, it is removed at the next start.
         try? disk.remove(temporaryPath)
         return .io(error)
@@ -165,7 +172,7 @@ package final class SnapshotWriter {
         sealBlock(stored: stored, kind: 1)
         digest.update(block.sha256(0..<stored))
         count()
-        do { try file.write(block, 0..<stored, at: offset) } catch { throw fail(error) }
+        do { try blocks.write(&block, stored, at: offset) } catch { throw fail(error) }
         pacer.wrote(stored)
         offset += stored
         blockIndex += 1

@@ -22,9 +22,11 @@ package struct StorageOptions: Sendable {
     package var snapshotBytesPerSecond: Int? = 100_000_000
     /// Threads that read and decode ahead while a state is recovered; 0: none, one after the other.
     package var recoveryThreads = min(Thread.processorCount, 8)
-    /// Bytes of the journal that one of them takes at a time: enough of them that switching costs
-    /// nothing, few enough that what they become stays in the processor's cache.
-    package var recoveryPieceBytes = 1 << 20
+    /// Bytes of the journal that one of them takes at a time.
+    package var recoveryPieceBytes = Self.pieceBytes
+    /// Enough bytes that switching costs nothing, few enough that what they become stays in the
+    /// processor's cache.
+    package static let pieceBytes = 1 << 20
     /// Snapshots kept; the journal is kept from the oldest of them on at least.
     package var snapshotsKept = 2
     /// What becomes of segments before that.

@@ -1,9 +1,9 @@
 // A first-in first-out buffer of bytes that gives its memory back when it is empty: an idle
-// connection holds none.
+// connection holds none. One that is never quite empty keeps a few times what waits in it.
 
 /// Bytes waiting to be taken from the front.
 struct ByteQueue {
-    private var bytes: [UInt8] = []
+    private(set) var bytes: [UInt8] = []
     private var head = 0
     /// Capacity kept when empty.
     private static let capacityKept = 1 << 10
@@ -11,6 +11,12 @@ struct ByteQueue {
     var count: Int { bytes.count - head }
 
     mutating func append(_ new: UnsafeBufferPointer<UInt8>) {
+        // Who reads slowly and steadily leaves it never empty: what was taken must go before. Moves
+        // no more bytes than were taken since the last time.
+        if head > 0, head >= count {
+            bytes.removeFirst(head)
+            head = 0
+        }
         unsafe bytes.append(contentsOf: new)
     }
 

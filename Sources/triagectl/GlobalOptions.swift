@@ -28,8 +28,8 @@ struct GlobalOptions: ParsableArguments {
     var key: String?
     @Option(name: .customLong("server-name"), help: "Name that the server's certificate must have.")
     var serverName: String = "localhost"
-    @Option(help: "Seconds to wait for an answer.")
-    var timeout: Double = 30
+    @Option(help: "Seconds to wait for an answer; default 30, and 600 for a snapshot.")
+    var timeout: Double?
     @Flag(
         name: .customLong("wait-for-ready"),
         help: "Wait, no longer than --timeout, while no server answers.")
@@ -83,15 +83,29 @@ struct GlobalOptions: ParsableArguments {
         identity = name
     }
 
-    /// The timeout as a whole number of milliseconds, at least 1.
-    var timeoutMilliseconds: Int64 { Int64(max(1, timeout * 1_000)) }
+    /// The timeout of most calls as a whole number of milliseconds, at least 1.
+    var timeoutMilliseconds: Int64 { timeoutMilliseconds(orElse: 30) }
+
+    /// The timeout as a whole number of milliseconds, at least 1; `seconds` when the user does not
+    /// say.
+    private func timeoutMilliseconds(orElse seconds: Double) -> Int64 {
+        Int64(max(1, (timeout ?? seconds) * 1_000))
+    }
 
     /// Makes one unary call.
     ///
+    /// - Parameters:
+    ///   - method: The method.
+    ///   - request: Its request.
+    ///   - seconds: How long it may take when the user does not say.
+    /// - Returns: The reply.
     /// - Throws: ``CallFailure`` when the server refuses or cannot be reached.
-    func call(_ method: String, _ request: DynamicMessage) async throws -> DynamicMessage {
+    func call(
+        _ method: String, _ request: DynamicMessage, seconds: Double = 30
+    ) async throws -> DynamicMessage {
         try await withClient { client in
-            try await client.call(method, request, timeoutMilliseconds: timeoutMilliseconds)
+            try await client.call(
+                method, request, timeoutMilliseconds: timeoutMilliseconds(orElse: seconds))
         }
     }
 

@@ -32,7 +32,8 @@ struct SnapshotCommand: AsyncParsableCommand {
         try await reportingFailures {
             var request = DynamicMessage()
             request["request_id"] = .string(RequestIDText.fresh())
-            let reply = try await command.global.call("CreateSnapshot", request)
+            // Written at a pace that spares the intake: 10,000,000 cases take a minute.
+            let reply = try await command.global.call("CreateSnapshot", request, seconds: 600)
             if command.global.json { return Output.json(reply) }
             Listing.print(reply, indent: 0)
         }

@@ -211,7 +211,9 @@ extension TakenBackup {
     private func compare(
         _ disk: SimDisk, _ plan: borrowing Plan, _ history: History
     ) throws -> UInt64 {
-        let inspection = try Inspection(path: Self.directory, disk: disk, keys: plan.keys)
+        let inspection = try Inspection(
+            path: Self.directory, disk: disk, keys: plan.keys,
+            pieceBytes: plan.storage.recoveryPieceBytes)
         var reader = HistoryReader()
         let statistics = try inspection.readJournal(into: &reader)
         try require(

@@ -348,7 +348,8 @@ package final class Simulation {
         let head: UInt64
         do {
             let inspection = try Inspection(
-                path: Plan.directory, archive: archive(on: disk), disk: disk, keys: plan.keys)
+                path: Plan.directory, archive: archive(on: disk), disk: disk, keys: plan.keys,
+                pieceBytes: plan.storage.recoveryPieceBytes)
             let statistics = try inspection.readJournal(into: &reader)
             head = statistics.head?.sequence ?? 0
             if let torn = statistics.tornTail { transcript.note("unfinished write: \(torn)") }
@@ -393,8 +394,11 @@ package final class Simulation {
         else { return }
         var reader = HistoryReader()
         do {
-            _ = try Inspection(path: Plan.directory, disk: quiet(disk), keys: plan.keys)
-                .readJournal(into: &reader)
+            _ = try Inspection(
+                path: Plan.directory, disk: quiet(disk), keys: plan.keys,
+                pieceBytes: plan.storage.recoveryPieceBytes
+            )
+            .readJournal(into: &reader)
         } catch { throw Violation("the journal cannot be read: \(error)") }
         let left = history.unforgotten(reader).filter { $0 < next }
         try require(left.isEmpty, "the words of records \(left) were erased, and are there")
@@ -480,7 +484,8 @@ package final class Simulation {
     private func problems(_ disk: SimDisk) -> [JournalError] {
         do {
             return try Inspection(
-                path: Plan.directory, archive: archive(on: disk), disk: disk, keys: plan.keys
+                path: Plan.directory, archive: archive(on: disk), disk: disk, keys: plan.keys,
+                pieceBytes: plan.storage.recoveryPieceBytes
             )
             .verify().problems
         } catch {

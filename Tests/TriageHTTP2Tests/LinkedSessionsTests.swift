@@ -312,6 +312,47 @@ private final class Answers {
         #expect(received.values.reduce(0, +) == 16 << 20, "the connection's window is whole")
     }
 
+    /// What a paused call had received was given back to the connection while it was paused: the
+    /// next call in its place must not do so in its stead, or miss it.
+    @Test func streamsThatEndWhileTheyAreHeld_leaveNothingToTheNextInTheirPlace() throws {
+        let link = try LinkedSessions()
+        var received = 0
+        var paused: [HTTP2Stream] = []
+        var isPausing = true
+        link.onServer = { [unowned link] event, _ in
+            guard case .data(let stream, _, let count) = event else { return }
+            received += count
+            if isPausing {
+                if !paused.contains(stream) { paused.append(stream) }
+                link.server.hold(stream)
+            } else {
+                link.server.consume(stream, count)
+            }
+        }
+        func send(_ streams: Int, _ bytes: Int) throws {
+            for index in 0..<streams {
+                let stream = try link.client.submitRequest(call, userData: index, endStream: false)
+                link.client.submitData(stream, [UInt8](repeating: 5, count: bytes))
+                link.client.endStream(stream)
+            }
+            try link.settle()
+        }
+        for _ in 0..<3 {
+            received = 0
+            isPausing = true
+            try send(6, 2 << 20)
+            #expect(received == 6 << 20, "a window each")
+            for stream in paused { link.server.reset(stream, .cancel) }
+            paused = []
+            try link.settle()
+            isPausing = false
+            received = 0
+            // More than the connection's window: all of it must come back.
+            try send(6, 4 << 20)
+            #expect(received == 24 << 20)
+        }
+    }
+
     @Test func responsesLargerThanTheClientsWindows_flowAsTheClientReads() throws {
         var narrow = HTTP2Settings()
         narrow.streamWindowBytes = 65_535
@@ -443,6 +484,21 @@ private final class Answers {
         try link.settle()
         #expect(link.client.goAwayDebug == Array("too_many_pings".utf8))
         // What is over may have been anything.
+        #expect(link.client.mayHaveSent(queued))
+    }
+
+    /// A call goes into the place of one that is over: it has not been sent itself.
+    @Test func whatTheServerMayHaveSeen_isNotWhatItSawInTheSamePlace() throws {
+        let link = try LinkedSessions()
+        echo(link)
+        Answers().attach(link)
+        let sent = try link.client.submitRequest(call, userData: 1, endStream: true)
+        try link.settle()
+        #expect(link.client.openStreamCount == 0)
+        let queued = try link.client.submitRequest(call, userData: 2, endStream: true)
+        try #require(queued.slot == sent.slot)
+        #expect(!link.client.mayHaveSent(queued))
+        try link.settle()
         #expect(link.client.mayHaveSent(queued))
     }
 

@@ -154,6 +154,58 @@ import TriageJournal
         #expect(throws: JournalError.self) { try snapshot.append(section: 1, [1].span) }
     }
 
+    /// A directory whose blocks a thread writes, or whoever makes them.
+    private func bench(with workers: (any WorkerSource)?) throws -> Workbench {
+        var bench = try Workbench.with([[10]])
+        bench.disk = bench.disk.copy()
+        bench.options.workers = workers
+        return bench
+    }
+
+    @Test func aThreadWritesTheSameFile() throws {
+        let alone = try bench(with: nil)
+        var behind = alone
+        behind.disk = alone.disk.copy()
+        behind.options.workers = SystemWorkers()
+        var files: [[UInt8]] = []
+        for bench in [alone, behind] {
+            let (data, journal) = try bench.start()
+            let snapshot = try data.makeSnapshot(at: journal.durableTree, time: .epoch)
+            for number in 0..<200 as Range<UInt64> {
+                // Some have a block of their own, which is longer than others.
+                let count = number % 50 == 7 ? 9_000 : 700
+                try snapshot.append(
+                    section: number < 150 ? 1 : 2, Workbench.payload(number, count: count).span)
+            }
+            let file = try snapshot.finish().file
+            files.append(try #require(bench.disk.bytes(of: Workbench.file(file))))
+            journal.close()
+        }
+        #expect(files[0].count > 40 * 4_096)
+        #expect(files[0] == files[1])
+    }
+
+    @Test(arguments: [0, 1, 5])
+    func aBlockThatAThreadCannotWriteIsFinal(before: Int) throws {
+        let bench = try bench(with: SystemWorkers())
+        let (data, journal) = try bench.start()
+        let names = bench.disk.fileNames
+        let snapshot = try data.makeSnapshot(at: journal.durableTree, time: .epoch)
+        let record = Workbench.payload(1, count: 4_000)
+        for _ in 0..<before { try snapshot.append(section: 1, record.span) }
+        bench.disk.failNext(.write, on: ".snapshot.tmp", .noSpace)
+        #expect {
+            for _ in 0..<10 { try snapshot.append(section: 1, record.span) }
+            _ = try snapshot.finish()
+        } throws: { error in
+            guard case .io(let cause) = error as? JournalError else { return false }
+            return cause.errno == .noSpace
+        }
+        #expect(throws: JournalError.self) { try snapshot.finish() }
+        #expect(bench.disk.fileNames == names)
+        journal.close()
+    }
+
     @Test func theRateIsKept() throws {
         var bench = try Workbench.with([[10]])
         bench.disk = bench.disk.copy()

@@ -156,7 +156,9 @@ struct Workbench {
 
     /// The directory from outside.
     func inspection(archive: String? = nil) throws(JournalError) -> Inspection {
-        try Inspection(path: Self.path, archive: archive, disk: disk, keys: keys)
+        try Inspection(
+            path: Self.path, archive: archive, disk: disk, keys: keys,
+            pieceBytes: options.recoveryPieceBytes)
     }
 
     /// Writes batches of records with the given sizes.

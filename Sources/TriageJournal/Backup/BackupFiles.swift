@@ -162,12 +162,12 @@ extension DataDirectory {
         switch FileName.meaning(of: DirectoryEntry(name: name, isDirectory: false)) {
         case .segment(let first):
             let inventory = try Inventory(disk, path)
-            var segments = Segments(disk, path, cluster, keys, [])
+            let part = JournalPart(
+                first: first, directory: path, hasLeaves: inventory.leaves.contains(first),
+                isLast: first == inventory.segments.last)
+            var segments = try Segments(Inspection(self, archive: nil), [part])
             var none = NoTarget()
-            _ = try segments.scan(
-                JournalPart(
-                    first: first, directory: path, hasLeaves: inventory.leaves.contains(first),
-                    isLast: first == inventory.segments.last), into: &none)
+            _ = try segments.scan(part, into: &none)
         case .leaves(let first): _ = try LeavesFile(disk, path, first, cluster)
         case .snapshot(let sequence): try readBack(sequence)
         case .identity, .keys, .heads: break

@@ -60,9 +60,7 @@ extension Engine {
             vault = try directory.openVault()
             writer = try directory.makeJournal(after: report, time: clock.wallTime())
             holdings = try directory.holdings()
-        } catch {
-            throw .storage(error)
-        }
+        } catch { throw .storage(error) }
         do { world = try target.takeWorld() } catch {
             throw .storage(.rejected(file: path, offset: 0, what: error.what))
         }

@@ -4,7 +4,9 @@
 internal import TriageBase
 internal import TriageIO
 
-/// What could not be written beside the commits since the start. No record is lost by it.
+/// What could not be written beside the commits since the start.
+///
+/// No record is lost by it.
 package struct HousekeepingStatus: Equatable, Sendable {
     /// Marks that could not be written: the one before stays true.
     package var markFailures = 0

@@ -304,8 +304,12 @@ package struct Inspection: Sendable {
 
     /// Reads and checks everything.
     ///
-    /// - Parameter isCopy: Whether the vault is a copy of one that was perhaps used meanwhile, or of
-    ///   a backup's: it may have keys whose objects it has not.
+    /// - Parameters:
+    ///   - isCopy: Whether the vault is a copy of one that was perhaps used meanwhile, or of a
+    ///     backup's: it may have keys whose objects it has not.
+    ///   - progress: As above.
+    /// - Returns: Counts, and everything that does not verify.
+    /// - Throws: `.io`, `.foreignFile` when the directory itself cannot be read.
     func verify(
         isCopy: Bool, _ progress: ((Int, Int) -> Void)?
     ) throws(JournalError) -> Verification {

@@ -300,8 +300,8 @@ package final class JournalWriter: Journal {
     ///
     /// What was not committed is not written.
     ///
-    /// - Parameter time: Wall time now; both are dated with the last record's, or with the start's, if that
-    ///   is later.
+    /// - Parameter time: Wall time now; both are dated with the last record's, or with the start's,
+    ///   if that is later.
     package func close(time: WallTime) {
         let time = max(time, lastTime, opened)
         writeMark(time: time)

@@ -48,10 +48,10 @@ package struct Tidied: Equatable, Sendable {
 extension DataDirectory {
     private static let copyBytes = 1 << 20
 
-    /// Removes what a new snapshot has made superfluous, as far as the options allow: all but the
-    /// newest snapshots, and the segments of which every record is covered by the oldest one that
-    /// stays. Under ``JournalRetention/keep`` no segment, else all of those or, into the archive,
-    /// copies of them.
+    /// Removes what a new snapshot has made superfluous, as far as the options allow.
+    ///
+    /// That is all but the newest snapshots, and, unless the journal is kept, the segments of which
+    /// every record is covered by the oldest snapshot that stays.
     ///
     /// The last segment always stays. With fewer snapshots than are to be kept nothing is removed,
     /// and nothing before the oldest that stays was read back whole, unless the journal is there
@@ -64,6 +64,7 @@ extension DataDirectory {
     /// May run beside a ``JournalWriter`` of the same directory, in one thread at a time.
     ///
     /// - Parameter time: Wall time now.
+    /// - Returns: What was done, and what is left.
     /// - Throws: `.io`, `.foreignFile`; `.dataLoss` when a segment without leaves, the snapshot
     ///   (nothing is removed then), or a file in the archive of the same name, is not what it
     ///   should be. Whatever was done by then is consistent, and the next call goes on with it.

@@ -15,8 +15,8 @@ struct UpgradeCommand: ParsableCommand {
         discussion: """
             Reads the old directory whole, proves its chain, writes the new one, reads both back \
             and compares; no server starts on it before that is done. The old directory stays as \
-            it is; going back means going on with it. Exit codes: 0 done; 65 the old directory does not \
-            verify; 74 something cannot be read or written; 78 the key is wrong.
+            it is; going back means going on with it. Exit codes: 0 done; 65 the old directory \
+            does not verify; 74 something cannot be read or written; 78 the key is wrong.
             """)
 
     @Option(help: "The old data directory.")

@@ -267,8 +267,9 @@ def test_a_key_that_archived_segments_may_need_is_not_dropped(fresh, kek, tmp_pa
     assert server.stop() == 0
     place = ["--data", server.data, "--key-file", kek]
     triaged("keys", "rotate", *place, "--data-key")
-    archive = tmp_path / "archive"
+    archive, other = tmp_path / "archive", tmp_path / "other"
     archive.mkdir()
+    other.mkdir()
     segment, = server.data.glob("*.journal")
     segment.rename(archive / segment.name)
     (server.data / segment.with_suffix(".leaves").name).touch()
@@ -278,7 +279,7 @@ def test_a_key_that_archived_segments_may_need_is_not_dropped(fresh, kek, tmp_pa
     keys = (server.data / "keys").read_bytes()
     for words, says in (([], "--journal-archive"),
                         (["--journal-archive", archive], "is needed"),
-                        (["--journal-archive", tmp_path], "--without-archive")):
+                        (["--journal-archive", other], "--without-archive")):
         refusal = triaged("keys", "drop", *place, *words, "1", check=False)
         assert refusal.returncode == 78 and says in refusal.stderr, refusal
         assert (server.data / "keys").read_bytes() == keys

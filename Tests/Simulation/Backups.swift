@@ -242,7 +242,8 @@ extension TakenBackup {
         guard let vault = try directory.openVault() else { return }
         let named = world.storedObjects
         let report = try vault.reconcile(
-            stored: named, erased: world.erasedObjects, time: newest.counters.time, stateTime: newest.counters.time)
+            stored: named, erased: world.erasedObjects, time: newest.counters.time,
+            stateTime: newest.counters.time)
         try require(
             newest.erasedObjects.isSuperset(of: report.missing),
             "a backup lacks evidence: \(report.missing)")

@@ -169,7 +169,8 @@ extension Promises {
                 opening: Plan.directory, disk: disk, options: plan.storage, keys: plan.keys)
             guard let vault = try directory.openVault() else { return }
             let erased = world.erasedObjects
-            let report = try vault.reconcile(stored: named, erased: erased, time: time, stateTime: time)
+            let report = try vault.reconcile(
+                stored: named, erased: erased, time: time, stateTime: time)
             try require(report.missing.isEmpty, "evidence is gone: \(report.missing)")
             try require(report.damagedSlots == 0, "slots of the vault do not verify")
             transcriptCount("object destroyed", report.removed.count)
@@ -184,7 +185,8 @@ extension Promises {
             }
             // What is aside goes when its time is over, wherever the clock stood.
             let later = time.advanced(byMilliseconds: 12 * Limits.objectAsideMilliseconds)
-            let last = try vault.reconcile(stored: named, erased: erased, time: later, stateTime: later)
+            let last = try vault.reconcile(
+                stored: named, erased: erased, time: later, stateTime: later)
             try require(
                 last.removed.count == report.setAside.count + report.aside
                     && !disk.fileNames.contains { $0.hasSuffix(".aside") },

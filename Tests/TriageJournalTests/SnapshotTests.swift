@@ -179,7 +179,7 @@ import TriageJournal
             }
             let file = try snapshot.finish().file
             files.append(try #require(bench.disk.bytes(of: Workbench.file(file))))
-            journal.close()
+            journal.close(time: .epoch)
         }
         #expect(files[0].count > 40 * 4_096)
         #expect(files[0] == files[1])
@@ -203,7 +203,7 @@ import TriageJournal
         }
         #expect(throws: JournalError.self) { try snapshot.finish() }
         #expect(bench.disk.fileNames == names)
-        journal.close()
+        journal.close(time: .epoch)
     }
 
     @Test func theRateIsKept() throws {

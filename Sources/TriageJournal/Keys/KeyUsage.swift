@@ -11,7 +11,9 @@ package struct KeyUsage: Equatable, Sendable {
     package var snapshots: [UInt32: Int] = [:]
     /// Objects of the vault.
     package var objects: [UInt32: Int] = [:]
-    /// Segments of which only the leaves are here: retention took them. They may need any key.
+    /// Segments of which only the leaves are here: retention took them.
+    ///
+    /// They may need any key.
     package var elsewhere = 0
 
     /// Whether nothing needs the key.

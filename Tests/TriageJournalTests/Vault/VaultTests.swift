@@ -124,7 +124,9 @@ import TriageJournal
         #expect(disk.bytes(of: Self.table)?.count == 4_096 + 128 * 512)
         let kept = Set(objects[40...].map(\.name))
         let again = try Self.open(disk.afterPowerCut())
-        #expect(try again.reconcile(stored: kept, time: Self.time, stateTime: Self.time) == VaultReport())
+        #expect(
+            try again.reconcile(stored: kept, time: Self.time, stateTime: Self.time)
+                == VaultReport())
         for object in objects[40...] {
             #expect(try Self.read(object.name, from: again).count == object.size)
         }

@@ -94,7 +94,7 @@ extension EngineCore {
             }
         case .forgotten(let forgotten):
             if forgotten.waitsForSegment { parts.endSegment() }
-            status.reportsToForget = forgotten.waiting
+            status.wordsToForget = forgotten.waiting
             status.counters.segmentsRewritten += UInt64(forgotten.segments.count)
             status.counters.recordsForgotten += UInt64(forgotten.records)
         case .forgetFailed:

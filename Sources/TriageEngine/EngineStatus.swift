@@ -30,8 +30,8 @@ package struct EngineStatus: Sendable {
     package var snapshot: SnapshotReceipt?
     /// Files of the data directory, as of the last snapshot or, before one, of the start.
     package var holdings = Holdings()
-    /// Erased reports whose words the journal may still have, as of the last snapshot.
-    package var reportsToForget = 0
+    /// Reports and evidence whose erased words the journal may still have, as of the last snapshot.
+    package var wordsToForget = 0
     /// What the last recovery found and repaired.
     package var recovery: RecoverySummary
     /// How what is on disk is encrypted; nil without.

@@ -1,5 +1,5 @@
-// Takes the words of reports that were erased out of the journal's old segments, after a snapshot.
-// Knows which reports, and among which segments to look for them; the journal does the rest.
+// Takes words that were erased out of the journal's old segments, after a snapshot. Knows whose,
+// and among which segments to look for them; the journal does the rest.
 
 internal import TriageBase
 internal import TriageCodec
@@ -12,7 +12,7 @@ package struct ForgottenWords: Equatable, Sendable {
     package var segments: [UInt64] = []
     /// Records whose words are gone.
     package var records = 0
-    /// Erased reports whose words the journal may still have.
+    /// Reports and evidence whose erased words the journal may still have.
     package var waiting = 0
     /// Whether some of them can only be in the segment that is being written.
     package var waitsForSegment = false
@@ -22,17 +22,19 @@ package struct ForgottenWords: Equatable, Sendable {
 ///
 /// `@unchecked Sendable`: used by one thread at a time, the one that writes snapshots.
 final class WordForgetter: @unchecked Sendable {
-    /// An erased report of which no record was found yet.
+    /// Erased words of which no record was found yet.
     private struct Wanted {
-        let receivedAt: WallTime
+        let recordedAt: WallTime
         /// Segments that do not have it.
         var looked: Set<UInt64> = []
+        /// The segment that has it, and goes as a whole.
+        var place: UInt64?
     }
 
-    private let contents = ReportContents()
-    /// Reports whose words the journal has not any more.
-    private var done: Set<ReportNumber> = []
-    private var wanted: [ReportNumber: Wanted] = [:]
+    private let words = SealedWords()
+    /// Whose words the journal has not any more.
+    private var done: Set<WordsOwner> = []
+    private var wanted: [WordsOwner: Wanted] = [:]
 
     /// Forgets what can be forgotten by now.
     ///
@@ -44,15 +46,16 @@ final class WordForgetter: @unchecked Sendable {
     func run(
         _ state: WorldState, _ directory: DataDirectory, goesOn: () -> Bool
     ) -> (forgotten: ForgottenWords, failure: JournalError?) {
-        for report in state.erasedReports
-        where !done.contains(report.number) && wanted[report.number] == nil {
-            wanted[report.number] = Wanted(receivedAt: report.receivedAt)
+        for words in state.erasedWords
+        where !done.contains(words.owner) && wanted[words.owner] == nil {
+            wanted[words.owner] = Wanted(recordedAt: words.recordedAt)
         }
         var run = Run()
         guard !wanted.isEmpty else { return (run.forgotten, nil) }
         do throws(JournalError) {
-            guard var redaction = try directory.makeRedaction() else { return (run.forgotten, nil) }
-            let byTime = wanted.mapValues { Self.candidates($0.receivedAt, redaction.segments) }
+            var redaction = try directory.makeRedaction()
+            settleRemoved(redaction.segments)
+            let byTime = wanted.mapValues { Self.candidates($0.recordedAt, redaction.segments) }
             let isThrough = look(byTime, &redaction, &run, goesOn)
             if isThrough { lookEverywhere(byTime, &redaction, &run, goesOn) }
             run.forgotten.waitsForSegment = waitsForSegment(byTime, redaction.segments.last)
@@ -61,13 +64,22 @@ final class WordForgetter: @unchecked Sendable {
         return (run.forgotten, run.failure)
     }
 
-    /// Whether a report was looked for everywhere but in the segment that is being written.
+    /// Notes words of which the segment is gone.
+    private func settleRemoved(_ segments: [DatedSegment]) {
+        for (owner, words) in wanted {
+            if let place = words.place, !segments.contains(where: { $0.first == place }) {
+                settle(owner)
+            }
+        }
+    }
+
+    /// Whether words were looked for everywhere but in the segment that is being written.
     private func waitsForSegment(
-        _ byTime: [ReportNumber: [DatedSegment]], _ last: DatedSegment?
+        _ byTime: [WordsOwner: [DatedSegment]], _ last: DatedSegment?
     ) -> Bool {
-        wanted.contains { number, report in
-            let left = byTime[number]?.filter { !report.looked.contains($0.first) } ?? []
-            return left.count == 1 && left.first == last
+        wanted.contains { owner, words in
+            let left = byTime[owner]?.filter { !words.looked.contains($0.first) } ?? []
+            return words.place == nil && left.count == 1 && left.first == last
         }
     }
 
@@ -84,15 +96,17 @@ final class WordForgetter: @unchecked Sendable {
         segments.filter { $0.earliest <= time && time <= $0.latest }
     }
 
-    /// Looks for reports where they were found in no segment of their time: in all segments, once.
+    /// Looks for words that were found in no segment of their time: in all segments, once.
     ///
     /// Of a journal whose beginning is gone they went with it.
     private func lookEverywhere(
-        _ byTime: [ReportNumber: [DatedSegment]], _ redaction: inout Redaction, _ run: inout Run,
+        _ byTime: [WordsOwner: [DatedSegment]], _ redaction: inout Redaction, _ run: inout Run,
         _ goesOn: () -> Bool
     ) {
-        let lost = byTime.filter { number, segments in
-            guard let looked = wanted[number]?.looked else { return false }
+        let lost = byTime.filter { owner, segments in
+            guard let looked = wanted[owner]?.looked, wanted[owner]?.place == nil else {
+                return false
+            }
             return segments.allSatisfy { looked.contains($0.first) }
         }
         guard !lost.isEmpty else { return }
@@ -101,31 +115,35 @@ final class WordForgetter: @unchecked Sendable {
             guard look(lost.mapValues { _ in all }, &redaction, &run, goesOn), run.failure == nil
             else { return }
         }
-        for number in lost.keys { settle(number) }
+        for owner in lost.keys { settle(owner) }
     }
 
-    /// Looks for reports in those of their segments that are covered, and takes their words out.
+    /// Looks for words in those of their segments that are covered, and takes them out; where
+    /// segments go as they are, in those that are complete.
     ///
     /// - Returns: Whether all of them were looked through.
     private func look(
-        _ places: [ReportNumber: [DatedSegment]], _ redaction: inout Redaction, _ run: inout Run,
+        _ places: [WordsOwner: [DatedSegment]], _ redaction: inout Redaction, _ run: inout Run,
         _ goesOn: () -> Bool
     ) -> Bool {
-        var looking: [UInt64: [ReportNumber]] = [:]
-        for (number, segments) in places {
-            guard let looked = wanted[number]?.looked else { continue }
-            for segment in segments where segment.isCovered && !looked.contains(segment.first) {
-                looking[segment.first, default: []].append(number)
+        var looking: [UInt64: [WordsOwner]] = [:]
+        for (owner, segments) in places {
+            guard let looked = wanted[owner]?.looked, wanted[owner]?.place == nil else { continue }
+            for segment in segments
+            where (redaction.rewrites ? segment.isCovered : segment.isComplete)
+                && !looked.contains(segment.first)
+            {
+                looking[segment.first, default: []].append(owner)
             }
         }
         for first in looking.keys.sorted() {
-            // Who was found in an earlier segment is not in this one.
-            let numbers = looking[first]?.filter { wanted[$0] != nil } ?? []
-            if numbers.isEmpty { continue }
+            // What was found in an earlier segment is not in this one.
+            let owners = looking[first]?.filter { wanted[$0]?.place == .some(nil) } ?? []
+            if owners.isEmpty { continue }
             guard goesOn() else { return false }
             do throws(JournalError) {
                 try forget(in: first, &redaction, &run)
-                for number in numbers { wanted[number]?.looked.insert(first) }
+                for owner in owners { wanted[owner]?.looked.insert(first) }
             } catch {
                 run.failure = run.failure ?? error
             }
@@ -136,27 +154,41 @@ final class WordForgetter: @unchecked Sendable {
     private func forget(
         in first: UInt64, _ redaction: inout Redaction, _ run: inout Run
     ) throws(JournalError) {
-        var found: Set<ReportNumber> = []
+        var found: Set<WordsOwner> = []
+        guard redaction.rewrites else {
+            try redaction.look(in: first) { record throws(RecordRejection) in
+                try fields(of: record, &found)
+            }
+            for owner in found { wanted[owner]?.place = first }
+            return
+        }
         let records = try redaction.redact(first) { record throws(RecordRejection) in
-            var fields: [Int] = []
-            do throws(CodecError) {
-                try contents.forEach(in: record) { report, field in
-                    guard wanted[report] != nil else { return }
-                    found.insert(report)
-                    fields.append(field)
-                }
-            } catch { throw RecordRejection("\(error)") }
-            return fields
+            try fields(of: record, &found)
         }
         if records > 0 {
             run.forgotten.segments.append(first)
             run.forgotten.records += records
         }
-        for report in found { settle(report) }
+        for owner in found { settle(owner) }
     }
 
-    private func settle(_ report: ReportNumber) {
-        wanted[report] = nil
-        done.insert(report)
+    /// The fields of a record with words that are wanted.
+    private func fields(
+        of record: RecordView, _ found: inout Set<WordsOwner>
+    ) throws(RecordRejection) -> [Int] {
+        var fields: [Int] = []
+        do throws(CodecError) {
+            try words.forEach(in: record) { owner, field in
+                guard wanted[owner] != nil else { return }
+                found.insert(owner)
+                fields.append(field)
+            }
+        } catch { throw RecordRejection("\(error)") }
+        return fields
+    }
+
+    private func settle(_ owner: WordsOwner) {
+        wanted[owner] = nil
+        done.insert(owner)
     }
 }

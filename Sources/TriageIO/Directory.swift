@@ -53,7 +53,9 @@ package enum Directory {
     /// Makes a directory of mode 0700; one that exists is left as it is.
     ///
     /// - Throws: ``IOError``: `.makeDirectory`, `.syncDirectory`.
-    /// - Durability: a directory that was made is on disk when this returns
+    /// - Durability: its name is on disk when this returns, also if it was made by a process that
+    ///   was killed before it knew. Where the directory that it is in cannot be opened, others made
+    ///   it.
     ///
     /// Source: mkdir(2)
     package static func make(_ path: String) throws(IOError) {
@@ -61,7 +63,10 @@ package enum Directory {
         let error = Errno.current
         var status = stat()
         if error == .exists, unsafe stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
-            return
+            do throws(IOError) { return try sync(parent(of: path)) } catch {
+                if error.errno == .accessDenied { return }
+                throw error
+            }
         }
         throw IOError(.makeDirectory, path: path, error == .exists ? .notDirectory : error)
     }

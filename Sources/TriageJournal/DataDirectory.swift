@@ -131,11 +131,13 @@ package final class DataDirectory: Sendable {
 
     /// Whether nothing is there, or a first start stopped before the identity was: then at most
     /// `keys` and a segment 1 without batches are.
+    ///
+    /// Beside an object of the vault `keys` are all that can still read it.
     private static func isUnfinishedFirstStart(
         _ inventory: Inventory, _ disk: any Disk, _ path: String
     ) throws(JournalError) -> Bool {
         guard inventory.snapshots.isEmpty, inventory.leaves.isEmpty, !inventory.hasMark,
-            !inventory.hasHeads
+            !inventory.hasHeads, try listVault(disk, path).isEmpty
         else { return false }
         if inventory.segments.isEmpty { return true }
         guard inventory.segments == [1] else { return false }

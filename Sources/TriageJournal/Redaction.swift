@@ -17,6 +17,8 @@ package struct DatedSegment: Equatable, Sendable {
     /// Whether it may be written anew: it is complete, its leaves are there, and the oldest
     /// snapshot that is kept stands for all of it.
     package let isCovered: Bool
+    /// Whether a segment follows it.
+    package let isComplete: Bool
 }
 
 extension DataDirectory {
@@ -24,10 +26,9 @@ extension DataDirectory {
     ///
     /// May run beside a ``JournalWriter`` of the same directory, in the thread that tidies.
     ///
-    /// - Returns: nil under ``JournalRetention/remove``, which takes all that is covered anyway.
+    /// - Returns: The segments, and what can be done with them.
     /// - Throws: `.io`, `.foreignFile`; `.dataLoss` and the like about a segment's header.
-    package func makeRedaction() throws(JournalError) -> Redaction? {
-        if options.journalRetention == .remove { return nil }
+    package func makeRedaction() throws(JournalError) -> Redaction {
         let inventory = try Inventory(disk, path)
         let covered = oldestKept(inventory)
         var times: [WallTime] = []
@@ -43,7 +44,8 @@ extension DataDirectory {
                 earliest: index > 0 ? times[index - 1] : WallTime(milliseconds: .min),
                 latest: index + 1 < times.count ? times[index + 1] : .distantFuture,
                 isCovered: next.map { $0 <= (covered ?? 0) + 1 } ?? false
-                    && leaves.contains(first) && !archived.contains(first))
+                    && leaves.contains(first) && !archived.contains(first),
+                isComplete: next != nil)
         }
         return Redaction(self, segments, covered: covered ?? 0)
     }
@@ -81,6 +83,9 @@ package struct Redaction: ~Copyable {
 
     /// The journal's segments, oldest first.
     package let segments: [DatedSegment]
+    /// Whether segments are written anew; under ``JournalRetention/remove`` they go as they are, as
+    /// soon as they are covered.
+    package var rewrites: Bool { directory.options.journalRetention != .remove }
 
     private let directory: DataDirectory
     private let covered: UInt64
@@ -119,7 +124,7 @@ package struct Redaction: ~Copyable {
     package mutating func redact(
         _ first: UInt64, _ selection: Selection
     ) throws(JournalError) -> Int {
-        precondition(segments.contains { $0.first == first && $0.isCovered })
+        precondition(rewrites && segments.contains { $0.first == first && $0.isCovered })
         let name = FileName.segment(first)
         let old = try read(first, PageBuffer(capacity: Format.blockBytes))
         let leaves = try LeavesFile(disk, directory.path, first, directory.cluster).leaves
@@ -157,6 +162,17 @@ package struct Redaction: ~Copyable {
             try disk.syncDirectory(directory.path)
         }
         return fields.count
+    }
+
+    /// Looks through the records of a segment, at the pace of a snapshot.
+    ///
+    /// - Parameters:
+    ///   - first: Of a segment of ``segments`` that is complete.
+    ///   - selection: Asked for every record.
+    /// - Throws: As ``redact(_:_:)``.
+    package mutating func look(in first: UInt64, _ selection: Selection) throws(JournalError) {
+        precondition(segments.contains { $0.first == first && $0.isComplete })
+        _ = try Self.select(try read(first, PageBuffer(capacity: Format.blockBytes)), selection)
     }
 
     /// Reads a segment whole, and checks all of it.

@@ -264,9 +264,9 @@ enum Metrics {
             "Journal records whose erased words were taken out.",
             status.counters.recordsForgotten)
         page.single(
-            "triaged_journal_reports_to_forget", "gauge",
-            "Erased reports whose words the journal may still have, as of the last snapshot.",
-            UInt64(status.reportsToForget))
+            "triaged_journal_words_to_forget", "gauge",
+            "What has erased words that the journal may still have, as of the last snapshot.",
+            UInt64(status.wordsToForget))
         page.single(
             "triaged_journal_forget_failures_total", "counter",
             "Times that erased words could not be taken out of the journal.",

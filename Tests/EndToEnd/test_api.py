@@ -411,6 +411,7 @@ def test_evidence_is_attached_read_held_and_erased(locked):
     assert [each.state for each in holds] == [V.HOLD_STATE_RELEASED]
     erased = erin.evidence.EraseEvidence(erase())
     assert erased.state == V.EVIDENCE_STATE_ERASED and erased.erasure.principal == ERIN
+    assert erased.caption == "[erased]"
     gone = refused(ana.evidence.ReadEvidence, E.ReadEvidenceRequest(
         name=made.name, purpose="assessing the threat"))
     assert gone.reason == "EVIDENCE_ERASED"

@@ -23,6 +23,8 @@ from harness import BIN, Failed, await_true, refused, request_id
 
 T, A, O, H = stubs.triage, stubs.assignment, stubs.operations, stubs.health
 HERE = pathlib.Path(__file__).parent
+# Who was killed before the data folder's own name was durable does not know it at the next start.
+PARENT = "the folder that the data folder is in"
 PWRITE, FDATASYNC, PREAD, FALLOCATE, RENAME, OPEN, FSYNC, UNLINK = (1 << n for n in range(8))
 
 
@@ -317,12 +319,12 @@ def test_a_short_write_and_then_an_error_spoils_no_snapshot(faulty, error):
     assert_all_there(server, [(message, receipt)])
 
 
-@pytest.mark.parametrize("call", [PWRITE, FDATASYNC, FALLOCATE, RENAME, OPEN],
-                         ids=["write", "sync", "allocate", "rename", "open"])
+@pytest.mark.parametrize("call", [PWRITE, FDATASYNC, RENAME, OPEN],
+                         ids=["write", "sync", "rename", "open"])
 def test_a_snapshot_that_fails_does_no_harm(faulty, call):
     server, faults = faulty()
     server.start()
-    # The name that a rename is told is the final one. A snapshot reserves nothing.
+    # The name that a rename is told is the final one.
     suffix = ".snapshot" if call == RENAME else ".snapshot.tmp"
     with server.client("classifier") as intake, server.client("sre") as sre:
         message = submission()
@@ -330,9 +332,6 @@ def test_a_snapshot_that_fails_does_no_harm(faulty, call):
         # All of them: a file that cannot be opened past the page cache is opened with it.
         faults.set(call, suffix, errno.ENOSPC, count=-1)
         ask = O.CreateSnapshotRequest(request_id=request_id())
-        if call == FALLOCATE:
-            sre.operations.CreateSnapshot(ask)
-            return
         refusal = refused(sre.operations.CreateSnapshot, ask)
         assert refusal.reason == "SNAPSHOT_FAILED"
         assert figure(server, "triaged_snapshot_failures_total") == 1
@@ -347,7 +346,7 @@ def test_a_snapshot_that_fails_does_no_harm(faulty, call):
 
 @pytest.mark.parametrize("call, suffix", [
     (PREAD, ".journal"), (PREAD, "identity"), (PWRITE, ".journal"), (FDATASYNC, ".journal"),
-    (OPEN, ".journal"), (OPEN, "lock"), (OPEN, "mark"), (FSYNC, "data"),
+    (OPEN, ".journal"), (OPEN, "lock"), (OPEN, "mark"), (FSYNC, "data"), (FSYNC, PARENT),
 ], ids=lambda value: str(value))
 def test_a_start_on_a_failing_disk_is_refused_and_changes_nothing(faulty, call, suffix):
     server, faults = faulty()
@@ -358,6 +357,8 @@ def test_a_start_on_a_failing_disk_is_refused_and_changes_nothing(faulty, call, 
             message = submission()
             acknowledged.append((message, intake.triage.SubmitReport(message)))
     server.kill()
+    if suffix == PARENT:
+        suffix = server.data.parent.name
     faults.set(call, suffix)
     with pytest.raises(Failed) as failure:
         server.start()

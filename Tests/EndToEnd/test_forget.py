@@ -1,5 +1,6 @@
-"""Words that were erased leave the journal, the snapshots and the backups of the real server: they
-are in no byte of a plain directory, and in no record that is read with the key."""
+"""Words that were erased, of reports and of evidence, leave the journal, the snapshots and the
+backups of the real server: they are in no byte of a plain directory, and in no record that is read
+with the key."""
 
 import shutil
 
@@ -7,6 +8,7 @@ import pytest
 import stubs
 from builders import request_id, submission
 from harness import await_true, triagectl
+from test_keys import attach, erase
 from test_lifecycle import figure
 from test_restore import kek, on, sequence_of, snapshot, triaged  # noqa: F401
 
@@ -56,11 +58,11 @@ def forget(server):
         if figure(server, "triaged_journal_records_forgotten_total") > 0:
             break
         # What follows a snapshot comes after its answer.
-        await_true(lambda: figure(server, "triaged_journal_reports_to_forget") == 1
+        await_true(lambda: figure(server, "triaged_journal_words_to_forget") == 1
                    or figure(server, "triaged_journal_records_forgotten_total") > 0, 20, "a run")
     await_true(lambda: figure(server, "triaged_journal_records_forgotten_total") == 1, 20,
                "the words leave the journal")
-    assert figure(server, "triaged_journal_reports_to_forget") == 0
+    assert figure(server, "triaged_journal_words_to_forget") == 0
     assert figure(server, "triaged_journal_segments_rewritten_total") == 1
     assert figure(server, "triaged_journal_forget_failures_total") == 0
 
@@ -104,3 +106,24 @@ def test_erased_words_are_nowhere(running, fresh, tmp_path):
     assert sequence_of(server) >= last and texts(server, other) == shown
     assert WORDS not in texts(server, case) and "report_count: 1" in texts(server, case)
     assert server.stop() == 0
+
+
+def test_what_was_said_of_erased_evidence_is_nowhere(fresh, kek):  # noqa: F811
+    server = fresh(extra=["--key-file", kek]).start()
+    case = report(server, OTHERS)
+    made = attach(server, case, b"evidence")
+    caption = made.caption.encode()
+    assert caption in said(server, server.data)
+    assert erase(server, made.name).caption == "[erased]"
+    forget(server)
+    report(server, OTHERS)
+    snapshot(server)
+    await_true(lambda: len(list(server.data.glob("*.snapshot"))) == 2, 20, "two snapshots")
+    assert caption not in said(server, server.data)
+    triaged("inspect", "verify", "--data", server.data, *server.extra)
+    assert server.stop() == 0
+    server.start()
+    with server.client("dana") as dana:
+        listed = dana.evidence.ListEvidence(E.ListEvidenceRequest(case=case)).evidence
+    assert [each.state for each in listed] == [V.EVIDENCE_STATE_ERASED]
+    assert caption not in said(server, server.data)

@@ -97,41 +97,54 @@ final class History {
         return records[Int(known)...]
     }
 
-    /// The last record that erases the words of a case's reports, by case.
-    private var erasures: [CaseNumber: UInt64] {
-        var found: [CaseNumber: UInt64] = [:]
-        for record in records {
-            for case .reportTextsErased(let matter, _) in record.events {
-                found[matter] = record.header.sequence
+    /// Records that erase words: the last one for the reports of a case, the one for evidence.
+    private struct Erasures {
+        var cases: [CaseNumber: UInt64] = [:]
+        var evidence: [EvidenceNumber: UInt64] = [:]
+
+        init(_ records: [HistoryRecord]) {
+            for record in records {
+                for event in record.events {
+                    switch event {
+                    case .reportTextsErased(let matter, _): cases[matter] = record.header.sequence
+                    case .evidenceErased(let number, _): evidence[number] = record.header.sequence
+                    default: break
+                    }
+                }
             }
         }
-        return found
+
+        /// Whether a later record erases the words that a record brings, which are all that is
+        /// sealed in it.
+        func erase(_ record: HistoryRecord) -> Bool {
+            guard record.fields.count == 1, record.events.count == 1 else { return false }
+            let erasure: UInt64? =
+                switch record.events[0] {
+                case .reportReceived(let matter, _, _, _, _, _): cases[matter]
+                case .evidenceAttached(_, let number, _): evidence[number]
+                default: nil
+                }
+            return erasure ?? 0 > record.header.sequence
+        }
     }
 
-    /// What was taken out of records is the words of reports that a later record erases.
+    /// What was taken out of records is words that a later record erases.
     private func requireErased(_ read: HistoryReader) throws(Violation) {
         let lacking = read.records.filter { $0.fields.contains(nil) }
         guard !lacking.isEmpty else { return }
-        let erasures = erasures
+        let erasures = Erasures(records)
         for record in lacking {
-            guard record.fields.count == 1, record.events.count == 1,
-                case .reportReceived(let matter, _, _, _, _, _) = record.events[0],
-                erasures[matter] ?? 0 > record.header.sequence
-            else {
-                throw Violation("something of record \(record.header.sequence) was forgotten")
-            }
+            try require(
+                erasures.erase(record),
+                "something of record \(record.header.sequence) was forgotten")
         }
     }
 
     /// Of what was read, the records that still have words which a later record erases.
     func unforgotten(_ read: HistoryReader) -> [UInt64] {
-        let erasures = erasures
-        return read.records.filter { record in
-            guard record.events.count == 1, !record.fields.contains(nil),
-                case .reportReceived(let matter, _, _, _, _, _) = record.events[0]
-            else { return false }
-            return erasures[matter] ?? 0 > record.header.sequence
-        }.map(\.header.sequence)
+        let erasures = Erasures(records)
+        return read.records.filter { !$0.fields.contains(nil) && erasures.erase($0) }
+            .map(\.header.sequence)
     }
 
     /// Erases in a World what records behind it erase: these words may be forgotten already, and
@@ -139,9 +152,16 @@ final class History {
     func forget(in world: inout World) {
         let last = world.snapshotState.counters.sequence
         for record in records.dropFirst(Int(last)) {
-            for case .reportTextsErased(let matter, let erasure) in record.events
-            where matter.value < world.snapshotState.cases.endIndex {
-                world.apply([.reportTextsErased(case: matter, erasure: erasure)], record.header)
+            for event in record.events {
+                let isThere =
+                    switch event {
+                    case .reportTextsErased(let matter, _):
+                        matter.value < world.snapshotState.cases.endIndex
+                    case .evidenceErased(let number, _):
+                        number.value < world.snapshotState.evidence.endIndex
+                    default: false
+                    }
+                if isThere { world.apply([event], record.header) }
             }
         }
     }

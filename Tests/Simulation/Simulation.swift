@@ -561,7 +561,7 @@ package final class Simulation {
         try takeSnapshot(life)
         // A segment ends for the words in it with the first record after a snapshot, which may be
         // that of the next one; then it takes as many as are kept.
-        for _ in 0...plan.storage.snapshotsKept where life.engine.status.reportsToForget > 0 {
+        for _ in 0...plan.storage.snapshotsKept where life.engine.status.wordsToForget > 0 {
             try takeSnapshot(life)
         }
         try requireForgotten()

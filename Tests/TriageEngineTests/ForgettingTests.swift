@@ -156,7 +156,7 @@ import TriageJournal
         #expect(scene.files(with: Self.others).contains { $0.hasSuffix(".journal") })
         let status = try scene.status()
         #expect(status.counters.recordsForgotten == 2 && status.counters.segmentsRewritten == 2)
-        #expect(status.counters.forgetFailures == 0 && status.reportsToForget == 0)
+        #expect(status.counters.forgetFailures == 0 && status.wordsToForget == 0)
         scene.engine.stop()
         #expect(try Inspection(path: "data", disk: scene.disk).verify().problems.isEmpty)
     }
@@ -206,6 +206,23 @@ import TriageJournal
         let counters = try scene.status().counters
         #expect(counters.segmentsRetired > 0)
         #expect(counters.recordsForgotten == (retention == .remove ? 0 : 1))
+        scene.engine.stop()
+    }
+
+    @Test func whereRetentionRemoves_theSegmentThatIsWrittenEndsForIt() throws {
+        let scene = try Scene { $0.journalRetention = .remove }
+        let matter = try scene.report(Self.words, about: 1)
+        try scene.snapshot()
+        try scene.erase(matter)
+        var seen: [ForgottenWords] = []
+        for _ in 0..<5 {
+            seen.append(try scene.snapshot())
+            try scene.report(Self.others, about: 2)
+        }
+        #expect(seen[0].waiting == 1 && seen[0].waitsForSegment, "\(seen)")
+        #expect(seen[4] == ForgottenWords(), "\(seen)")
+        #expect(scene.files(with: Self.words) == [])
+        #expect(try scene.status().wordsToForget == 0)
         scene.engine.stop()
     }
 

@@ -30,6 +30,26 @@ import TriageJournal
         }
     }
 
+    @Test func keysBesideAVaultAreNoUnfinishedFirstStart() throws {
+        var bench = Workbench(encrypted: true)
+        let (_, journal) = try bench.start()
+        journal.close()
+        for name in bench.disk.fileNames where !name.hasSuffix("/keys") { bench.disk.erase(name) }
+        let object = Workbench.file("vault/\(String(repeating: "0", count: 64)).object")
+        try bench.disk.makeDirectory(Workbench.file("vault"))
+        bench.disk.replace(object, with: [1])
+        let names = bench.disk.fileNames
+        for keys in [nil, bench.keys] {
+            bench.keys = keys
+            bench.disk = bench.disk.copy()
+            #expect(throws: JournalError.self) { try bench.start() }
+            #expect(bench.disk.fileNames.filter { !$0.hasSuffix("/lock") } == names)
+        }
+        bench.disk.erase(object)
+        bench.disk = bench.disk.copy()
+        _ = try bench.start()
+    }
+
     @Test func aFileOfAnotherClusterIsRefused() throws {
         let other = try Workbench.with([[10], [3000], [3000]])
         let stranger = try #require(other.disk.fileNames.first { $0.hasSuffix("3.journal") })

@@ -50,6 +50,8 @@ package struct AttachedObject: Hashable, Sendable {
     /// Type and subtype, lower case.
     package var mediaType: String
     /// What it shows; sensitive.
+    ///
+    /// ``Erased/text`` once the evidence was erased, if there was one.
     package var caption: String
     /// Its name in the vault.
     package var object: ObjectName
@@ -95,4 +97,9 @@ package struct Evidence: Sendable {
     }
 
     package var state: EvidenceState { erasure == nil ? .stored : .erased }
+
+    /// Of what was erased nothing is said any more.
+    mutating func eraseCaption() {
+        if !attachment.caption.isEmpty { attachment.caption = Erased.text }
+    }
 }

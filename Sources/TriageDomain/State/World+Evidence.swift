@@ -208,6 +208,7 @@ extension World {
         erasure.principal = indexes.principals.intern(header.principal, in: &state.principals)
         erasure.erasedAt = header.time
         state.evidence[place].erasure = erasure
+        state.evidence[place].eraseCaption()
         state.evidence[place].revision = header.sequence
         indexes.storedEvidence -= 1
         indexes.storedEvidenceBytes -= state.evidence[place].attachment.size

@@ -117,6 +117,9 @@ package struct WorldBuilder: ~Copyable, Sendable {
         guard Int(evidence.number.value) == state.evidence.endIndex else {
             throw WorldImportError("evidence \(evidence.number.value) is out of order")
         }
+        var evidence = evidence
+        // A snapshot of before captions were erased with their evidence still has it.
+        if evidence.erasure != nil { evidence.eraseCaption() }
         state.evidence.append(evidence)
     }
 

@@ -26,23 +26,16 @@ package struct WorldState: Sendable {
     package internal(set) var counters = WorldCounters()
 }
 
-/// A report of which the words were erased.
-package struct ErasedReport: Hashable, Sendable {
-    /// Which.
-    package let number: ReportNumber
-    /// When it came, which is the time of the record that brought its words.
-    package let receivedAt: WallTime
-}
-
 extension WorldState {
-    /// Every report that has no words any more.
+    /// Every report that has no words any more, and all evidence whose caption was erased with it.
     ///
-    /// - Complexity: O(reports)
-    package var erasedReports: [ErasedReport] {
-        var found: [ErasedReport] = []
+    /// - Complexity: O(reports and evidence)
+    package var erasedWords: [ErasedWords] {
+        var found: [ErasedWords] = []
         func note(_ report: StoredReport) {
             guard report.content == Erased.content else { return }
-            found.append(ErasedReport(number: report.number, receivedAt: report.receivedAt))
+            found.append(
+                ErasedWords(owner: .report(report.number), recordedAt: report.receivedAt))
         }
         cases.forEachChunk(in: cases.startIndex..<cases.endIndex) { chunk, offsets in
             // Report by report: a case that is handed out is copied with all that it holds.
@@ -51,6 +44,11 @@ extension WorldState {
                 note(cases[offset].first)
                 for report in cases[offset].more { note(report) }
             }
+        }
+        for evidence in evidence where evidence.erasure != nil {
+            if evidence.attachment.caption.isEmpty { continue }
+            found.append(
+                ErasedWords(owner: .evidence(evidence.number), recordedAt: evidence.attachedAt))
         }
         return found
     }

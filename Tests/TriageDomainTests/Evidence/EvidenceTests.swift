@@ -119,6 +119,7 @@ extension Driver {
         #expect(view.value.state == .erased && erasure.legalBasis == Erasure.example.legalBasis)
         #expect(view.principals[erasure.principal] == .lena && erasure.erasedAt == driver.now)
         #expect(driver.world.storedObjects.isEmpty && driver.world.counts.evidence == 0)
+        #expect(view.value.attachment.caption == Erased.text)
         let records = driver.journal.count
         try driver.advance(seconds: 60)
         let again = try driver.erase(as: .luis)
@@ -188,21 +189,40 @@ extension Driver {
         #expect(described(replayed.snapshotState) == described(driver.world.snapshotState))
     }
 
-    @Test func erasedReports_areNamedWithTheTimeOfTheirRecord() throws {
+    @Test func erasedWords_areNamedWithTheTimeOfTheirRecord() throws {
         let driver = try driver()
         try driver.submit(.example())
-        #expect(driver.world.snapshotState.erasedReports.isEmpty)
+        try driver.attach()
+        try driver.advance(seconds: 1)
+        var silent = AttachedObject.example()
+        silent.caption = ""
+        try driver.attach(silent)
+        #expect(driver.world.snapshotState.erasedWords.isEmpty)
         let case1 = try driver.matter(CaseNumber(1))
         try driver.run(
             .eraseReportTexts(case: CaseNumber(1), erasure: .example, identities: []), as: .lena)
         try driver.submit(.example())
-        let erased = ([case1.first] + case1.more).map {
-            ErasedReport(number: $0.number, receivedAt: $0.receivedAt)
+        try driver.erase(1)
+        // Of what had no caption there are no words.
+        let unsaid = try driver.erase(2)
+        #expect(unsaid.value.attachment.caption.isEmpty)
+        let owners: [WordsOwner] = [
+            .report(case1.first.number), .report(case1.more[0].number),
+            .evidence(EvidenceNumber(1)),
+        ]
+        let erased = driver.world.snapshotState.erasedWords
+        #expect(erased.map(\.owner) == owners)
+        let brought = driver.journal.filter { _, events in
+            events.contains {
+                switch $0 {
+                case .reportReceived: true
+                case .evidenceAttached(_, let number, _): number == EvidenceNumber(1)
+                default: false
+                }
+            }
         }
-        #expect(driver.world.snapshotState.erasedReports == erased && erased.count == 2)
-        let received = driver.journal.filter { _, events in
-            events.contains { if case .reportReceived = $0 { true } else { false } }
-        }
-        #expect(erased.map(\.receivedAt) == received.prefix(2).map(\.0.time))
+        #expect(erased.map(\.recordedAt) == brought.prefix(3).map(\.0.time))
+        let replayed = driver.replayed()
+        #expect(described(replayed.snapshotState) == described(driver.world.snapshotState))
     }
 }

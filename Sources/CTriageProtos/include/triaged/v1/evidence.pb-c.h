@@ -113,7 +113,8 @@ struct  Triaged__V1__Evidence
    */
   char *media_type;
   /*
-   * Output only. Sensitive. What it shows, in the words of who attached it; empty in lists.
+   * Output only. Sensitive. What it shows, in the words of who attached it; empty in lists, and
+   * `[erased]` once the evidence is erased.
    */
   char *caption;
   /*

@@ -1,4 +1,4 @@
-// Where the words of reports are in a record: for every kind of event, alone and among others.
+// Where words that can be erased are in a record: for every kind of event, alone and among others.
 
 import Testing
 import TriageBase
@@ -6,17 +6,17 @@ import TriageBase
 @testable import TriageCodec
 @testable import TriageDomain
 
-@Suite("Report contents") struct ReportContentsTests {
+@Suite("Sealed words") struct SealedWordsTests {
     let codec = EventCodec()
-    let contents = ReportContents()
+    let words = SealedWords()
 
-    /// The reports that are found, each with the bytes of the field that is named.
-    private func found(_ record: RecordParts) throws -> [(ReportNumber, [UInt8])] {
-        let result: Result<[(ReportNumber, [UInt8])], CodecError> = record.withView { view in
-            var found: [(ReportNumber, [UInt8])] = []
+    /// Whose words are found, each with the bytes of the field that is named.
+    private func found(_ record: RecordParts) throws -> [(WordsOwner, [UInt8])] {
+        let result: Result<[(WordsOwner, [UInt8])], CodecError> = record.withView { view in
+            var found: [(WordsOwner, [UInt8])] = []
             do throws(CodecError) {
-                try contents.forEach(in: view) { report, field in
-                    found.append((report, [UInt8](copying: view.field(field))))
+                try words.forEach(in: view) { owner, field in
+                    found.append((owner, [UInt8](copying: view.field(field))))
                 }
             } catch { return .failure(error) }
             return .success(found)
@@ -24,17 +24,20 @@ import TriageBase
         return try result.get()
     }
 
-    private func expected(_ events: [Event]) -> [(ReportNumber, [UInt8])] {
+    private func expected(_ events: [Event]) -> [(WordsOwner, [UInt8])] {
         events.compactMap { event in
-            guard case .reportReceived(_, let report, _, _, _, let content) = event else {
-                return nil
+            switch event {
+            case .reportReceived(_, let report, _, _, _, let content): (.report(report), content)
+            case .evidenceAttached(_, let evidence, let attachment):
+                attachment.caption.isEmpty
+                    ? nil : (.evidence(evidence), Array(attachment.caption.utf8))
+            default: nil
             }
-            return (report, content)
         }
     }
 
-    @Test("every record's reports are found, and nothing else", arguments: 0..<40)
-    func findsReports(seed: Int) throws {
+    @Test("every record's words are found, and nothing else", arguments: 0..<40)
+    func findsWords(seed: Int) throws {
         var arbitrary = Arbitrary(seed: UInt64(seed) + 1)
         var reports = 0
         for round in 0..<60 {

@@ -33,7 +33,7 @@ import TriageJournal
     @Test func keysBesideAVaultAreNoUnfinishedFirstStart() throws {
         var bench = Workbench(encrypted: true)
         let (_, journal) = try bench.start()
-        journal.close()
+        journal.close(time: .epoch)
         for name in bench.disk.fileNames where !name.hasSuffix("/keys") { bench.disk.erase(name) }
         let object = Workbench.file("vault/\(String(repeating: "0", count: 64)).object")
         try bench.disk.makeDirectory(Workbench.file("vault"))

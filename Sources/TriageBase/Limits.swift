@@ -68,11 +68,18 @@ package enum Limits {
     package static let longLivedStreamsMax = 20
     /// Connections a server.
     package static let connectionsMax = 2_048
+    /// Descriptors kept for everything else: listeners and loops of up to 64 reactors, the admin
+    /// port, evidence, backups, and the files of the journal and its snapshots.
+    package static let descriptorsReserved = 512
+    /// As few connections are served whatever descriptors there are; then accepting has to wait.
+    package static let connectionsMin = 64
     /// Connections of one identity.
     package static let connectionsPerIdentityMax = 64
-    /// Connections whose peer is not identified (yet): each costs a TLS session of about 40 KiB.
+    /// Connections whose handshake is not complete: each costs a TLS session of about 40 KiB.
     package static let unidentifiedConnectionsMax = 100
-    /// When there are that many: a handshake whose peer has been silent for so long loses its place
+    /// Connections of a door whose peers have shown no certificate, where none is needed: probes.
+    package static let strangersPerDoorMax = 32
+    /// When there are too many handshakes: one that began so long ago loses its place
     /// to the next connection.
     package static let handshakePatienceMilliseconds: Int64 = 1_000
     /// Connections that may wait for each reactor to accept them; beyond it the kernel drops
@@ -143,6 +150,10 @@ package enum Limits {
     package static let bulkReadsInFlightMax = 4
     /// What a read of a whole page or board costs, in calls: a hundred of them a second.
     package static let bulkReadCost = 1_000
+    /// Intermediates between a peer's leaf and a trusted root: the root is at depth 3 at most.
+    package static let certificateIntermediatesMax: Int32 = 2
+    /// Bytes of a peer's certificate chain; OpenSSL's default is 100 KiB.
+    package static let certificateChainBytesMax = 32 << 10
     /// TLS handshake, from accept.
     package static let handshakeMillisecondsMax: Int64 = 10_000
     /// HTTP/2 preface and SETTINGS, after the handshake.
@@ -174,6 +185,12 @@ package enum Limits {
     package static let stalledSocketMillisecondsMax: Int64 = 60_000
     /// Calls still open when a drain began: this long, then RST_STREAM.
     package static let drainMillisecondsMax: Int64 = 10_000
+    /// Connections of the admin port at once: a few probes and scrapes.
+    package static let adminConnectionsMax = 32
+    /// One request of the admin port, bytes.
+    package static let adminRequestBytesMax = 8 << 10
+    /// A connection of the admin port, which has one request.
+    package static let adminMillisecondsMax: Int64 = 5_000
 
     // MARK: Client
 
@@ -308,6 +325,9 @@ package enum Limits {
         invariant(evidenceChunkBytesMax < messageBytesMax, "a chunk fits a message")
         invariant(objectBytesMax <= vaultBytesMax, "an object fits the vault")
         invariant(bulkReadCost <= callBurstPerIdentity, "a bulk read can be paid for")
+        invariant(
+            unidentifiedConnectionsMax + 3 * strangersPerDoorMax < connectionsMax / 2,
+            "who shows no certificate leaves room for those who do, at each of three doors")
         invariant(longLivedStreamsMax < concurrentStreamsMax, "watches leave room for calls")
         invariant(clientIdleMilliseconds < idleMillisecondsMax, "an idle client goes first")
         invariant(

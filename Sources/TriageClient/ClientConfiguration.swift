@@ -22,6 +22,9 @@ package struct ClientConfiguration: Sendable {
     /// target that it is.
     package var serverName: String?
     /// Deadlines, retries, and how a server is chosen.
+    ///
+    /// Of the published one all but `healthCheckConfig` is obeyed: a server that is NOT_SERVING
+    /// keeps its turn until it drains, and its calls are tried again elsewhere where they may be.
     package var service = ServiceConfig.published
     /// After which silence a server with open calls is asked for a sign of life; nil: never.
     ///

@@ -77,7 +77,10 @@ internal import TriageBase
             option, UInt32(settings.concurrentStreamsMax))
         unsafe nghttp2_option_set_max_deflate_dynamic_table_size(option, Limits.headerTableBytes)
         unsafe nghttp2_option_set_max_continuations(option, Limits.continuationsMax)
-        unsafe nghttp2_option_set_max_settings(option, Limits.settingsEntriesMax)
+        // Of a client's frames the owner is told, see `settingsEntriesExceeded`: nghttp2 would end
+        // the session without a word to us.
+        unsafe nghttp2_option_set_max_settings(
+            option, role == .server ? frameBytesMax : Limits.settingsEntriesMax)
         unsafe nghttp2_option_set_max_outbound_ack(option, Limits.queuedAnswersMax)
         // The owner's own limit, which has the owner's clock, comes first; this is the last resort.
         unsafe nghttp2_option_set_stream_reset_rate_limit(option, 1_000, 100)
@@ -91,6 +94,11 @@ internal import TriageBase
             }
         return code == 0 ? unsafe made : nil
     }
+
+    /// Bytes of a received frame; we announce no other figure.
+    ///
+    /// Source: RFC 9113 §6.5.2.
+    private static let frameBytesMax = 16_384
 
     private func announce(_ settings: HTTP2Settings) throws(HTTP2Error) {
         func entry(_ id: nghttp2_settings_id, _ value: Int) -> nghttp2_settings_entry {

@@ -122,6 +122,8 @@ package struct HTTP2Counters: Sendable {
     package var resets = 0
     /// SETTINGS frames received, acknowledgements excluded.
     package var settings = 0
+    /// Those with more entries than they may have (server).
+    package var settingsEntriesExceeded = 0
     /// PING frames received, acknowledgements excluded.
     package var pings = 0
     /// WINDOW_UPDATE frames received.

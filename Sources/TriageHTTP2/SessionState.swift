@@ -35,6 +35,8 @@ internal import TriageBase
     /// What the last GOAWAY said for people to read (client).
     var goAwayDebug: [UInt8] = []
     private static let goAwayDebugBytesMax = 64
+    /// Source: RFC 9113 §6.5.1.
+    private static let settingsEntryBytes = 6
 
     /// Request header blocks that came before.
     var known: KnownBlocks
@@ -82,6 +84,9 @@ internal import TriageBase
         case NGHTTP2_SETTINGS.rawValue:
             if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 {
                 counters.settings += 1
+                if header.length / Self.settingsEntryBytes > Limits.settingsEntriesMax {
+                    counters.settingsEntriesExceeded += 1
+                }
             }
         case NGHTTP2_PING.rawValue:
             if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { counters.pings += 1 }

@@ -90,7 +90,10 @@ extension RPCError {
                 .resourceExhausted, reason: "TOO_MANY_BACKUPS",
                 message: "\(Limits.backupStreamsMax) files are being read for backups already: try "
                     + "again a little later",
-                metadata: ["limit": String(Limits.backupStreamsMax)],
+                // The transport counts it under this name.
+                metadata: [
+                    "limit": "backup_streams", "limit_max": String(Limits.backupStreamsMax),
+                ],
                 retryAfterMilliseconds: 1_000)
         case .gone:
             self.init(

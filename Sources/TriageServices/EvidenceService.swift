@@ -95,7 +95,10 @@ extension RPCError {
                 .resourceExhausted, reason: "TOO_MUCH_EVIDENCE_AT_ONCE",
                 message: "\(Limits.evidenceStreamsMax) objects are being sent or read already: "
                     + "try again a little later",
-                metadata: ["limit": String(Limits.evidenceStreamsMax)],
+                // The transport counts it under this name.
+                metadata: [
+                    "limit": "evidence_streams", "limit_max": String(Limits.evidenceStreamsMax),
+                ],
                 retryAfterMilliseconds: 1_000)
         case .noSpace: self.init(EngineFailure.storageFull)
         case .otherDigest:

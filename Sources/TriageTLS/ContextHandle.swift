@@ -32,10 +32,6 @@ internal import TriageBase
     }
 
     private static let groups = "X25519:P-256"
-    /// Intermediates between a leaf and a trusted root: the root is at depth 3 at most.
-    private static let intermediatesMax: Int32 = 2
-    /// Bytes of a peer's certificate chain; OpenSSL's default is 100 KiB.
-    private static let peerChainBytesMax = 32 << 10
     /// Seconds for which a session may be resumed; less when a certificate expires earlier.
     static let sessionSecondsMax = 3_600
 
@@ -59,10 +55,10 @@ internal import TriageBase
         // a handshake's instructions on its side, 15 % on ours.
         _ = unsafe CTriageShims_SSL_CTX_set_mode(
             pointer, Int(SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN))
-        _ = unsafe CTriageShims_SSL_CTX_set_max_cert_list(pointer, Self.peerChainBytesMax)
+        _ = unsafe CTriageShims_SSL_CTX_set_max_cert_list(pointer, Limits.certificateChainBytesMax)
         _ = unsafe CTriageShims_SSL_CTX_sess_set_cache_size(pointer, Limits.sessionsKeptMax)
         _ = unsafe SSL_CTX_set_timeout(pointer, Self.sessionSecondsMax)
-        unsafe SSL_CTX_set_verify_depth(pointer, Self.intermediatesMax)
+        unsafe SSL_CTX_set_verify_depth(pointer, Limits.certificateIntermediatesMax)
     }
 
     // MARK: Files

@@ -46,7 +46,7 @@ package enum PeerRefusal: Equatable, Sendable {
     case missing
     /// Its chain leads to no authority that we trust.
     case untrusted
-    /// Its chain is longer than allowed.
+    /// Its chain has more certificates, or more bytes, than allowed.
     case chainTooLong
     /// It, or one of its chain, has expired.
     case expired

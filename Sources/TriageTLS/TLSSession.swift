@@ -209,12 +209,20 @@ package enum ReadStep: Equatable, Sendable {
         }
         guard let entry else { return fail(.handshakeFailed("no reason given")) }
         switch entry.reason {
+        case SSL_R_EXCESSIVE_MESSAGE_SIZE where isReadingCertificate:
+            return fail(.peerRefused(.chainTooLong))
         case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE: return fail(.peerRefused(.missing))
         case SSL_R_NO_APPLICATION_PROTOCOL, SSL_R_CLIENTHELLO_TLSEXT, SSL_R_CALLBACK_FAILED:
             return fail(.noCommonProtocol)
         case _ where entry.isPeerAlert: return fail(.alertReceived(entry.text))
         default: return fail(.handshakeFailed(entry.text))
         }
+    }
+
+    /// The handshake stands, or has failed, at the peer's chain.
+    private var isReadingCertificate: Bool {
+        let step = unsafe SSL_get_state(ssl)
+        return step == TLS_ST_SR_CERT || step == TLS_ST_CR_CERT
     }
 
     // MARK: Plaintext

@@ -80,6 +80,7 @@ struct AbuseLimits {
         {
             return .settings
         }
+        if now.settingsEntriesExceeded > 0 { return .settingsEntries }
         if now.emptyDataFramesLongestRow > Limits.emptyFramesMax { return .emptyFrames }
         if now.priorities > Limits.prioritiesPerStream * (1 + now.streamsOpened) {
             return .priorities

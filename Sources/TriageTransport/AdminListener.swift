@@ -3,7 +3,7 @@
 // measured.
 
 import Synchronization
-import TriageBase
+package import TriageBase
 import TriageIO
 
 /// What the admin port answers; the closures run on its thread.
@@ -12,13 +12,13 @@ package struct AdminRoutes: Sendable {
     package var live: @Sendable () -> Bool
     /// `/readyz`: calls are served.
     package var ready: @Sendable () -> Bool
-    /// `/metrics`: Prometheus text.
-    package var metrics: @Sendable () -> String
+    /// `/metrics`: Prometheus text, given how often the limits of this port were hit.
+    package var metrics: @Sendable (LimitHits) -> String
 
     /// Groups the answers.
     package init(
         live: @escaping @Sendable () -> Bool, ready: @escaping @Sendable () -> Bool,
-        metrics: @escaping @Sendable () -> String
+        metrics: @escaping @Sendable (LimitHits) -> String
     ) {
         self.live = live
         self.ready = ready
@@ -29,30 +29,37 @@ package struct AdminRoutes: Sendable {
 /// One admin connection.
 private final class AdminConnection {
     let socket: Socket
-    let acceptedAt: UInt64
+    let acceptedAt: MonotonicTime
     var request: [UInt8] = []
     var reply: [UInt8] = []
     var sent = 0
 
-    init(_ socket: consuming Socket, acceptedAt: UInt64) {
+    init(_ socket: consuming Socket, acceptedAt: MonotonicTime) {
         self.socket = socket
         self.acceptedAt = acceptedAt
     }
+}
+
+/// What the thread of an admin port knows.
+private struct AdminState {
+    let loop: EventLoop
+    var connections = [AdminConnection?](repeating: nil, count: Limits.adminConnectionsMax)
+    var hits = LimitHits()
+    /// The listener is not watched: there was no descriptor for who waits in it.
+    var isResting = false
 }
 
 /// Serves `/livez`, `/readyz` and `/metrics` over HTTP/1.1, one request a connection.
 package final class AdminListener: Sendable {
     private let listener: Mutex<Socket?>
     private let routes: AdminRoutes
+    private let clock: any TimeSource
     private let wakeUp: WakeUp
     private let isStopping = Atomic<Bool>(false)
     private let thread = Mutex<Thread?>(nil)
     /// The port that is bound.
     package let port: UInt16
 
-    private static let connectionsMax = 32
-    private static let requestBytesMax = 8 << 10
-    private static let lifetimeNanoseconds: UInt64 = 5_000_000_000
     private static let listenerToken: UInt64 = 0
 
     /// Binds the port; nothing is answered until ``start()``.
@@ -61,8 +68,11 @@ package final class AdminListener: Sendable {
     ///   - host: IPv4 or IPv6 literal; loopback unless the operator says otherwise.
     ///   - port: 0 lets the kernel choose.
     ///   - routes: The answers.
+    ///   - clock: Time; the system's outside of tests.
     /// - Throws: ``TransportError``: `.cannotListen` or `.socket`.
-    package init(host: String, port: UInt16, routes: AdminRoutes) throws(TransportError) {
+    package init(
+        host: String, port: UInt16, routes: AdminRoutes, clock: any TimeSource = SystemClock()
+    ) throws(TransportError) {
         do throws(SocketError) {
             wakeUp = try WakeUp()
             let listener = try Socket.listen(host: host, port: port, backlog: 32)
@@ -72,6 +82,7 @@ package final class AdminListener: Sendable {
             throw .cannotListen(host: host, port: port, error)
         }
         self.routes = routes
+        self.clock = clock
     }
 
     /// Starts the thread that answers.
@@ -97,68 +108,89 @@ package final class AdminListener: Sendable {
         guard let listener = listener.withLock({ $0.take() }), let loop = try? EventLoop(wakeUp),
             (try? loop.add(listener.descriptor, token: Self.listenerToken, .whileReadable)) != nil
         else { return }
-        let clock = SystemClock()
-        var connections = [AdminConnection?](repeating: nil, count: Self.connectionsMax)
+        var state = AdminState(loop: loop)
         while !isStopping.load(ordering: .sequentiallyConsistent) {
-            let isAlone = connections.allSatisfy { $0 == nil }
+            let isAlone = state.connections.allSatisfy { $0 == nil } && !state.isResting
             let before = clock.monotonicTime()
             let until = isAlone ? .never : before.advanced(byNanoseconds: 1_000_000_000)
             let count = loop.wait(until: until, now: before) {
                 !isStopping.load(ordering: .sequentiallyConsistent)
             }
-            let now = clock.monotonicTime().nanoseconds
+            let now = clock.monotonicTime()
+            // Before the events: it is reported again at the next wait, if anybody waits in it.
+            Self.watch(listener, &state)
             for index in 0..<count {
                 let event = loop.event(index)
                 if event.token == Self.listenerToken {
-                    Self.accept(listener, loop, &connections, now)
+                    Self.accept(listener, &state, now)
                 } else {
                     let slot = Int(event.token) - 1
-                    if let connection = connections[slot], !advance(connection) {
-                        connections[slot] = nil
+                    if let connection = state.connections[slot], !advance(connection, &state.hits) {
+                        state.connections[slot] = nil
                     }
                 }
             }
-            for slot in connections.indices {
-                if let connection = connections[slot],
-                    now > connection.acceptedAt + Self.lifetimeNanoseconds
-                {
-                    connections[slot] = nil
-                }
+            Self.endOld(&state, now)
+        }
+    }
+
+    private static func endOld(_ state: inout AdminState, _ now: MonotonicTime) {
+        let limit = UInt64(Limits.adminMillisecondsMax) * 1_000_000
+        for slot in state.connections.indices {
+            if let connection = state.connections[slot],
+                now.nanoseconds(since: connection.acceptedAt) > limit
+            {
+                state.hits.count(.adminTime)
+                state.connections[slot] = nil
             }
         }
     }
 
+    private static func watch(_ listener: borrowing Socket, _ state: inout AdminState) {
+        guard state.isResting else { return }
+        state.isResting =
+            (try? state.loop.add(listener.descriptor, token: listenerToken, .whileReadable)) == nil
+    }
+
     private static func accept(
-        _ listener: borrowing Socket, _ loop: EventLoop,
-        _ connections: inout [AdminConnection?], _ now: UInt64
+        _ listener: borrowing Socket, _ state: inout AdminState, _ now: MonotonicTime
     ) {
         do throws(SocketError) {
             guard let socket = try listener.accept() else { return }
             // Above the bound the socket is closed at once: a probe then tries again.
-            guard let slot = connections.firstIndex(where: { $0 == nil }) else { return }
+            guard let slot = state.connections.firstIndex(where: { $0 == nil }) else {
+                return state.hits.count(.adminConnections)
+            }
             let descriptor = socket.descriptor
-            connections[slot] = AdminConnection(socket, acceptedAt: now)
-            try loop.add(descriptor, token: UInt64(slot) + 1, .onChange)
+            state.connections[slot] = AdminConnection(socket, acceptedAt: now)
+            try state.loop.add(descriptor, token: UInt64(slot) + 1, .onChange)
         } catch {
             // No descriptors: probes fail until there are some, which is what they should say.
+            // Watched meanwhile it would be reported for ever.
+            state.hits.count(.descriptors)
+            state.loop.remove(listener.descriptor)
+            state.isResting = true
         }
     }
 
     /// Reads or writes; false when the connection is done.
-    private func advance(_ connection: AdminConnection) -> Bool {
+    private func advance(_ connection: AdminConnection, _ hits: inout LimitHits) -> Bool {
         if connection.reply.isEmpty {
             var buffer = [UInt8](repeating: 0, count: 2_048)
             reading: while true {
                 switch connection.socket.read(into: &buffer) {
                 case .bytes(let count):
                     connection.request += buffer[0..<count]
-                    if connection.request.count > Self.requestBytesMax { return false }
+                    if connection.request.count > Limits.adminRequestBytesMax {
+                        hits.count(.adminRequestBytes)
+                        return false
+                    }
                 case .wouldBlock: break reading
                 case .ended, .failed: return false
                 }
             }
             guard Self.isComplete(connection.request) else { return true }
-            connection.reply = answer(connection.request)
+            connection.reply = answer(connection.request, hits)
         }
         let reply = connection.reply
         while connection.sent < reply.count {
@@ -183,7 +215,7 @@ package final class AdminListener: Sendable {
     }
 
     /// The whole reply to a request.
-    func answer(_ request: [UInt8]) -> [UInt8] {
+    func answer(_ request: [UInt8], _ hits: LimitHits = LimitHits()) -> [UInt8] {
         let line = request.prefix { $0 != 0x0D && $0 != 0x0A }
         let words = String(decoding: line, as: UTF8.self).split(
             separator: " ", omittingEmptySubsequences: false)
@@ -200,7 +232,7 @@ package final class AdminListener: Sendable {
         case "/readyz": return probe(routes.ready(), isHead)
         case "/metrics":
             return Self.reply(
-                "200 OK", routes.metrics(), type: "text/plain; version=0.0.4; charset=utf-8",
+                "200 OK", routes.metrics(hits), type: "text/plain; version=0.0.4; charset=utf-8",
                 isHead: isHead)
         default:
             return Self.reply(

@@ -1,16 +1,20 @@
 // Requests that are not gRPC: a browser, a probe, a curl without its options. They are told in
-// plain HTTP what this server is, once they are complete; until then they hold their stream like
-// any other request. Knows nothing of calls.
+// plain HTTP what this server is, once they are complete; until then, and until the client has
+// taken the answer, they hold their stream like any other request. Knows nothing of calls.
 
 import TriageBase
 import TriageGRPC
 import TriageHTTP2
 
-/// A request that is not gRPC and is not complete yet.
+/// A request that is not gRPC and whose stream has not closed.
 struct PlainRequest {
     let stream: HTTP2Stream
     let reply: PlainReply
-    let since: MonotonicTime
+    /// When it began; once it is answered: when bytes of the answer moved last.
+    var since: MonotonicTime
+    var isAnswered = false
+    /// Bytes of the answer that had left when it was looked at last.
+    var framedBytes = 0
 }
 
 /// What such a request is answered.
@@ -59,32 +63,45 @@ extension Connection {
     /// Body bytes, or the end, of a request that is no call.
     func plainReceived(_ stream: HTTP2Stream, _ count: Int, ended: Bool) {
         http2.consume(stream, count)
-        guard ended, let request = takePlain(stream) else { return }
-        guard request.reply.hasBody else { return sendWhole(stream, request.reply.fields) }
-        sendHead(stream, request.reply.fields)
+        guard ended, let index = plainRequests.firstIndex(where: { $0.stream == stream }) else {
+            return
+        }
+        plainRequests[index].isAnswered = true
+        plainRequests[index].since = core.now
+        let reply = plainRequests[index].reply
+        guard reply.hasBody else { return sendWhole(stream, reply.fields) }
+        sendHead(stream, reply.fields)
         http2.submitData(stream, PlainReply.text)
         http2.endStream(stream)
     }
 
     /// Forgets a request whose stream is gone.
-    func plainClosed(_ stream: HTTP2Stream) { _ = takePlain(stream) }
+    func plainClosed(_ stream: HTTP2Stream) { plainRequests.removeAll { $0.stream == stream } }
 
-    private func takePlain(_ stream: HTTP2Stream) -> PlainRequest? {
-        guard let index = plainRequests.firstIndex(where: { $0.stream == stream }) else {
-            return nil
-        }
-        return plainRequests.remove(at: index)
-    }
-
-    /// Ends those that take longer to become complete than a call may.
+    /// Ends those that take longer to become complete than a call may, and those whose answers do
+    /// not move for as long as a call's may stand still.
     func sweepPlain() {
         guard !plainRequests.isEmpty else { return }
-        let limit = UInt64(core.limits.unaryMillisecondsMax) * 1_000_000
-        for request in plainRequests where core.now.nanoseconds(since: request.since) > limit {
-            core.metrics.count(.bodyTime)
-            http2.reset(request.stream, .cancel)
+        for index in plainRequests.indices.reversed() {
+            guard let kind = overdue(&plainRequests[index]) else { continue }
+            core.metrics.count(kind)
+            http2.reset(plainRequests.remove(at: index).stream, .cancel)
             markDirty()
         }
-        plainRequests.removeAll { core.now.nanoseconds(since: $0.since) > limit }
+    }
+
+    /// The limit that a request has met; nil: none.
+    private func overdue(_ request: inout PlainRequest) -> LimitKind? {
+        guard request.isAnswered else {
+            return has(core.limits.unaryMillisecondsMax, passedSince: request.since)
+                ? .bodyTime : nil
+        }
+        let framed = http2.framedBytes(request.stream)
+        if framed != request.framedBytes || http2.bufferedBytes(request.stream) == 0 {
+            request.framedBytes = framed
+            request.since = core.now
+        }
+        return has(core.limits.stalledStreamMillisecondsMax, passedSince: request.since)
+            ? .stalledStream : nil
     }
 }

@@ -27,8 +27,10 @@ final class Connection {
     private(set) var peer: PeerContext
     /// What the peer's identity has of this reactor.
     private(set) var share: IdentityShare
-    /// The peer counts against its identity's limit.
-    private var isIdentified = false
+    /// What it counts as.
+    private var place = Admission.Place.unidentified
+    /// Its socket is shut down first and waits a little for the peer's end; false: closed at once.
+    private(set) var mayLinger = true
     /// Calls whose streams have not closed.
     var openCallCount = 0
     /// Its number among the connections of this reactor, for channelz.
@@ -36,7 +38,7 @@ final class Connection {
     var messagesSent: UInt64 = 0
     var messagesReceived: UInt64 = 0
     var keepAlivesSent = 0
-    /// Requests that are not gRPC and not complete.
+    /// Requests that are not gRPC, until their streams close.
     var plainRequests: [PlainRequest] = []
     var longLivedCount = 0
     /// A reply has told the client which encodings we accept: once a connection is enough, because
@@ -138,6 +140,7 @@ final class Connection {
             core.metrics.handshakesFailed += 1
             if case .peerRefused(let refusal) = error {
                 core.metrics.refusals[refusal.index] += 1
+                if refusal == .chainTooLong { core.metrics.count(.certificateChain) }
             }
             end(error.description)
         }
@@ -152,16 +155,38 @@ final class Connection {
         }
         let principal = wire.tls.peerPrincipal
         peer = PeerContext(principal: principal, audience: peer.audience)
-        guard let principal else { return }
+        guard let principal else { return strangerCame() }
         share = core.shares.share(of: principal, now: core.now)
         share.connectionCount += 1
-        isIdentified = admission.identify(principal)
-        if !isIdentified {
+        if admission.identify(principal) {
+            place = .identity(principal)
+        } else {
             core.metrics.count(.connectionsPerIdentity)
             end(
                 "too many connections of one identity", .enhanceYourCalm,
                 debug: LimitKind.connectionsPerIdentity.farewell)
         }
+    }
+
+    /// The peer has shown no certificate: where there are too many of those, the oldest goes.
+    ///
+    /// Not the newcomer, who may be a probe: connections that are only kept open would else make
+    /// the server look dead.
+    private func strangerCame() {
+        place = .stranger(peer.audience)
+        guard !admission.admitStranger(at: peer.audience) else { return }
+        core.metrics.count(.strangers)
+        core.oldestStranger(besides: self)?.makeRoom()
+    }
+
+    /// Connected without a certificate, at this door.
+    func isStranger(at door: Audience) -> Bool { place == .stranger(door) }
+
+    private func makeRoom() {
+        end(
+            "another connection needs its place", .enhanceYourCalm,
+            debug: LimitKind.strangers.farewell)
+        mayLinger = false
     }
 
     /// Decrypts and handles what has come, up to what one turn may bring.
@@ -403,7 +428,7 @@ final class Connection {
     /// Leaves the core's table; the last call on a connection.
     func remove() {
         end("the socket is gone")
-        admission.close(isIdentified ? peer.principal : nil)
+        admission.close(place)
         core.outputBytesHeld -= heldOutput
         share.bytesHeld -= heldOutput
         heldOutput = 0

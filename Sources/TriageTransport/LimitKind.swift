@@ -6,12 +6,15 @@ import TriageGRPC
 /// Which bound a peer has broken; each is a counter in the metrics.
 package enum LimitKind: UInt8, CaseIterable, Sendable {
     case connections
+    case descriptors
     case unidentifiedConnections
+    case strangers
     case connectionsPerIdentity
     case resets
     case provokedResets
     case pings
     case settings
+    case settingsEntries
     case emptyFrames
     case priorities
     case windowUpdates
@@ -21,6 +24,7 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
     case headerFields
     case concurrentStreams
     case keyUpdates
+    case certificateChain
     case handshakeTime
     case prefaceTime
     case headerBlockTime
@@ -40,21 +44,29 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
     case callRate
     case compressionRatio
     case longLivedStreams
+    case evidenceStreams
+    case backupStreams
     case newCallsPerTurn
     case unaryTime
     case bodyTime
     case drainTime
+    case adminConnections
+    case adminRequestBytes
+    case adminTime
 
     /// The metric label.
     package var label: String {
         switch self {
         case .connections: "connections"
+        case .descriptors: "descriptors"
         case .unidentifiedConnections: "unidentified_connections"
+        case .strangers: "strangers"
         case .connectionsPerIdentity: "connections_per_identity"
         case .resets: "resets"
         case .provokedResets: "provoked_resets"
         case .pings: "pings"
         case .settings: "settings"
+        case .settingsEntries: "settings_entries"
         case .emptyFrames: "empty_frames"
         case .priorities: "priorities"
         case .windowUpdates: "window_updates"
@@ -64,6 +76,7 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .headerFields: "header_fields"
         case .concurrentStreams: "concurrent_streams"
         case .keyUpdates: "key_updates"
+        case .certificateChain: "certificate_chain"
         case .handshakeTime: "handshake_time"
         case .prefaceTime: "preface_time"
         case .headerBlockTime: "header_block_time"
@@ -83,10 +96,15 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .callRate: "call_rate"
         case .compressionRatio: "compression_ratio"
         case .longLivedStreams: "long_lived_streams"
+        case .evidenceStreams: "evidence_streams"
+        case .backupStreams: "backup_streams"
         case .newCallsPerTurn: "new_calls_per_turn"
         case .unaryTime: "unary_time"
         case .bodyTime: "body_time"
         case .drainTime: "drain_time"
+        case .adminConnections: "admin_connections"
+        case .adminRequestBytes: "admin_request_bytes"
+        case .adminTime: "admin_time"
         }
     }
 
@@ -108,21 +126,25 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .resets: "too_many_resets"
         case .provokedResets: "too_many_errors"
         case .settings: "too_many_settings"
+        case .settingsEntries: "too_many_settings_entries"
         case .emptyFrames: "too_many_empty_frames"
         case .priorities: "too_many_priorities"
         case .windowUpdates: "too_many_window_updates"
         case .queuedAnswers: "answers_not_read"
         case .continuations: "too_many_continuations"
         case .connectionsPerIdentity: "connections_per_identity"
+        case .strangers: "room_for_others"
         case .idleTime: "idle"
         case .keepalive: "keepalive_timeout"
         case .connectionAge, .ageGrace: "max_age"
         case .handshakeTime, .prefaceTime, .headerBlockTime, .stalledSocket: "timeout"
-        case .connections, .unidentifiedConnections, .headerBytes, .headerFields,
+        case .connections, .descriptors, .unidentifiedConnections, .headerBytes, .headerFields,
             .concurrentStreams, .keyUpdates, .outputBytes, .stalledStream, .messageBytes,
             .messageFields, .messageDepth, .messageUnknownBytes, .messageBytesInFlight,
             .identityBytes, .callRate, .compressionRatio, .longLivedStreams,
-            .newCallsPerTurn, .unaryTime, .bodyTime, .drainTime:
+            .certificateChain, .evidenceStreams, .backupStreams,
+            .newCallsPerTurn, .unaryTime, .bodyTime, .drainTime, .adminConnections,
+            .adminRequestBytes, .adminTime:
             "limit"
         }
     }

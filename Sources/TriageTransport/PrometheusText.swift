@@ -109,7 +109,7 @@ extension PrometheusText {
         for kind in LimitKind.allCases {
             sample(
                 "triaged_limit_hits_total", [("limit", kind.label)],
-                String(metrics.limits[Int(kind.rawValue)]))
+                String(metrics.limits[kind]))
         }
         single(
             "triaged_connections_accepted_total", "counter", "Connections accepted.",

@@ -60,6 +60,8 @@ final class Reactor {
     private var rechecks: [Channel] = []
     private var input = [UInt8](repeating: 0, count: 64 << 10)
     private var flushing: [Int] = []
+    /// The listeners are not watched: there was no descriptor for who waits in them.
+    private var areListenersResting = false
     private var sweptAt: MonotonicTime
     private var drainingSince: MonotonicTime?
     private var isDone = false
@@ -140,7 +142,7 @@ final class Reactor {
             return core.now
         }
         var next = core.timers.nextExpiry ?? .never
-        if core.metrics.connectionsOpen > 0 {
+        if core.metrics.connectionsOpen > 0 || areListenersResting {
             next = min(next, sweptAt.advanced(byNanoseconds: Self.sweepNanoseconds))
         }
         return next
@@ -193,6 +195,7 @@ final class Reactor {
     /// Takes what waits; true when there may be more than one turn may take.
     @discardableResult
     private func accept(_ listener: Int) -> Bool {
+        if areListenersResting { return false }
         for _ in 0..<core.limits.acceptsPerTurnMax {
             let accepted: Socket?
             do throws(SocketError) {
@@ -202,7 +205,7 @@ final class Reactor {
                 else { return false }
                 accepted = consume socket
             } catch {
-                // No descriptors or memory: the queue holds the rest until connections close.
+                restListeners()
                 return false
             }
             guard let socket = accepted else { return false }
@@ -211,10 +214,41 @@ final class Reactor {
         return true
     }
 
+    /// No descriptors or memory: the queue holds who waits until a connection closes or, because it
+    /// may be another thread's, a second has passed.
+    ///
+    /// Watched meanwhile it would be reported for ever.
+    private func restListeners() {
+        core.metrics.count(.descriptors)
+        admission.noteWantOfDescriptors()
+        areListenersResting = true
+        for listener in listeners { loop.remove(listener.socket.descriptor) }
+    }
+
+    private func watchListeners() {
+        guard areListenersResting else { return }
+        areListenersResting = false
+        for (index, listener) in listeners.enumerated() {
+            do throws(SocketError) {
+                try watch(listener, index)
+            } catch {
+                // No memory for that either: the next sweep tries again.
+                areListenersResting = true
+            }
+        }
+    }
+
+    private func watch(_ listener: Listener, _ index: Int) throws(SocketError) {
+        loop.remove(listener.socket.descriptor)
+        try loop.add(
+            listener.socket.descriptor, token: Self.listenerTokens + UInt64(index),
+            .whileReadable)
+    }
+
     private func add(_ socket: consuming Socket, _ listener: Listener) {
         let tls = contexts[listener.door]
         var refusal = admission.accept()
-        if refusal == .unidentifiedConnections, evictSilentHandshake() {
+        if refusal == .unidentifiedConnections, evictOldHandshake() {
             core.metrics.count(.unidentifiedConnections)
             refusal = admission.accept()
         }
@@ -229,7 +263,7 @@ final class Reactor {
                 try HTTP2Session(role: .server, settings: settings, pool: pool))
         } catch {
             // Memory ran out.
-            admission.close(nil)
+            admission.close(.unidentified)
             return
         }
         let connection = Connection(core, wire, admission, listener.audience)
@@ -244,17 +278,17 @@ final class Reactor {
         }
     }
 
-    /// Makes room for a newcomer: whoever has said nothing for a while in its handshake goes.
+    /// Makes room for a newcomer: the oldest handshake goes that began a while ago.
     ///
-    /// Without this, a hundred connections that say nothing would keep everybody out for as long as
-    /// a handshake may take. Those that wait for us are not touched.
-    private func evictSilentHandshake() -> Bool {
+    /// Without this, a hundred connections that say nothing, or something now and then, would keep
+    /// everybody out for as long as a handshake may take. Those that wait for us are not touched.
+    private func evictOldHandshake() -> Bool {
         let patience = UInt64(Limits.handshakePatienceMilliseconds) * 1_000_000
-        let silent = channels.lazy.compactMap { $0 }.filter {
+        let waiting = channels.lazy.compactMap { $0 }.filter {
             !$0.isQueuedForHandshake && $0.connection.wire.isHandshaking
                 && self.core.now.nanoseconds(since: $0.connection.acceptedAt) > patience
         }
-        guard let oldest = silent.min(by: { $0.connection.acceptedAt < $1.connection.acceptedAt })
+        guard let oldest = waiting.min(by: { $0.connection.acceptedAt < $1.connection.acceptedAt })
         else { return false }
         oldest.connection.end("another connection needs its place")
         close(oldest)
@@ -439,6 +473,7 @@ final class Reactor {
         } else {
             connection.sentAt = core.now
         }
+        if connection.isEnding, !connection.mayLinger { return close(channel) }
         if tls.outputCount == 0 {
             if connection.isEnding { return linger(channel) }
             if connection.hasMoreOutput { connection.markDirty() }
@@ -478,10 +513,12 @@ final class Reactor {
         loop.remove(channel.socket.descriptor)
         channel.connection.remove()
         channels[channel.connection.index] = nil
+        watchListeners()
     }
 
     private func sweep() {
         sweptAt = core.now
+        watchListeners()
         for channel in channels {
             guard let channel else { continue }
             if channel.connection.isEnding {
@@ -505,6 +542,7 @@ final class Reactor {
         drainingSince = core.now
         core.isDraining = true
         for channel in channels { channel?.connection.beginDrain() }
+        areListenersResting = false
         for (index, listener) in listeners.enumerated() {
             // The kernel would reset those that wait in the queue when it goes. The manager's
             // stays, and so does one that is kept: for the process after us.

@@ -128,6 +128,10 @@ package final class Server: Sendable {
         reactor.run()
     }
 
+    /// How often nobody could be accepted because the process, or the system, had no descriptor or
+    /// memory left.
+    package var wantsOfDescriptors: UInt64 { admission.wantsOfDescriptors }
+
     /// The port of the first listener.
     package var port: UInt16 { ports[0] }
 

@@ -12,8 +12,10 @@ package import TriageTLS
 package struct ServerLimits: Sendable {
     /// Connections, all reactors together.
     package var connectionsMax = Limits.connectionsMax
-    /// Connections whose peer is not identified (yet), all reactors together.
+    /// Connections whose handshake is not complete, all reactors together.
     package var unidentifiedConnectionsMax = Limits.unidentifiedConnectionsMax
+    /// Connections of a door without a certificate, all reactors together.
+    package var strangersPerDoorMax = Limits.strangersPerDoorMax
     /// Connections of one identity, all reactors together.
     package var connectionsPerIdentityMax = Limits.connectionsPerIdentityMax
     /// Concurrent streams a connection.

@@ -105,6 +105,14 @@ final class ServerCore: CallResponder {
         freeConnections.append(index)
     }
 
+    /// Who has been connected longest of those without a certificate at a connection's door.
+    func oldestStranger(besides newcomer: Connection) -> Connection? {
+        let door = newcomer.peer.audience
+        return connections.lazy.compactMap { $0 }
+            .filter { $0 !== newcomer && $0.isStranger(at: door) && !$0.isEnding }
+            .min { $0.openedAt < $1.openedAt }
+    }
+
     // MARK: Calls
 
     /// The id of a call.

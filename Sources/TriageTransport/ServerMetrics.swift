@@ -71,8 +71,8 @@ package struct ServerMetrics: Sendable {
 
     /// By method; the last entry is for calls that no method matches.
     package internal(set) var methods: [PerMethod]
-    /// How often each limit was hit, by ``LimitKind`` order.
-    package internal(set) var limits = [UInt64](repeating: 0, count: LimitKind.allCases.count)
+    /// How often each limit was hit.
+    package var limits = LimitHits()
 
     /// Connections accepted since start.
     package internal(set) var connectionsAccepted: UInt64 = 0
@@ -113,7 +113,7 @@ package struct ServerMetrics: Sendable {
     }
 
     mutating func count(_ limit: LimitKind, _ times: Int = 1) {
-        limits[Int(limit.rawValue)] += UInt64(times)
+        limits.count(limit, times)
     }
 
     /// The bucket of a latency: the first whose bound is not below it.
@@ -132,7 +132,7 @@ package struct ServerMetrics: Sendable {
     /// - Precondition: both are for the same methods.
     package mutating func add(_ other: ServerMetrics) {
         for index in methods.indices { methods[index].add(other.methods[index]) }
-        for index in limits.indices { limits[index] += other.limits[index] }
+        limits.add(other.limits)
         connectionsAccepted += other.connectionsAccepted
         connectionsOpen += other.connectionsOpen
         callsOpen += other.callsOpen

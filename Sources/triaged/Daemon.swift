@@ -22,7 +22,12 @@ final class Daemon {
     private let server: Server
     private let admin: AdminListener
     private let trust: Trust
-    private var room = RoomWatch()
+    private var room = ScarcityWatch(
+        nothingLeft: "the disk is full: writes are refused until there is room",
+        enough: "no write is refused for want of room")
+    private var descriptors = ScarcityWatch(
+        nothingLeft: "no descriptor or memory for another connection; raise LimitNOFILE",
+        enough: "everybody who connects is accepted")
 
     /// Serves until a signal ends it.
     ///
@@ -78,6 +83,7 @@ final class Daemon {
                 host: door.listen.host, port: door.listen.port, tls: context,
                 audience: door.audience, inherited: door.inherited)
         }
+        serving.limits.connectionsMax = Self.connections(Descriptors.raiseLimit(), log)
         serving.limits.ageMillisecondsMax = configuration.connectionAgeMilliseconds
         serving.limits.callsPerSecondPerIdentity = configuration.identityCallsPerSecond
         serving.limits.callBurstPerIdentity = configuration.identityCallsPerSecond
@@ -92,6 +98,20 @@ final class Daemon {
         } catch {
             throw StartError(description: "\(error)", exitCode: 71)
         }
+    }
+
+    /// How many connections there are descriptors for, beside everything else.
+    private static func connections(_ descriptors: Int, _ log: Logger) -> Int {
+        let count = descriptors - Limits.descriptorsReserved
+        if count >= Limits.connectionsMax { return Limits.connectionsMax }
+        let served = max(count, Limits.connectionsMin)
+        log.warning(
+            "too few descriptors: fewer connections are served; raise LimitNOFILE",
+            metadata: [
+                "descriptors": "\(descriptors)", "connections": "\(served)",
+                "descriptors_needed": "\(Limits.connectionsMax + Limits.descriptorsReserved)",
+            ])
+        return served
     }
 
     private static func openEngine(
@@ -240,6 +260,7 @@ final class Daemon {
         if trust.filesChanged() { reloadTrust() }
         trust.warn(at: SystemClock().wallTime())
         room.look(engine.status.counters.storageFull, log)
+        descriptors.look(server.wantsOfDescriptors, log)
         // Only reactors that answer are alive.
         if alive, server.scrape() != nil { ServiceManager.notify("WATCHDOG=1") }
     }
@@ -334,25 +355,32 @@ final class Daemon {
     private static let rehearsalMilliseconds: Int32 = 20_000
 }
 
-/// Logs when the disk is full, and when it is no longer: once each, however many writes were
-/// refused.
-private struct RoomWatch {
-    /// Looks in a row without a refusal after which there is room.
+/// Logs when something has run out, and when there is enough again: once each, however often
+/// somebody was refused meanwhile.
+private struct ScarcityWatch {
+    /// Looks in a row without a refusal after which there is enough.
     private static let quietLooks = 10
 
+    let nothingLeft: Logger.Message
+    let enough: Logger.Message
     private var refused: UInt64 = 0
     private var looksSince = quietLooks
 
-    /// Takes a look at how many writes were refused for want of room so far.
+    init(nothingLeft: Logger.Message, enough: Logger.Message) {
+        self.nothingLeft = nothingLeft
+        self.enough = enough
+    }
+
+    /// Takes a look at how often somebody was refused so far.
     mutating func look(_ count: UInt64, _ log: Logger) {
         if count > refused {
             if looksSince >= Self.quietLooks {
-                log.error("the disk is full: writes are refused until there is room")
+                log.error(nothingLeft)
             }
             looksSince = 0
         } else if looksSince < Self.quietLooks {
             looksSince += 1
-            if looksSince == Self.quietLooks { log.info("no write is refused for want of room") }
+            if looksSince == Self.quietLooks { log.info(enough) }
         }
         refused = count
     }

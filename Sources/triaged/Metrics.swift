@@ -37,9 +37,12 @@ enum Metrics {
         AdminRoutes(
             live: { server.scrape() != nil },
             ready: { health.isServing },
-            metrics: {
+            metrics: { hits in
                 var page = PrometheusText()
-                if let counts = server.scrape() { page.append(counts, methods) }
+                if var counts = server.scrape() {
+                    counts.limits.add(hits)
+                    page.append(counts, methods)
+                }
                 append(engine.status, to: &page)
                 append(trust.current, to: &page)
                 return page.text

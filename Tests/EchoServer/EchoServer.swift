@@ -56,9 +56,12 @@ enum EchoServer {
             host: "127.0.0.1", port: 0,
             routes: AdminRoutes(
                 live: { true }, ready: { true },
-                metrics: {
+                metrics: { hits in
                     var page = PrometheusText()
-                    if let metrics = server.scrape() { page.append(metrics, EchoMethods.table) }
+                    if var metrics = server.scrape() {
+                        metrics.limits.add(hits)
+                        page.append(metrics, EchoMethods.table)
+                    }
                     return page.text
                 }))
         try admin.start()

@@ -49,6 +49,7 @@ def request(path, *more):
 STATUS = request("/triaged.v1.OperationsService/GetStatus")
 LIST = request("/triaged.v1.TriageService/ListCases")
 WATCH = request("/triaged.v1.TriageService/WatchBoard")
+HEALTH = request("/grpc.health.v1.Health/Watch")
 REPORT = request("/triaged.v1.TriageService/SubmitReport")
 EMPTY = b"\0\0\0\0\0"
 # page_size (field 1) = 1000
@@ -378,6 +379,21 @@ def many_connections(target):
         with contextlib.suppress(OSError):
             peers.append(Peer(target))
         for peer in peers[-80:]:
+            peer.read()
+        peers = [peer for peer in peers if not peer.gone]
+
+
+def strangers(target):
+    """Health watches without a certificate, more than a door has room for, all of them kept."""
+    target.context = ssl.create_default_context(cafile=target.certs / "ca.crt")
+    target.context.set_alpn_protocols(["h2"])
+    peers = []
+    while target.goes_on:
+        with contextlib.suppress(OSError):
+            peer = Peer(target)
+            peer.send(peer.open(HEALTH) + frame(DATA, END_STREAM, peer.stream, EMPTY))
+            peers.append(peer)
+        for peer in peers:
             peer.read()
         peers = [peer for peer in peers if not peer.gone]
 

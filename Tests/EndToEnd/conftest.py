@@ -22,10 +22,11 @@ def certs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, certs):
-    """One server for a module whose tests do not disturb each other."""
+def server(request, tmp_path_factory, certs):
+    """One server for a module whose tests do not disturb each other, with its SERVER_WORDS."""
     directory = tmp_path_factory.mktemp("server")
-    server = harness.Server(directory, certs).start()
+    words = getattr(request.module, "SERVER_WORDS", ())
+    server = harness.Server(directory, certs, extra=words).start()
     yield server
     unknown = re.findall(
         r'^grpc_server_handled_total\{(?!.*"unknown").*grpc_code="Unknown"\} ([1-9]\d*)',

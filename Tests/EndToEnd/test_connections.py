@@ -1,14 +1,20 @@
 """What a connection costs, how long it lives, and how it ends."""
 
+import os
 import pathlib
 import re
+import socket
 import threading
 import time
 
 import grpc
+import harness
+import pytest
 import raw
 import stubs
 from builders import submission
+from google.protobuf import duration_pb2
+from harness import await_true, request_id
 
 
 def resident_kib(server):
@@ -95,3 +101,81 @@ def test_an_identity_has_its_share_of_calls_and_reports_are_not_counted(fresh):
         assert limit(server, "call_rate") >= 1
         for _ in range(20):
             intake.triage.SubmitReport(submission())
+
+
+def expect_hit(server, name):
+    """`LimitTableTests` looks for calls of it."""
+    assert limit(server, name) >= 1
+
+
+def limited(path, soft, hard):
+    """The server under limits of descriptors, as a program."""
+    path.write_text(f"#!/bin/sh\nulimit -Sn {soft}\nulimit -Hn {hard}\n"
+                    f'exec "{harness.BIN}/triaged" "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def test_as_many_connections_as_there_are_descriptors_for(fresh, certs, tmp_path):
+    server = fresh(program=limited(tmp_path / "triaged", 100, 580)).start()
+    limits = pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
+    assert re.search(r"Max open files +580 +580", limits), "the soft limit is raised"
+    assert "too few descriptors" in server.said()
+    kept = [raw.Connection(server.address, certs, identity)
+            for identity in ("ana", "ben") for _ in range(34)]
+    with pytest.raises(OSError):
+        raw.Connection(server.address, certs, "chloe")
+    expect_hit(server, "connections")
+    kept.pop().close()
+
+    def is_let_in():
+        try:
+            kept.append(raw.Connection(server.address, certs, "chloe"))
+            return True
+        except OSError:
+            return False
+    await_true(is_let_in)
+    for connection in kept:
+        connection.close()
+
+
+def cpu_seconds(server):
+    fields = pathlib.Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_without_descriptors_who_connects_waits_and_nothing_spins(fresh, tmp_path):
+    plain = fresh("plain").start()
+    used = len(os.listdir(f"/proc/{plain.process.pid}/fd"))
+    plain.stop()
+    server = fresh("short", program=limited(tmp_path / "triaged", used + 6, used + 6)).start()
+    with server.client("chloe") as chloe:
+        claim = stubs.assignment.ClaimNextRequest(
+            request_id=request_id(), wait_duration=duration_pb2.Duration(seconds=3))
+        grpc.channel_ready_future(chloe.raw).result(10)
+        addresses = [address.rsplit(":", 1) for address in (server.address, server.admin)]
+        waiting = [socket.create_connection((host, int(port)))
+                   for _ in range(20) for host, port in addresses]
+        began = cpu_seconds(server)
+        assert not chloe.assignments.ClaimNext(claim).HasField("assignment")
+        spent = cpu_seconds(server) - began
+        assert spent < 0.5, f"{spent} s of CPU while nobody could be accepted"
+        for each in waiting:
+            each.close()
+        with server.client("sre") as sre:
+            sre.operations.GetStatus(stubs.operations.GetStatusRequest())
+        expect_hit(server, "descriptors")
+        await_true(lambda: "no descriptor or memory" in server.said(), what="the log")
+
+
+def test_who_shows_no_certificate_keeps_nobody_out(fresh, certs):
+    """More than there may be handshakes, kept open, where a probe needs no certificate."""
+    server = fresh(extra=["--client-certificates", "optional"]).start()
+    strangers = [raw.Connection(server.address, certs, None) for _ in range(120)]
+    with server.client("sre") as sre, server.client(None) as probe:
+        sre.operations.GetStatus(stubs.operations.GetStatusRequest())
+        probe.health.Check(stubs.health.HealthCheckRequest())
+    assert strangers[0].await_frame(raw.GOAWAY)[3][8:] == b"room_for_others"
+    expect_hit(server, "strangers")
+    for connection in strangers:
+        connection.close()

@@ -243,6 +243,8 @@ import TriageJournal
         #expect(calls.allSatisfy { $0.map { bench.answer($0).isOver } == false })
         let refused = try #require(bench.answer(try read(name, count)).error)
         #expect(refused.reason == "TOO_MANY_BACKUPS" && refused.code == .resourceExhausted)
+        #expect(refused.metadata["limit"] == "backup_streams", "the transport counts it by that")
+        #expect(refused.metadata["limit_max"] == String(Limits.backupStreamsMax))
         #expect(refused.retryAfterMilliseconds == 1_000)
         let last = try #require(calls[calls.count - 1])
         switch end {

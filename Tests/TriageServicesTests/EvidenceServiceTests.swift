@@ -193,6 +193,8 @@ import TriageJournal
             bench.settle()
             let error = try #require(bench.answer(call).error, "step \(step)")
             #expect(error.reason == reason && error.code == code)
+            // The transport counts it by that.
+            #expect((error.metadata["limit"] == "evidence_streams") == (failure == .busy))
         }
         #expect(vault.objects.isEmpty)
     }

@@ -180,6 +180,27 @@ struct BadLeaf: Sendable, CustomTestStringConvertible {
         #expect(refused.serverOutcome == .failed(.peerRefused(.chainTooLong)))
     }
 
+    /// The same certificates again and again, as many as fit, and more.
+    @Test func chainOfTooManyBytes_isRefusedAsTooLong() throws {
+        let certificates = fixture.certificates
+        let first = try certificates.authority("first", under: certificates.root)
+        let identity = try certificates.leaf("wide", by: first)
+        let server = try fixture.serverContext()
+        var outcomes: [Outcome] = []
+        for copies in [10, 50] {
+            let chain = try certificates.directory.concatenate(
+                "wide-\(copies).pem", [String](repeating: identity.certificate, count: copies))
+            let client = try TLSContext(
+                .client(
+                    certificateChain: chain, privateKey: identity.privateKey,
+                    serverTrust: certificates.root.certificate, serverName: "localhost"))
+            var pair = try TLSPair(server, client)
+            pair.handshake()
+            outcomes.append(pair.serverOutcome)
+        }
+        #expect(outcomes == [.open, .failed(.peerRefused(.chainTooLong))])
+    }
+
     @Test(arguments: [[], ["http/1.1"], ["h2c", "h3"]])
     func withoutH2_theHandshakeEndsWithAlert120(protocols: [String]) throws {
         let identity = try fixture.certificates.leaf("ada")

@@ -52,6 +52,19 @@ struct TreeTests {
         #expect(findings.isEmpty, report(findings))
     }
 
+    @Test("every door that the server opens has a socket unit that names it")
+    func everyDoorHasASocketUnit() throws {
+        let doors = try SourceTree.read("Sources/triaged/Doors.swift").lines
+        let names = doors.compactMap { line in
+            line.firstMatch(of: #/case "([a-z]+)": \./#).map { String($0.1) }
+        }.filter { $0 != "required" && $0 != "optional" }
+        #expect(names == ["partner", "external"], "Doors.swift names its doors in another way")
+        for name in names {
+            let unit = try SourceTree.read("Deploy/systemd/triaged-\(name).socket").lines
+            #expect(unit.contains("FileDescriptorName=\(name)"), "triaged-\(name).socket")
+        }
+    }
+
     /// Whether text holds a PEM private key.
     ///
     /// The marker is spelled in halves so as not to find itself.

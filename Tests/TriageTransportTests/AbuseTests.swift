@@ -4,6 +4,7 @@ import Testing
 import TriageBase
 import TriageGRPC
 import TriageHTTP2
+import TriageTLS
 
 @testable import TriageTransport
 
@@ -19,9 +20,9 @@ import TriageHTTP2
         ] + payload
     }
 
-    private func expectCalm(_ machine: Machine, _ kind: LimitKind, isHeard: Bool = true) {
+    private func expectCalm(_ kind: LimitKind, _ machine: Machine, isHeard: Bool = true) {
         #expect(machine.connection.isEnding, "\(kind)")
-        #expect(machine.hits(kind) == 1, "\(kind)")
+        expectHit(kind, in: machine)
         if isHeard { #expect(machine.goAways.last?.code == .enhanceYourCalm, "\(kind)") }
         #expect(machine.isClosed, "\(kind)")
         #expect(machine.core.calls.count == 0)
@@ -47,7 +48,7 @@ import TriageHTTP2
     @Test func rapidReset_endsTheConnection() throws {
         let machine = try Machine()
         try reset(machine, 600)
-        expectCalm(machine, .resets)
+        expectCalm(.resets, machine)
         #expect(machine.handler.cancelled.count == machine.handler.held.count)
     }
 
@@ -67,7 +68,7 @@ import TriageHTTP2
             _ = try machine.open("Hold", changes: [("connection", "close")], endStream: true)
             try machine.turn()
         }
-        expectCalm(machine, .provokedResets)
+        expectCalm(.provokedResets, machine)
     }
 
     @Test func pingFlood_isToldTooManyPings() throws {
@@ -75,7 +76,7 @@ import TriageHTTP2
         for _ in 0..<20 where !machine.connection.isEnding {
             try machine.sendRaw(frame(6, [1, 2, 3, 4, 5, 6, 7, 8]))
         }
-        expectCalm(machine, .pings)
+        expectCalm(.pings, machine)
     }
 
     @Test func pingBesideEveryCall_isFine() throws {
@@ -90,7 +91,7 @@ import TriageHTTP2
         let machine = try Machine()
         try machine.sendRaw((0..<110).flatMap { _ in frame(4) })
         // Our own client does not expect the answers that it never asked for, and stops listening.
-        expectCalm(machine, .settings, isHeard: false)
+        expectCalm(.settings, machine, isHeard: false)
     }
 
     @Test func emptyData_endsTheConnection() throws {
@@ -100,21 +101,21 @@ import TriageHTTP2
         for _ in 0..<15 where !machine.connection.isEnding {
             try machine.sendRaw(frame(0, stream: stream.id))
         }
-        expectCalm(machine, .emptyFrames)
+        expectCalm(.emptyFrames, machine)
     }
 
     @Test func priorityFlood_endsTheConnection() throws {
         let machine = try Machine()
         let frames = (0..<150).flatMap { _ in frame(2, stream: 1, [0, 0, 0, 0, 16]) }
         try machine.sendRaw(frames)
-        expectCalm(machine, .priorities)
+        expectCalm(.priorities, machine)
     }
 
     @Test func windowUpdateFlood_endsTheConnection() throws {
         let machine = try Machine()
         let frames = (0..<50).flatMap { _ in frame(8, [0, 0, 0, 1]) }
         try machine.sendRaw(frames)
-        expectCalm(machine, .windowUpdates)
+        expectCalm(.windowUpdates, machine)
     }
 
     @Test func garbage_endsTheConnectionOnly() throws {
@@ -159,10 +160,10 @@ import TriageHTTP2
         #expect(admission.accept() == nil)
         #expect(admission.accept() == .connections)
         #expect(!admission.identify(ada))
-        admission.close(ada)
+        admission.close(.identity(ada))
         #expect(admission.identify(ada))
-        admission.close(ada)
-        admission.close(nil)
+        admission.close(.identity(ada))
+        admission.close(.unidentified)
         for _ in 0..<2 { #expect(admission.accept() == nil) }
     }
 
@@ -173,11 +174,69 @@ import TriageHTTP2
         let first = try Machine(limits: limits, admission: admission)
         let second = try Machine(limits: limits, admission: admission)
         #expect(second.connection.isEnding)
-        #expect(second.hits(.connectionsPerIdentity) == 1)
+        expectHit(.connectionsPerIdentity, in: second)
         #expect(try first.call("Echo").status == "0")
         first.connection.remove()
         second.connection.remove()
         let third = try Machine(limits: limits, admission: admission)
         #expect(try third.call("Echo").status == "0")
+    }
+
+    /// They stay as long as they like, and keep nobody out but one another.
+    @Test func connectionsWithoutACertificate_keepNobodyElseOut() throws {
+        var limits = ServerLimits()
+        limits.unidentifiedConnectionsMax = 1
+        limits.strangersPerDoorMax = 2
+        let admission = Admission(limits: limits)
+        let first = try Machine(limits: limits, identified: false, admission: admission)
+        func another(_ identified: Bool, at door: Audience = .internal) throws -> Machine {
+            first.core.now = first.core.now.advanced(byNanoseconds: 1_000_000)
+            return try Machine(
+                limits: limits, identified: identified, admission: admission, beside: first,
+                door: door)
+        }
+        let second = try another(false)
+        let ada = try another(true)
+        #expect(try ada.call("Echo").status == "0")
+        #expect(first.hits(.strangers) == 0)
+        let third = try another(false)
+        expectHit(.strangers, in: first)
+        #expect(first.connection.isEnding && !first.connection.mayLinger)
+        try first.turn()
+        #expect(first.goAways.last?.code == .enhanceYourCalm)
+        first.connection.remove()
+        for machine in [second, third] { #expect(try machine.call("Probe").status == "0") }
+        // Another door has a budget of its own.
+        let outside = [try another(false, at: .external), try another(false, at: .external)]
+        expectHit(.strangers, in: first)
+        for machine in [second, third, ada] + outside { #expect(!machine.connection.isEnding) }
+        // Whose place is free again is not one of them any more.
+        second.connection.remove()
+        let fourth = try another(false)
+        expectHit(.strangers, in: first)
+        #expect(try fourth.call("Probe").status == "0")
+        #expect(!third.connection.isEnding)
+    }
+
+    @Test func whoIsTooManyForItsIdentity_countsAsAHandshakeUntilItIsGone() throws {
+        var limits = ServerLimits()
+        limits.connectionsPerIdentityMax = 1
+        limits.unidentifiedConnectionsMax = 1
+        let admission = Admission(limits: limits)
+        let first = try Machine(limits: limits, admission: admission)
+        let second = try Machine(limits: limits, admission: admission)
+        #expect(second.connection.isEnding)
+        #expect(admission.accept() == .unidentifiedConnections)
+        second.connection.remove()
+        #expect(admission.accept() == nil)
+        #expect(try first.call("Echo").status == "0")
+    }
+
+    @Test func chainThatIsTooLong_isCounted() throws {
+        let machine = try Machine(handshake: false, client: Credentials.clientWithLongChain())
+        try machine.shakeHands()
+        #expect(machine.connection.isEnding)
+        expectHit(.certificateChain, in: machine)
+        #expect(machine.core.metrics.refusals[PeerRefusal.chainTooLong.index] == 1)
     }
 }

@@ -52,7 +52,7 @@ import TriageHTTP2
             "Echo", [UInt8](repeating: 7, count: Limits.messageBytesMax + 1))
         #expect(reply.error?.code == .resourceExhausted)
         #expect(reply.error?.reason == "MESSAGE_TOO_LARGE")
-        #expect(machine.hits(.messageBytes) == 1)
+        expectHit(.messageBytes, in: machine)
         #expect(machine.core.inputBytesHeld == 0)
     }
 
@@ -122,7 +122,7 @@ import TriageHTTP2
         let reply = try machine.call(
             "Echo", changes: [("x-a", String(repeating: "a", count: Limits.headerListBytesMax))])
         #expect(reply.error?.reason == "METADATA_TOO_LARGE")
-        #expect(machine.hits(.headerBytes) == 1)
+        expectHit(.headerBytes, in: machine)
         let fields = (0..<Limits.headerFieldsMax).map { ("x-\($0)", "v") }
         #expect(try machine.call("Echo", changes: fields).error?.reason == "METADATA_TOO_LARGE")
     }
@@ -214,7 +214,7 @@ import TriageHTTP2
         let before = machine.handler.turns
         try machine.turn()
         #expect(machine.seen.values.filter { $0.status == "0" }.count == 60)
-        #expect(machine.hits(.newCallsPerTurn) >= 14)
+        expectHit(.newCallsPerTurn, atLeast: 14, in: machine)
         #expect(machine.handler.turns - before >= 15, "60 calls, 4 a turn")
     }
 

@@ -42,7 +42,7 @@ import TriageTLS
         #expect(!machine.connection.isEnding)
         try machine.advance(milliseconds: 2_000)
         #expect(machine.connection.isEnding)
-        #expect(machine.hits(.keepalive) == 1)
+        expectHit(.keepalive, in: machine)
         #expect(machine.handler.cancelled.count == 1)
         #expect(machine.goAways.map(\.code) == [.noError])
     }
@@ -121,7 +121,7 @@ import TriageTLS
         try machine.turn()
         #expect(machine.seen[stream.id]?.messages == [[4]])
         #expect(machine.isClosed)
-        #expect(machine.hits(.connectionAge) == 1)
+        expectHit(.connectionAge, in: machine)
         #expect(machine.hits(.ageGrace) == 0)
     }
 
@@ -136,7 +136,7 @@ import TriageTLS
         #expect(machine.seen[stream.id]?.error?.reason == "CONNECTION_AGED")
         #expect(machine.seen[stream.id]?.error?.code == .unavailable)
         #expect(machine.isClosed)
-        #expect(machine.hits(.ageGrace) == 1)
+        expectHit(.ageGrace, in: machine)
     }
 
     @Test func idleOldConnection_endsWhenTheAnswerIsDue() throws {

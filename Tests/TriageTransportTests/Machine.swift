@@ -69,6 +69,20 @@ enum Credentials {
                 clientCertificate: optional ? .optional : .required))
     }
 
+    /// A client whose chain has one certificate more than it may.
+    static func clientWithLongChain() throws -> TLSContext {
+        let fixture = try issued.get().fixture
+        var issuer = fixture.root
+        for depth in 0...Limits.certificateIntermediatesMax {
+            issuer = try fixture.authority("depth-\(depth)", under: issuer)
+        }
+        let identity = try fixture.leaf("deep", by: issuer)
+        return try TLSContext(
+            .client(
+                certificateChain: identity.certificate, privateKey: identity.privateKey,
+                serverTrust: fixture.root.certificate, serverName: "localhost"))
+    }
+
     static func client(identified: Bool = true, isBob: Bool = false) throws -> TLSContext {
         let issued = try issued.get()
         let identity = isBob ? issued.bob : issued.ada
@@ -101,7 +115,8 @@ final class Machine {
     init(
         limits: ServerLimits = ServerLimits(), identified: Bool = true, isBob: Bool = false,
         admission: Admission? = nil, windowBytes: Int = 1 << 20, handshake: Bool = true,
-        beside other: Machine? = nil, memory: HTTP2Memory = HTTP2Memory()
+        beside other: Machine? = nil, door: Audience = .internal, client: TLSContext? = nil,
+        memory: HTTP2Memory = HTTP2Memory()
     ) throws {
         ownsCore = other == nil
         if let other {
@@ -122,11 +137,12 @@ final class Machine {
             try HTTP2Session(role: .server, settings: settings, pool: memory))
         let admission = admission ?? Admission(limits: limits)
         if let refused = admission.accept() { throw Refused(kind: refused) }
-        connection = Connection(core, wire, admission)
-        tls = try TLSSession(Credentials.client(identified: identified, isBob: isBob))
-        var client = HTTP2Settings()
-        client.streamWindowBytes = windowBytes
-        http2 = try HTTP2Session(role: .client, settings: client)
+        connection = Connection(core, wire, admission, door)
+        tls = try TLSSession(
+            client ?? Credentials.client(identified: identified, isBob: isBob))
+        var ours = HTTP2Settings()
+        ours.streamWindowBytes = windowBytes
+        http2 = try HTTP2Session(role: .client, settings: ours)
         if handshake { try self.handshake() }
     }
 
@@ -151,6 +167,12 @@ final class Machine {
     }
 
     func handshake() throws {
+        try shakeHands()
+        try turn()
+    }
+
+    /// The handshake alone, however it ends.
+    func shakeHands() throws {
         _ = try tls.handshake()
         for _ in 0..<4 {
             toServer()
@@ -158,7 +180,6 @@ final class Machine {
             toClient()
             _ = try? tls.handshake()
         }
-        try turn()
     }
 
     /// Moves bytes both ways, as often as it takes.
@@ -306,7 +327,7 @@ final class Machine {
         return seen[stream.id] ?? Seen()
     }
 
-    func hits(_ kind: LimitKind) -> UInt64 { core.metrics.limits[Int(kind.rawValue)] }
+    func hits(_ kind: LimitKind) -> UInt64 { core.metrics.limits[kind] }
 }
 
 /// Answers in the ways that tests need, and remembers what it was told.

@@ -65,8 +65,34 @@ import TriageHTTP2
         #expect(machine.seen[stream.id]?.closed == nil)
         try machine.advance(milliseconds: 1_001)
         #expect(machine.seen[stream.id]?.closed == .cancel)
-        #expect(machine.hits(.bodyTime) == 1)
+        expectHit(.bodyTime, in: machine)
         #expect(machine.connection.plainRequests.isEmpty)
+    }
+
+    @Test func anAnswerThatIsNotTaken_isReset_andCounted() throws {
+        let peer = try RawPeer(greet: false)
+        let noWindow = RawFrame(type: 4, payload: [0, 4, 0, 0, 0, 0])
+        let page = RawFrame.literals([
+            (":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", "localhost"),
+        ])
+        try peer.send(RawFrame.preface, noWindow, .settingsAck, .headers(1, page, end: true))
+        func reset() -> RawFrame? { peer.frames.first { $0.type == 3 && $0.stream == 1 } }
+        #expect(peer.frames.contains { $0.type == 1 && $0.stream == 1 })
+        #expect(peer.connection.http2.openStreamCount == 1)
+        let limit = UInt64(Limits.stalledStreamMillisecondsMax)
+        try peer.advance(milliseconds: limit)
+        #expect(reset() == nil)
+        // A little of it is taken: it has as long again.
+        try peer.send([], .windowUpdate(1, 10))
+        #expect(peer.frames.last { $0.type == 0 }?.payload.count == 10)
+        try peer.advance(milliseconds: 1_000)
+        try peer.advance(milliseconds: limit)
+        #expect(reset() == nil)
+        try peer.advance(milliseconds: 1_001)
+        #expect(reset()?.payload == RawFrame.big(HTTP2ErrorCode.cancel.rawValue))
+        expectHit(.stalledStream, in: peer)
+        #expect(peer.connection.plainRequests.isEmpty)
+        #expect(peer.connection.http2.openStreamCount == 0)
     }
 
     @Test func aRequestThatIsReset_isForgotten() throws {

@@ -218,5 +218,5 @@ final class RawPeer {
         )
     }
 
-    func hits(_ kind: LimitKind) -> UInt64 { core.metrics.limits[Int(kind.rawValue)] }
+    func hits(_ kind: LimitKind) -> UInt64 { core.metrics.limits[kind] }
 }

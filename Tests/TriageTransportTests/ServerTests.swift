@@ -1,6 +1,7 @@
 // The real server and the real client over loopback: threads, epoll and all. Waiting is for events,
 // with a generous limit that only a hang reaches.
 
+import TestSupport
 import Testing
 import TriageBase
 import TriageGRPC
@@ -303,7 +304,7 @@ private final class Caller: ClientCallReceiver, ClientConnectionReceiver {
     private func listener(ready: Bool) throws -> AdminListener {
         try AdminListener(
             host: "127.0.0.1", port: 0,
-            routes: AdminRoutes(live: { true }, ready: { ready }, metrics: { "up 1\n" }))
+            routes: AdminRoutes(live: { true }, ready: { ready }, metrics: { _ in "up 1\n" }))
     }
 
     private func ask(_ listener: AdminListener, _ request: String) -> String {
@@ -327,38 +328,91 @@ private final class Caller: ClientCallReceiver, ClientConnectionReceiver {
         }
     }
 
-    @Test func request_overASocket_isAnsweredAndClosed() throws {
-        let listener = try listener(ready: true)
-        try listener.start()
-        let socket = try Socket.connect(host: "127.0.0.1", port: listener.port)
+    /// Connects, says something, and reads until the other side has closed.
+    private func exchange(_ port: UInt16, _ request: String) throws -> String {
+        let socket = try Socket.connect(host: "127.0.0.1", port: port)
+        return try finish(socket, request)
+    }
+
+    private func finish(_ socket: borrowing Socket, _ request: String) throws -> String {
         let loop = try EventLoop(WakeUp())
         try loop.add(socket.descriptor, token: 1, .onChange)
         var reply: [UInt8] = []
-        var isSent = false
-        var isDone = false
-        while !isDone {
+        var waiting = Array(request.utf8)
+        while true {
             let now = SystemClock().monotonicTime()
             let count = loop.wait(until: now.advanced(byNanoseconds: 60_000_000_000), now: now) {
                 true
             }
             try #require(count > 0)
-            if !isSent, loop.event(0).isWritable {
-                let request = Array("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n".utf8)
-                #expect(socket.write(request.span) == .bytes(request.count))
-                isSent = true
+            if !waiting.isEmpty, loop.event(0).isWritable,
+                case .bytes(let count) = socket.write(waiting.span)
+            {
+                waiting.removeFirst(count)
             }
             var buffer = [UInt8](repeating: 0, count: 1_000)
             reading: while true {
                 switch socket.read(into: &buffer) {
                 case .bytes(let count): reply += buffer[0..<count]
                 case .wouldBlock: break reading
-                case .ended, .failed:
-                    isDone = true
-                    break reading
+                case .ended, .failed: return String(decoding: reply, as: UTF8.self)
                 }
             }
         }
-        #expect(String(decoding: reply, as: UTF8.self).hasSuffix("\r\n\r\nok\n"))
+    }
+
+    @Test func request_overASocket_isAnsweredAndClosed() throws {
+        let listener = try listener(ready: true)
+        try listener.start()
+        let reply = try exchange(listener.port, "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        #expect(reply.hasSuffix("\r\n\r\nok\n"))
         listener.stop()
     }
+
+    @Test func limits_areCounted_andToldToWhoeverAsksForTheMetrics() throws {
+        let clock = FakeClock()
+        let seen = Lock(LimitHits())
+        let routes = AdminRoutes(
+            live: { true }, ready: { true },
+            metrics: { hits in
+                seen.withLock { $0 = hits }
+                return "up 1\n"
+            })
+        let listener = try AdminListener(host: "127.0.0.1", port: 0, routes: routes, clock: clock)
+        try listener.start()
+        func hits() throws -> LimitHits {
+            let request = "GET /metrics HTTP/1.1\r\n\r\n"
+            // Above the bound who asks is turned away as well.
+            while try !exchange(listener.port, request).hasSuffix("up 1\n") {}
+            return seen.withLock { $0 }
+        }
+        let long = String(repeating: "x", count: Limits.adminRequestBytesMax + 1)
+        #expect(try exchange(listener.port, long) == "")
+        try expectHit(.adminRequestBytes, in: hits())
+
+        let silent = try Socket.connect(host: "127.0.0.1", port: listener.port)
+        #expect(try hits()[.adminTime] == 0)
+        clock.advance(milliseconds: Limits.adminMillisecondsMax + 1)
+        // The first who comes wakes the thread.
+        _ = try hits()
+        try expectHit(.adminTime, in: hits())
+        #expect(try finish(silent, "") == "")
+
+        var kept = [SocketHolder]()
+        for _ in 0..<Limits.adminConnectionsMax {
+            kept.append(SocketHolder(try Socket.connect(host: "127.0.0.1", port: listener.port)))
+        }
+        #expect(try exchange(listener.port, "") == "", "closed at once")
+        kept.removeFirst()
+        try expectHit(.adminConnections, atLeast: 1, in: hits())
+        kept = []
+        listener.stop()
+    }
+}
+
+/// Keeps a socket open.
+private final class SocketHolder {
+    let socket: Socket
+
+    init(_ socket: consuming Socket) { self.socket = socket }
 }

@@ -38,7 +38,7 @@ import TriageHTTP2
         #expect(outcomes == [.queued, .queued, .queued, .queued, .gone])
         try ada.turn()
         #expect(ada.seen[try #require(last).id]?.error?.reason == "IDENTITY_MEMORY_EXHAUSTED")
-        #expect(ada.hits(.identityBytes) == 1)
+        expectHit(.identityBytes, in: ada)
         #expect(ada.core.outputBytesHeld <= 200_000)
         #expect(ada.hits(.messageBytesInFlight) == 0)
         #expect(try bob.call("Echo", [UInt8](repeating: 2, count: 40_000)).status == "0")
@@ -64,7 +64,7 @@ import TriageHTTP2
             ada.core.respond(call, [UInt8](repeating: 1, count: count))
         }
         try ada.turn()
-        #expect(ada.hits(.identityBytes) == 2)
+        expectHit(.identityBytes, 2, in: ada)
         for index in 4..<6 {
             #expect(
                 ada.seen[held[index].id]?.error?.reason == "IDENTITY_MEMORY_EXHAUSTED")
@@ -111,7 +111,7 @@ import TriageHTTP2
             #expect(refused.error?.code == .resourceExhausted)
             #expect(refused.error?.retryAfterMilliseconds == 100)
         }
-        #expect(ada.hits(.callRate) == 2)
+        expectHit(.callRate, 2, in: ada)
         for _ in 0..<20 { #expect(try ada.call("Report").status == "0") }
         #expect(try bob.call("Echo").status == "0", "a neighbour has tokens of its own")
         // A new connection brings no new tokens.

@@ -112,9 +112,9 @@ private final class SocketPeer {
     let tls: TLSSession
     private(set) var isClosed = false
 
-    init(_ port: UInt16) throws {
+    init(_ port: UInt16, identified: Bool = true) throws {
         socket = try Socket.connect(host: "127.0.0.1", port: port)
-        tls = try TLSSession(Credentials.client())
+        tls = try TLSSession(Credentials.client(identified: identified))
     }
 
     /// Writes what waits, as far as the socket takes it.
@@ -151,10 +151,10 @@ private final class SocketPeer {
     private let clock = FakeClock()
 
     private func serve(
-        _ limits: ServerLimits, _ otherClock: (any TimeSource)? = nil
+        _ limits: ServerLimits, _ otherClock: (any TimeSource)? = nil, tls: TLSContext? = nil
     ) throws -> Server {
         var configuration = ServerConfiguration(
-            host: "127.0.0.1", port: 0, tls: try Credentials.server(),
+            host: "127.0.0.1", port: 0, tls: try tls ?? Credentials.server(),
             methods: EndlessHandler.table)
         configuration.limits = limits
         let server = try Server(
@@ -173,16 +173,16 @@ private final class SocketPeer {
         server.waitUntilStopped()
     }
 
-    /// Repeats `step` until the counter has the value; each round is a turn of the server.
-    private func hits(
-        _ server: Server, _ kind: LimitKind, _ wanted: UInt64, _ step: () throws -> Void
-    ) throws -> Bool {
+    /// Repeats `step` until the limit was hit; each round is a turn of the server.
+    private func expectHit(
+        _ kind: LimitKind, _ server: Server, sourceLocation: SourceLocation = #_sourceLocation,
+        _ step: () throws -> Void = {}
+    ) throws {
         for _ in 0..<5_000 {
             try step()
-            let metrics = try #require(server.scrape())
-            if metrics.limits[Int(kind.rawValue)] >= wanted { return true }
+            if try #require(server.scrape()).limits[kind] > 0 { return }
         }
-        return false
+        Issue.record("\(kind) was not hit", sourceLocation: sourceLocation)
     }
 
     private func handshake(_ server: Server, _ peer: SocketPeer) throws {
@@ -213,11 +213,10 @@ private final class SocketPeer {
         // Frames that need no answer and count against no limit, until nobody reads them.
         frames = [RawFrame](repeating: RawFrame(type: 0xBA, payload: [0]), count: 100)
         let noise = frames.flatMap(\.bytes)
-        #expect(
-            try hits(server, .outputBytes, 1) {
-                if peer.tls.outputCount == 0 { try peer.tls.write(noise.span) }
-                peer.flush()
-            })
+        try expectHit(.outputBytes, server) {
+            if peer.tls.outputCount == 0 { try peer.tls.write(noise.span) }
+            peer.flush()
+        }
         let paused = try #require(server.scrape())
         for _ in 0..<50 {
             if peer.tls.outputCount == 0 { try peer.tls.write(noise.span) }
@@ -243,10 +242,7 @@ private final class SocketPeer {
             if now == sent { break }
             sent = now
         }
-        #expect(
-            try hits(server, .stalledSocket, 1) {
-                clock.advance(milliseconds: 1_500)
-            })
+        try expectHit(.stalledSocket, server) { clock.advance(milliseconds: 1_500) }
         #expect(try #require(server.scrape()).callsOpen == 0)
         stop(server)
     }
@@ -290,17 +286,55 @@ private final class SocketPeer {
         while try #require(server.scrape()).connectionsOpen < 3 {}
         // They are young: a fourth is turned away.
         let early = try SocketPeer(server.port)
-        #expect(try hits(server, .unidentifiedConnections, 1) {})
+        try expectHit(.unidentifiedConnections, server)
         while !early.isClosed { _ = early.read() }
         clock.advance(milliseconds: Limits.handshakePatienceMilliseconds + 1)
         let late = try SocketPeer(server.port)
         try handshake(server, late)
         #expect(
-            try #require(server.scrape()).limits[Int(LimitKind.unidentifiedConnections.rawValue)]
-                == 2)
+            try #require(server.scrape()).limits[.unidentifiedConnections] == 2)
         #expect(try #require(server.scrape()).connectionsOpen == 3)
         while !silent[0].isClosed { _ = silent[0].read() }
         #expect(!silent[1].read() && !silent[1].isClosed)
+        stop(server)
+    }
+
+    @Test func connectionsThatAreTooMany_areClosed() throws {
+        var limits = ServerLimits()
+        limits.connectionsMax = 2
+        let server = try serve(limits)
+        let kept = [try SocketPeer(server.port), try SocketPeer(server.port)]
+        while try #require(server.scrape()).connectionsOpen < 2 {}
+        let late = try SocketPeer(server.port)
+        try expectHit(.connections, server)
+        for _ in 0..<5_000 where !late.isClosed {
+            _ = server.scrape()
+            _ = late.read()
+        }
+        #expect(late.isClosed)
+        for peer in kept { try handshake(server, peer) }
+        stop(server)
+    }
+
+    /// Who is too many for its door goes at once, whatever it has not read or not sent: it is not
+    /// waited for as others are.
+    @Test func strangerThatMakesRoom_isClosedAtOnce() throws {
+        var limits = ServerLimits()
+        limits.strangersPerDoorMax = 1
+        let server = try serve(limits, tls: try Credentials.server(optional: true))
+        let first = try SocketPeer(server.port, identified: false)
+        let second = try SocketPeer(server.port, identified: false)
+        for peer in [first, second] {
+            try handshake(server, peer)
+            peer.flush()
+        }
+        try expectHit(.strangers, server)
+        for _ in 0..<5_000 where !first.isClosed {
+            _ = server.scrape()
+            _ = first.read()
+        }
+        #expect(first.isClosed)
+        #expect(try #require(server.scrape()).connectionsOpen == 1, "its place is free already")
         stop(server)
     }
 

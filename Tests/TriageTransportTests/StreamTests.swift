@@ -83,7 +83,7 @@ import TriageHTTP2
         try machine.advance(milliseconds: 2_000)
         #expect(machine.seen[stream.id]?.closed == .cancel)
         #expect(machine.handler.cancelled.map(\.0) == [call])
-        #expect(machine.hits(.stalledStream) == 1)
+        expectHit(.stalledStream, in: machine)
         #expect(machine.core.outputBytesHeld == 0)
         #expect(try machine.call("Echo").status == "0")
     }
@@ -196,7 +196,7 @@ import TriageHTTP2
         try machine.turn()
         #expect(machine.seen[streams[1].id]?.isEnded == false)
         #expect(machine.seen[streams[2].id]?.error?.reason == "LONG_LIVED_STREAMS_EXHAUSTED")
-        #expect(machine.hits(.longLivedStreams) == 1)
+        expectHit(.longLivedStreams, in: machine)
         // One that ends makes room for another.
         machine.core.finish(machine.handler.pulls[0], nil)
         try machine.turn()
@@ -283,7 +283,7 @@ import TriageHTTP2
         #expect(machine.seen[streams[2].id]?.error?.reason == "MESSAGE_MEMORY_EXHAUSTED")
         #expect(machine.seen[streams[2].id]?.error?.retryAfterMilliseconds == 1_000)
         #expect(machine.seen[streams[0].id]?.isEnded == false)
-        #expect(machine.hits(.messageBytesInFlight) > 0)
+        expectHit(.messageBytesInFlight, atLeast: 1, in: machine)
         machine.http2.reset(streams[0], .cancel)
         machine.http2.reset(streams[1], .cancel)
         try machine.turn()

@@ -77,7 +77,7 @@ import TriageIO
         #expect(machine.seen[stream.id]?.isEnded == false)
         try machine.advance(milliseconds: 200)
         #expect(machine.seen[stream.id]?.error?.code == .deadlineExceeded)
-        #expect(machine.hits(.unaryTime) == 1)
+        expectHit(.unaryTime, in: machine)
     }
 
     @Test func longLived_isNotCapped() throws {
@@ -132,7 +132,7 @@ import TriageIO
             machine.connection.sweep()
             #expect(machine.connection.isEnding == isEnding)
         }
-        #expect(machine.hits(.handshakeTime) == 1)
+        expectHit(.handshakeTime, in: machine)
     }
 
     @Test func idleConnection_isToldAndClosed() throws {
@@ -145,7 +145,7 @@ import TriageIO
         #expect(machine.connection.isEnding)
         #expect(machine.goAways.map(\.code) == [.noError])
         #expect(machine.isClosed)
-        #expect(machine.hits(.idleTime) == 1)
+        expectHit(.idleTime, in: machine)
     }
 
     @Test func openStream_keepsAConnection() throws {
@@ -166,7 +166,7 @@ import TriageIO
         #expect(!machine.connection.isEnding)
         try machine.advance(milliseconds: 2_000)
         #expect(machine.connection.isEnding)
-        #expect(machine.hits(.headerBlockTime) == 1)
+        expectHit(.headerBlockTime, in: machine)
     }
 }
 
@@ -210,7 +210,7 @@ import TriageIO
         #expect(machine.seen[stream.id]?.error?.reason == "SERVER_DRAINING")
         #expect(machine.handler.cancelled.count == 1)
         #expect(machine.isClosed)
-        #expect(machine.hits(.drainTime) == 1)
+        expectHit(.drainTime, in: machine)
     }
 
     @Test func idleConnection_endsWhenTheAnswerIsDue() throws {

@@ -189,7 +189,6 @@ import TriageJournal
     func aBlockThatAThreadCannotWriteIsFinal(before: Int) throws {
         let bench = try bench(with: SystemWorkers())
         let (data, journal) = try bench.start()
-        let names = bench.disk.fileNames
         let snapshot = try data.makeSnapshot(at: journal.durableTree, time: .epoch)
         let record = Workbench.payload(1, count: 4_000)
         for _ in 0..<before { try snapshot.append(section: 1, record.span) }
@@ -202,7 +201,8 @@ import TriageJournal
             return cause.errno == .noSpace
         }
         #expect(throws: JournalError.self) { try snapshot.finish() }
-        #expect(bench.disk.fileNames == names)
+        // The journal's own thread may have made its spare segment meanwhile.
+        #expect(!bench.disk.fileNames.contains { $0.contains(".snapshot") })
         journal.close(time: .epoch)
     }
 

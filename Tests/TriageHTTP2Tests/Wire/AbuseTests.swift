@@ -116,13 +116,15 @@ private let good = HeaderFields.forever([.init(":status", "200")])
         #expect(counters.streamsOpened == 1)
     }
 
-    @Test func settingsWithTooManyEntries_endTheConnection() throws {
-        let talk = try Conversation()
-        let entries = (0..<200).map { _ in (UInt16(0xFF), UInt32(0)) }
-        let (happened, answer) = try talk.exchange(.settings(entries))
-        #expect(happened.isEmpty)
-        #expect(answer.map(\.type) == [7])
-        #expect(!talk.session.wantsRead)
+    @Test func settingsWithTooManyEntries_areCountedForTheOwner() throws {
+        let max = Limits.settingsEntriesMax
+        for (count, exceeded) in [(max, 0), (max + 1, 1), (2_730, 1)] {
+            let talk = try Conversation()
+            let entries = (0..<count).map { _ in (UInt16(0xFF), UInt32(0)) }
+            let (happened, answer) = try talk.exchange(.settings(entries))
+            #expect(happened == [.settings] && answer.map(\.type) == [4])
+            #expect(talk.session.counters.settingsEntriesExceeded == exceeded, "\(count) entries")
+        }
     }
 
     @Test func randomBytes_neverTrap() throws {

@@ -104,9 +104,7 @@ final class WordForgetter: @unchecked Sendable {
         _ goesOn: () -> Bool
     ) {
         let lost = byTime.filter { owner, segments in
-            guard let looked = wanted[owner]?.looked, wanted[owner]?.place == nil else {
-                return false
-            }
+            guard isLookedFor(owner), let looked = wanted[owner]?.looked else { return false }
             return segments.allSatisfy { looked.contains($0.first) }
         }
         guard !lost.isEmpty else { return }
@@ -128,7 +126,7 @@ final class WordForgetter: @unchecked Sendable {
     ) -> Bool {
         var looking: [UInt64: [WordsOwner]] = [:]
         for (owner, segments) in places {
-            guard let looked = wanted[owner]?.looked, wanted[owner]?.place == nil else { continue }
+            guard isLookedFor(owner), let looked = wanted[owner]?.looked else { continue }
             for segment in segments
             where (redaction.rewrites ? segment.isCovered : segment.isComplete)
                 && !looked.contains(segment.first)
@@ -138,7 +136,7 @@ final class WordForgetter: @unchecked Sendable {
         }
         for first in looking.keys.sorted() {
             // What was found in an earlier segment is not in this one.
-            let owners = looking[first]?.filter { wanted[$0]?.place == .some(nil) } ?? []
+            let owners = looking[first]?.filter { isLookedFor($0) } ?? []
             if owners.isEmpty { continue }
             guard goesOn() else { return false }
             do throws(JournalError) {
@@ -185,6 +183,11 @@ final class WordForgetter: @unchecked Sendable {
             }
         } catch { throw RecordRejection("\(error)") }
         return fields
+    }
+
+    /// Whether it is not known yet where its words are.
+    private func isLookedFor(_ owner: WordsOwner) -> Bool {
+        wanted[owner].map { $0.place == nil } ?? false
     }
 
     private func settle(_ owner: WordsOwner) {

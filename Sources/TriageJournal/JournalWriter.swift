@@ -34,6 +34,8 @@ package final class JournalWriter: Journal {
     private var file: any DiskFile
     /// Up to here records go into the current segment; 0: none does any more.
     private var segmentBytes: Int
+    /// The segment is to end as soon as the next one is prepared.
+    private var isEndWanted = false
     private var image: SegmentImage
     private var cipher: FileCipher
     /// What goes into the next segment, once this one is full.
@@ -177,10 +179,14 @@ package final class JournalWriter: Journal {
     /// Lets the next record begin a segment although there is room in this one, which is then
     /// complete and can be written anew (``Redaction``).
     ///
-    /// Does nothing while this one has no record, nor while the next one is not prepared: no record
-    /// is refused, and none waits, for this.
+    /// Does nothing while this one has no record. While the next one is not prepared records go on
+    /// into this one: none is refused, and none waits, for this.
     package func endSegment() {
-        guard failure == nil, nextHeader == nil, !leaves.isEmpty, preparer.isReady else { return }
+        isEndWanted = nextHeader == nil && !leaves.isEmpty
+        guard isEndWanted else { return }
+        preparer.request()
+        guard preparer.isReady else { return }
+        isEndWanted = false
         segmentBytes = 0
     }
 
@@ -194,6 +200,7 @@ package final class JournalWriter: Journal {
             failure = error
             throw .poisoned(error)
         }
+        if isEndWanted { endSegment() }
     }
 
     /// Makes the open batch of the current segment durable.
@@ -228,6 +235,7 @@ package final class JournalWriter: Journal {
         preparer.taken()
         file = next
         segmentBytes = options.segmentBytes
+        isEndWanted = false
         swap(&image, &nextImage)
         nextImage.restart()
         nextHeader = nil

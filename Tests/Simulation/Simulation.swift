@@ -560,9 +560,8 @@ package final class Simulation {
         if let client = life.backups, lots.oneIn(2) { try backUpAtRest(life, client) }
         try takeSnapshot(life)
         // A segment ends for the words in it with the first record after a snapshot, which may be
-        // that of the next one; or of the one after, if the next segment was not prepared yet. Then
-        // it takes as many as are kept.
-        for _ in 0...plan.storage.snapshotsKept + 1 where life.engine.status.wordsToForget > 0 {
+        // that of the next one; then it takes as many as are kept.
+        for _ in 0...plan.storage.snapshotsKept where life.engine.status.wordsToForget > 0 {
             try takeSnapshot(life)
         }
         try requireForgotten()

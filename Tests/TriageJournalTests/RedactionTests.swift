@@ -240,6 +240,34 @@ import TriageJournal
         #expect(try Self.records(scene.bench) == scene.bench.durable)
     }
 
+    @Test func aSegmentThatIsToEndDoesSoOnceTheNextOneIsPrepared() throws {
+        var scene = try Scene { $0.workers = WorkersAtOnce() }
+        func segments() -> Int {
+            scene.bench.disk.fileNames.filter { $0.hasSuffix(".journal") }.count
+        }
+        try scene.write([[[10]]])
+        // The spare is taken, and there is no room for another one.
+        scene.bench.disk.limit(bytes: 0)
+        scene.journal.endSegment()
+        try scene.write([[[10]]])
+        #expect(segments() == 2)
+        scene.journal.endSegment()
+        try scene.write([[[10]], [[10]]])
+        #expect(segments() == 2)
+        scene.bench.disk.limit(bytes: nil)
+        // So soon after a failure the disk is not asked again.
+        scene.bench.disk.pause(nanoseconds: 1_000_000_000)
+        try scene.write([[[10]]])
+        #expect(segments() == 2)
+        try scene.write([[[10]]])
+        #expect(segments() == 3)
+        // Once is enough.
+        try scene.write([[[10]], [[10]]])
+        #expect(segments() == 3)
+        scene.journal.close(time: .epoch)
+        #expect(try Self.records(scene.bench) == scene.bench.durable)
+    }
+
     @Test func aSegmentIsDatedByItsNeighbours() throws {
         let scene = try Scene.usual()
         let redaction = try scene.data.makeRedaction()

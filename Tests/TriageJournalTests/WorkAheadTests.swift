@@ -139,6 +139,45 @@ import TriageIO
         }
     }
 
+    /// What checking everything comes to, as text.
+    private func verified(_ bench: Workbench, threads: Int, pieceBytes: Int) throws -> String {
+        let result = try Inspection(
+            path: Workbench.path, disk: bench.disk, keys: bench.keys, threads: threads,
+            pieceBytes: pieceBytes
+        ).verify()
+        return "\(result.problems) \(result.statistics) \(result.snapshots)"
+    }
+
+    /// Behind what is damaged, too.
+    @Test(arguments: [false, true])
+    func threadsNameTheSameProblems(encrypted: Bool) throws {
+        let bench = try bench(encrypted: encrypted)
+        let good = try verified(bench, threads: 0, pieceBytes: 1 << 20)
+        let segments = bench.disk.fileNames.filter { $0.hasSuffix(".journal") }
+        let last = try #require(segments.last)
+        var differing = 0
+        for name in segments {
+            let bytes = try #require(bench.disk.bytes(of: name))
+            for place in stride(from: 7, to: bytes.count, by: 97) {
+                var damaged = bench
+                damaged.disk = bench.disk.copy()
+                var changed = bytes
+                changed[place] ^= 0x41
+                damaged.disk.replace(name, with: changed)
+                // A second fault, in the segment behind it.
+                if name != last, place % 2 == 0 { damaged.disk.replace(last, with: [1]) }
+                let alone = try verified(damaged, threads: 0, pieceBytes: 1 << 20)
+                if alone != good { differing += 1 }
+                for bytes in [600, 1_500] {
+                    #expect(
+                        try verified(damaged, threads: 3, pieceBytes: bytes) == alone,
+                        "\(name) \(place)")
+                }
+            }
+        }
+        #expect(differing > 100)
+    }
+
     @Test(arguments: [false, true])
     func threadsFindTheSameDamage(encrypted: Bool) throws {
         let bench = try bench(encrypted: encrypted)

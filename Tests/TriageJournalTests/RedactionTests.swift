@@ -256,9 +256,9 @@ import TriageJournal
         #expect(segments() == 2)
         scene.bench.disk.limit(bytes: nil)
         // So soon after a failure the disk is not asked again.
-        scene.bench.disk.pause(nanoseconds: 1_000_000_000)
         try scene.write([[[10]]])
         #expect(segments() == 2)
+        scene.bench.disk.pause(nanoseconds: 1_000_000_000)
         try scene.write([[[10]]])
         #expect(segments() == 3)
         // Once is enough.

@@ -215,4 +215,22 @@ import TriageJournal
         _ = try bench.open(into: &state)
         #expect(state.records == bench.durable)
     }
+
+    @Test func keysThatAServerMakesWhileItsDirectoryIsRead_areNoDamage() throws {
+        var bench = Workbench(encrypted: true)
+        let (data, journal) = try bench.start()
+        try bench.write([[3000]], to: journal)
+        let inspection = try bench.inspection()
+        var random = RandomBytes(replaying: 3)
+        let ring = try #require(data.keys)
+        _ = try ring.renew(.data, time: .epoch, random: &random)
+        _ = try ring.renew(.signing, time: .epoch, random: &random)
+        try bench.write([[3000], [3000]], to: journal)
+        journal.close(time: .epoch)
+        let statistics = try inspection.verify()
+        #expect(statistics.problems.isEmpty)
+        #expect(statistics.statistics.segments.count == 3)
+        // Nobody made this one.
+        #expect(ring.dataKey(9) == nil && ring.signingKey(9) == nil)
+    }
 }

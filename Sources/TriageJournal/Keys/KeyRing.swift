@@ -25,15 +25,25 @@ package final class KeyRing: Sendable {
         /// Why the file must be written anew.
         var repairs: [String] = []
         var isReplacing = false
+
+        func dataKey(_ number: UInt32) -> SecretKey? {
+            file.entries.contains { $0.number == number && $0.kind == .data }
+                ? secrets[number] : nil
+        }
     }
 
     /// Which deployment the keys belong to.
     package let cluster: ClusterID
     private let disk: any Disk
     private let directory: String
+    /// What the file was opened with; nil for keys that were made here.
+    private let source: KeySource?
     private let state: Monitor<State>
 
-    private init(_ state: State, _ disk: any Disk, _ directory: String) {
+    private init(
+        _ state: State, _ disk: any Disk, _ directory: String, _ source: KeySource? = nil
+    ) {
+        self.source = source
         self.state = Monitor(state)
         self.disk = disk
         self.directory = directory
@@ -86,7 +96,7 @@ package final class KeyRing: Sendable {
             }
             try unwrap(&state, kek)
         }
-        return KeyRing(state, disk, directory)
+        return KeyRing(state, disk, directory, source)
     }
 
     /// Unwraps every entry that `kek` wraps.
@@ -147,11 +157,32 @@ package final class KeyRing: Sendable {
     package var signingKeyInUse: UInt32 { inUse(.signing) }
 
     /// A data key by its number; nil when there is none of that number.
-    package func dataKey(_ number: UInt32) -> SecretKey? { secret(.data, number) }
+    package func dataKey(_ number: UInt32) -> SecretKey? {
+        sought { $0.dataKey(number) }
+    }
 
     /// A signing key by its number; nil when there is none of that number.
     package func signingKey(_ number: UInt32) -> SigningKey? {
-        state.change { $0.signers[number] }
+        sought { $0.signers[number] }
+    }
+
+    /// Looks for a key; if there is none, once more in the file: where a server owns the directory
+    /// and this process only reads it, one may have been made since it was opened.
+    private func sought<Key>(_ find: (State) -> Key?) -> Key? {
+        if let key = state.change({ find($0) }) { return key }
+        let generation = state.change { $0.isReplacing ? nil : $0.file.generation }
+        guard let source, let generation,
+            let ring = try? Self.open(disk, directory, source), ring.cluster == cluster
+        else { return nil }
+        let newer = ring.state.change { $0 }
+        return state.change { state in
+            if newer.file.generation > generation, state.file.generation == generation,
+                !state.isReplacing
+            {
+                state = newer
+            }
+            return find(state)
+        }
     }
 
     /// What is known of every key, in the order in which they were made.
@@ -165,13 +196,6 @@ package final class KeyRing: Sendable {
             let entry = state.file.entries.last { $0.kind == kind && $0.state == .inUse }
             guard let entry else { preconditionFailure("one \(kind) key is always in use") }
             return entry.number
-        }
-    }
-
-    private func secret(_ kind: KeyEntry.Kind, _ number: UInt32) -> SecretKey? {
-        state.change { state in
-            state.file.entries.contains { $0.number == number && $0.kind == kind }
-                ? state.secrets[number] : nil
         }
     }
 

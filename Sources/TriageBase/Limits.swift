@@ -263,9 +263,13 @@ package enum Limits {
     package static let evidenceChunkBytesMax = 512 << 10
     /// Objects that are being put or read at once: each holds a chunk, a message and a file.
     package static let evidenceStreamsMax = 16
+    /// Of which for one identity: three more get in beside whoever takes all that it may.
+    package static let evidenceStreamsPerIdentityMax = evidenceStreamsMax / 4
     /// Files that are read for backups at once: each holds a file and a chunk, and they share one
     /// thread.
     package static let backupStreamsMax = 8
+    /// Of which for one identity: whoever reads several files at a time leaves room for another.
+    package static let backupStreamsPerIdentityMax = backupStreamsMax / 2
     /// Holds of a case, ended ones included.
     package static let holdsPerCaseMax = 64
     /// The furthest end of a hold: ten years; what is needed longer is looked at again.
@@ -323,6 +327,9 @@ package enum Limits {
             statusDetailsBytesMax / 3 * 4 < trailerBytesMax, "details fit the trailers in base64")
         invariant(trailerBytesMax < headerListBytesMax, "our trailers pass our own limit")
         invariant(evidenceChunkBytesMax < messageBytesMax, "a chunk fits a message")
+        invariant(
+            evidenceStreamsPerIdentityMax > 0 && backupStreamsPerIdentityMax > 0,
+            "everybody may have something")
         invariant(objectBytesMax <= vaultBytesMax, "an object fits the vault")
         invariant(bulkReadCost <= callBurstPerIdentity, "a bulk read can be paid for")
         invariant(

@@ -8,11 +8,12 @@ internal import TriageJournal
 
 /// What a call asks of the backup thread.
 package enum BackupRequest: Sendable {
-    /// What a backup of this moment consists of. Answered by `.files`, then more after `.next`.
-    case list
+    /// What a backup of this moment consists of, for whom. Answered by `.files`, then more after
+    /// `.next`.
+    case list(Principal)
     /// Opens a file, of which that many bytes are wanted, and which was listed with that length in
-    /// the backup (nil: with any). Answered by `.opened`.
-    case open(name: String, count: Int, size: Int?)
+    /// the backup (nil: with any), for whom. Answered by `.opened`.
+    case open(name: String, count: Int, size: Int?, Principal)
     /// The next part of what was begun.
     case next
     /// Gives up what the call has begun. No answer.
@@ -37,6 +38,8 @@ package enum BackupReply: Sendable {
 package enum BackupFailure: Error, Equatable, Sendable {
     /// As many files are being read as may be.
     case busy
+    /// As many of them are for this one as may be.
+    case shareUsed
     /// There is no such file, or not any more.
     case gone
     /// The file does not verify.
@@ -97,6 +100,7 @@ package final class BackupWorker: Sendable {
 /// `@unchecked Sendable`: touched by the worker's thread alone, once that runs.
 private final class BackupCore: @unchecked Sendable {
     private struct List {
+        let principal: Principal
         let head: JournalHead
         var rest: ArraySlice<BackupFile>
     }
@@ -107,7 +111,7 @@ private final class BackupCore: @unchecked Sendable {
     private let directory: DataDirectory
     private let failed: (JournalError) -> Void
     private var lists: [UInt64: List] = [:]
-    private var reads: [UInt64: BackupReader] = [:]
+    private var reads: [UInt64: (principal: Principal, reader: BackupReader)] = [:]
 
     init(_ directory: DataDirectory, _ failed: @escaping (JournalError) -> Void) {
         self.directory = directory
@@ -117,21 +121,22 @@ private final class BackupCore: @unchecked Sendable {
     func carryOut(_ request: BackupRequest, _ call: UInt64) -> BackupReply? {
         do throws(JournalError) {
             switch request {
-            case .list:
-                guard hasRoom else { return .failed(.busy) }
+            case .list(let principal):
+                if let refusal = refusal(principal) { return .failed(refusal) }
                 let listing = try directory.listBackup()
-                lists[call] = List(head: listing.head, rest: listing.files[...])
+                lists[call] = List(
+                    principal: principal, head: listing.head, rest: listing.files[...])
                 return next(call)
-            case .open(let name, let count, let size):
-                guard hasRoom else { return .failed(.busy) }
+            case .open(let name, let count, let size, let principal):
+                if let refusal = refusal(principal) { return .failed(refusal) }
                 guard
                     let reader = try directory.openBackupFile(name, count: count, listed: size)
                 else { return .failed(.gone) }
-                reads[call] = reader
+                reads[call] = (principal, reader)
                 return .opened
             case .next:
                 if lists[call] != nil { return next(call) }
-                guard let reader = reads[call] else { return nil }
+                guard let reader = reads[call]?.reader else { return nil }
                 if let bytes = try reader.next() { return .chunk(bytes) }
                 reads[call] = nil
                 return .ended(reader.digest)
@@ -150,7 +155,14 @@ private final class BackupCore: @unchecked Sendable {
         }
     }
 
-    private var hasRoom: Bool { lists.count + reads.count < Limits.backupStreamsMax }
+    /// Why nothing else may be listed or read for somebody now.
+    private func refusal(_ principal: Principal) -> BackupFailure? {
+        guard lists.count + reads.count < Limits.backupStreamsMax else { return .busy }
+        let own =
+            lists.values.count { $0.principal == principal }
+            + reads.values.count { $0.principal == principal }
+        return own < Limits.backupStreamsPerIdentityMax ? nil : .shareUsed
+    }
 
     /// The next files of a list.
     private func next(_ call: UInt64) -> BackupReply? {

@@ -10,14 +10,14 @@ package import TriageJournal
 
 /// What a call asks of the vault.
 package enum VaultRequest: Sendable {
-    /// Begins to put an object of that many bytes. Answered by `.ready`.
-    case begin(size: Int)
+    /// Begins to put an object of that many bytes, for whom. Answered by `.ready`.
+    case begin(size: Int, Principal)
     /// The next bytes of it; not more than were announced. Answered by `.ready`.
     case append([UInt8])
     /// Makes it durable, unless its SHA-256 is another than expected. Answered by `.stored`.
     case finish(expected: Digest?)
-    /// Opens an object for reading. Answered by `.opened`.
-    case open(ObjectName)
+    /// Opens an object for reading, for whom. Answered by `.opened`.
+    case open(ObjectName, Principal)
     /// The next bytes of it. Answered by `.chunk`, or `.ended`.
     case next
     /// Destroys an object. Answered by `.erased`.
@@ -48,6 +48,8 @@ package enum VaultReply: Sendable {
 package enum VaultFailure: Error, Equatable, Sendable {
     /// As many objects are being put and read as may be.
     case busy
+    /// As many of them are for this one as may be.
+    case shareUsed
     /// No room on the disk.
     case noSpace
     /// Other bytes arrived than were announced by their digest.
@@ -167,13 +169,21 @@ package final class VaultWorker: VaultKeeper {
 /// `@unchecked Sendable`: touched by the worker's thread alone, once that runs.
 private final class VaultCore: @unchecked Sendable {
     private final class Put {
+        let principal: Principal
         var writer: ObjectWriter?
-        init(_ writer: consuming ObjectWriter) { self.writer = .some(consume writer) }
+        init(_ principal: Principal, _ writer: consuming ObjectWriter) {
+            self.principal = principal
+            self.writer = .some(consume writer)
+        }
     }
 
     private final class Read {
+        let principal: Principal
         var reader: ObjectReader
-        init(_ reader: consuming ObjectReader) { self.reader = reader }
+        init(_ principal: Principal, _ reader: consuming ObjectReader) {
+            self.principal = principal
+            self.reader = reader
+        }
     }
 
     private let vault: Vault
@@ -202,17 +212,18 @@ private final class VaultCore: @unchecked Sendable {
         defer { status.open = puts.count + reads.count }
         do throws(JournalError) {
             switch request {
-            case .begin(let size):
-                guard hasRoom else { return .failed(.busy) }
-                puts[call] = Put(try vault.beginPut(size: size, time: clock.wallTime()))
+            case .begin(let size, let principal):
+                if let refusal = refusal(principal) { return .failed(refusal) }
+                puts[call] = Put(
+                    principal, try vault.beginPut(size: size, time: clock.wallTime()))
                 return .ready
             case .append(let bytes):
                 try puts[call]?.writer?.append(bytes.span)
                 return .ready
             case .finish(let expected): return try finish(call, expected)
-            case .open(let name):
-                guard hasRoom else { return .failed(.busy) }
-                reads[call] = Read(try vault.read(name))
+            case .open(let name, let principal):
+                if let refusal = refusal(principal) { return .failed(refusal) }
+                reads[call] = Read(principal, try vault.read(name))
                 return .opened
             case .next: return try next(call)
             case .erase(let name):
@@ -230,7 +241,14 @@ private final class VaultCore: @unchecked Sendable {
         }
     }
 
-    private var hasRoom: Bool { puts.count + reads.count < Limits.evidenceStreamsMax }
+    /// Why no other object may be put or read for somebody now.
+    private func refusal(_ principal: Principal) -> VaultFailure? {
+        guard puts.count + reads.count < Limits.evidenceStreamsMax else { return .busy }
+        let own =
+            puts.values.count { $0.principal == principal }
+            + reads.values.count { $0.principal == principal }
+        return own < Limits.evidenceStreamsPerIdentityMax ? nil : .shareUsed
+    }
 
     private func finish(_ call: UInt64, _ expected: Digest?) throws(JournalError) -> VaultReply {
         guard let put = puts.removeValue(forKey: call), let writer = put.writer.take() else {

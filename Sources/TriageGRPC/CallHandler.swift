@@ -152,8 +152,10 @@ package protocol CallResponder: AnyObject {
     func finish(_ call: CallID, _ error: RPCError?)
     /// Lets the next message of a client-streaming call come.
     func requestMore(_ call: CallID)
-    /// Marks a call as long-lived (a watch): it counts against that limit and has no unary time
-    /// cap.
+    /// Marks a streaming call as long-lived: a watch, or one that holds what others wait for.
+    ///
+    /// It counts against that limit, ends when the server drains, and, if its client streams, may
+    /// not be silent for longer than a unary call may take, whatever its deadline.
     ///
     /// - Returns: False when the connection has too many already: the call is over, with an error.
     @discardableResult func markLongLived(_ call: CallID) -> Bool

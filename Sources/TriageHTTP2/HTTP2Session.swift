@@ -363,6 +363,14 @@ internal import TriageBase
             nghttp2_session_change_extpri_stream_priority(session, stream.id, &priority, 1))
     }
 
+    /// Whether there is, or may come, more to send on a stream that is open.
+    package func isOutputOpen(_ stream: HTTP2Stream) -> Bool {
+        guard state.streams.isCurrent(stream), !state.streams[stream.slot].resetByUs else {
+            return false
+        }
+        return state.streams[stream.slot].end == .open || state.streams[stream.slot].buffered > 0
+    }
+
     /// Serialises what may be sent now.
     ///
     /// Events may be added: streams close when their last frame leaves.
@@ -390,13 +398,16 @@ internal import TriageBase
     }
 
     /// Ends a stream at once; what it had queued is dropped.
-    package func reset(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
+    ///
+    /// - Returns: False when it is over, or was reset by us before: nothing is sent.
+    @discardableResult package func reset(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) -> Bool {
         guard !isSpent, state.streams.isCurrent(stream), !state.streams[stream.slot].resetByUs
-        else { return }
+        else { return false }
         state.streams[stream.slot].resetByUs = true
         unsafe state.note(
             nghttp2_submit_rst_stream(
                 session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code.rawValue))
+        return true
     }
 
     /// Announces a drain: the peer should open no further stream, those on their way are still

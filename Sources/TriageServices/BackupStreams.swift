@@ -23,13 +23,14 @@ extension ServiceHandler {
         let request: BackupRequest
         if route == .listBackup {
             try decoded { () throws(RequestError) in try decoder.decodeListBackup(message) }
-            request = .list
+            request = .list(caller.principal)
         } else {
             let wanted = try decoded { () throws(RequestError) in
                 try decoder.decodeReadBackup(message)
             }
             request = .open(
-                name: wanted.name, count: wanted.readBytes, size: wanted.sizeBytes)
+                name: wanted.name, count: wanted.readBytes, size: wanted.sizeBytes, caller.principal
+            )
         }
         guard shared.backup != nil else { throw Self.nothingToBackUp }
         guard responder.markLongLived(caller.call) else { return }
@@ -85,16 +86,9 @@ extension RPCError {
     /// Why a part of a backup could not be given, for the caller.
     init(_ failure: BackupFailure) {
         switch failure {
-        case .busy:
-            self.init(
-                .resourceExhausted, reason: "TOO_MANY_BACKUPS",
-                message: "\(Limits.backupStreamsMax) files are being read for backups already: try "
-                    + "again a little later",
-                // The transport counts it under this name.
-                metadata: [
-                    "limit": "backup_streams", "limit_max": String(Limits.backupStreamsMax),
-                ],
-                retryAfterMilliseconds: 1_000)
+        case .busy: self = Self.backupStreams(Limits.backupStreamsMax, "")
+        case .shareUsed:
+            self = Self.backupStreams(Limits.backupStreamsPerIdentityMax, " of yours")
         case .gone:
             self.init(
                 .notFound, reason: "BACKUP_FILE_GONE",
@@ -110,6 +104,17 @@ extension RPCError {
                 .unavailable, reason: "STORAGE_FAILED",
                 message: "the server could not read its data directory: see its log")
         }
+    }
+
+    private static func backupStreams(_ count: Int, _ whose: String) -> RPCError {
+        RPCError(
+            .resourceExhausted, reason: "TOO_MANY_BACKUPS",
+            message:
+                "\(count) files are being read for backups\(whose) already: try again a little "
+                + "later",
+            // The transport counts it under this name.
+            metadata: ["limit": "backup_streams", "limit_max": String(count)],
+            retryAfterMilliseconds: 1_000)
     }
 }
 

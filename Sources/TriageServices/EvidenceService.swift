@@ -90,16 +90,9 @@ extension RPCError {
     /// A failure of the vault.
     init(_ failure: VaultFailure) {
         switch failure {
-        case .busy:
-            self.init(
-                .resourceExhausted, reason: "TOO_MUCH_EVIDENCE_AT_ONCE",
-                message: "\(Limits.evidenceStreamsMax) objects are being sent or read already: "
-                    + "try again a little later",
-                // The transport counts it under this name.
-                metadata: [
-                    "limit": "evidence_streams", "limit_max": String(Limits.evidenceStreamsMax),
-                ],
-                retryAfterMilliseconds: 1_000)
+        case .busy: self = Self.evidenceStreams(Limits.evidenceStreamsMax, "")
+        case .shareUsed:
+            self = Self.evidenceStreams(Limits.evidenceStreamsPerIdentityMax, " for you")
         case .noSpace: self.init(EngineFailure.storageFull)
         case .otherDigest:
             self.init(
@@ -122,5 +115,15 @@ extension RPCError {
                     + "server's log")
         case .stopping: self.init(EngineFailure.stopping)
         }
+    }
+
+    private static func evidenceStreams(_ count: Int, _ whose: String) -> RPCError {
+        RPCError(
+            .resourceExhausted, reason: "TOO_MUCH_EVIDENCE_AT_ONCE",
+            message: "\(count) objects are being sent or read\(whose) already: try again a little "
+                + "later",
+            // The transport counts it under this name.
+            metadata: ["limit": "evidence_streams", "limit_max": String(count)],
+            retryAfterMilliseconds: 1_000)
     }
 }

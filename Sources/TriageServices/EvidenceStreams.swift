@@ -111,7 +111,7 @@ extension ServiceHandler {
                 return
             }
             attach.step = .beginning
-            submit(.begin(size: start.size), call)
+            submit(.begin(size: start.size, attach.holder.principal), call)
         case .outcome(.evidence(let view)):
             longCalls[call.raw] = nil
             responder.respond(call, encoder.evidence(view))
@@ -231,7 +231,7 @@ extension ServiceHandler {
                 return
             }
             read.view = view
-            submit(.open(view.value.attachment.object), call)
+            submit(.open(view.value.attachment.object, read.holder.principal), call)
         case .refused(let error): endRead(call, RPCError(error))
         case .failed(let failure): endRead(call, RPCError(failure))
         default: endRead(call, Self.internalError)

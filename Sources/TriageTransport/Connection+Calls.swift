@@ -215,6 +215,12 @@ extension Connection {
             }
             deframer.withBytes(range) { deliverRequest(call, $0) }
         case .endStream:
+            if core.calls[call].isLongLived {
+                // What is left to do is ours, and takes as long as the disk: a whole object.
+                core.setDeadline(call, core.calls[call].clientDeadline)
+            } else {
+                extendCap(call)
+            }
             core.handlerWasCalled = true
             core.handler?.streamInputEnded(core.id(call))
         case .refuseCardinality: refuse(call, WireError.requestCardinality)
@@ -283,7 +289,6 @@ extension Connection {
     ) -> Bool {
         holdInput(call, -(range.count + MessageDeframer.prefixBytes))
         core.calls[call].hasCredit = false
-        extendCap(call)
         guard case .deliver = core.calls[call].machine.messageReceived() else { return false }
         core.counters[Int(core.calls[call].method)].received += 1
         messagesReceived += 1
@@ -300,19 +305,27 @@ extension Connection {
         return true
     }
 
-    /// A stream of messages has its client's deadline from the first one on; without a deadline it
-    /// lives as long as it moves.
-    private func extendCap(_ call: Int) {
-        guard !core.calls[call].isLongLived else { return }
+    /// Sets how long a stream may take to what comes next, now that it has moved.
+    ///
+    /// Without a deadline of its client's a stream lives as long as it moves; so does a long-lived
+    /// one with a deadline: what it holds others wait for.
+    func extendCap(_ call: Int) {
         let client = core.calls[call].clientDeadline
-        guard client == .never else {
+        guard client == .never || core.calls[call].isLongLived else {
             if core.calls[call].deadline != client { core.setDeadline(call, client) }
             return
         }
-        core.setDeadline(
-            call,
-            core.now.advanced(
-                byNanoseconds: UInt64(core.limits.unaryMillisecondsMax) * 1_000_000))
+        let cap = core.now.advanced(
+            byNanoseconds: UInt64(core.limits.unaryMillisecondsMax) * 1_000_000)
+        core.setDeadline(call, min(client, cap))
+    }
+
+    /// A cap has run out while the handler has the last message and did not ask for another: it is
+    /// not the client who is slow.
+    func isOurTurn(_ call: Int) -> Bool {
+        core.calls[call].deadline != core.calls[call].clientDeadline
+            && core.calls[call].machine.isClientStreaming && !core.calls[call].hasCredit
+            && !core.calls[call].machine.isInputEnded
     }
 
     // MARK: End

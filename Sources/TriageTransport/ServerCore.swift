@@ -255,8 +255,11 @@ final class ServerCore: CallResponder {
     }
 
     func requestMore(_ id: CallID) {
-        guard let (call, _) = open(id), calls[call].machine.isClientStreaming else { return }
+        guard let (call, connection) = open(id), calls[call].machine.isClientStreaming else {
+            return
+        }
         calls[call].hasCredit = true
+        if !calls[call].machine.isInputEnded { connection.extendCap(call) }
         if calls[call].isHolding { deliveries.append(id) }
     }
 
@@ -270,7 +273,6 @@ final class ServerCore: CallResponder {
         }
         calls[call].isLongLived = true
         connection.longLivedCount += 1
-        setDeadline(call, calls[call].clientDeadline)
         return true
     }
 
@@ -339,6 +341,10 @@ final class ServerCore: CallResponder {
             guard calls[call].machine.isOpen, let connection = connection(of: call) else {
                 continue
             }
+            if connection.isOurTurn(call) {
+                connection.extendCap(call)
+                continue
+            }
             if calls[call].deadline != calls[call].clientDeadline {
                 metrics.count(calls[call].machine.isInputEnded ? .unaryTime : .bodyTime)
             }
@@ -379,8 +385,9 @@ final class ServerCore: CallResponder {
                 calls[call].framedBytes = framed
                 calls[call].movedAt = now
             } else if now.nanoseconds(since: calls[call].movedAt) > limit {
+                // Behind a full socket it stays until that moves, and is one stream all the same.
+                guard connection.http2.reset(stream, .cancel) else { continue }
                 metrics.count(.stalledStream)
-                connection.http2.reset(stream, .cancel)
                 connection.markDirty()
             }
         }

@@ -70,7 +70,7 @@ final class BackupClient {
         open = nil
         missing = []
         transcript.note("a backup begins")
-        ask(.list)
+        ask(.list(.system))
     }
 
     /// Gives up the one that is on its way.
@@ -126,7 +126,8 @@ final class BackupClient {
             bytes = []
             if let next = missing.first {
                 return ask(
-                    .open(name: next.name, count: next.readBytes, size: next.sizeBytes))
+                    .open(
+                        name: next.name, count: next.readBytes, size: next.sizeBytes, .system))
             }
             if let open { taken.append(open) }
             end("taken")

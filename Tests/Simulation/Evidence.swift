@@ -78,7 +78,7 @@ final class Puts {
     func begin(_ put: Put) {
         defer { next += 1 }
         open[next] = put
-        vault.submit(.begin(size: put.bytes.count), call: next, reactor: 0)
+        vault.submit(.begin(size: put.bytes.count, put.principal), call: next, reactor: 0)
     }
 
     /// Begins to put the bytes of a request that is repeated.

@@ -238,13 +238,14 @@ import TriageJournal
         let name = try snapshot()
         let count = try bytes(name).count
         bench.responder.sendOutcome = .full
-        var calls = (1..<Limits.backupStreamsMax).map { _ in try? read(name, count) }
+        let share = Limits.backupStreamsPerIdentityMax
+        var calls = (1..<share).map { _ in try? read(name, count) }
         calls.append(try route == .listBackup ? list().call : read(name, count))
         #expect(calls.allSatisfy { $0.map { bench.answer($0).isOver } == false })
         let refused = try #require(bench.answer(try read(name, count)).error)
         #expect(refused.reason == "TOO_MANY_BACKUPS" && refused.code == .resourceExhausted)
         #expect(refused.metadata["limit"] == "backup_streams", "the transport counts it by that")
-        #expect(refused.metadata["limit_max"] == String(Limits.backupStreamsMax))
+        #expect(refused.metadata["limit_max"] == String(share))
         #expect(refused.retryAfterMilliseconds == 1_000)
         let last = try #require(calls[calls.count - 1])
         switch end {
@@ -258,6 +259,19 @@ import TriageJournal
         let next = try read(name, count)
         #expect(reason(next) == nil && bench.answer(next).messages.count == 1)
         #expect(reason(try read(name, count)) == "TOO_MANY_BACKUPS", "one place was free")
+    }
+
+    @Test func whoeverReadsAllThatItMay_leavesRoomForOthers() throws {
+        try write(2)
+        let name = try snapshot()
+        let count = try bytes(name).count
+        bench.responder.sendOutcome = .full
+        let share = Limits.backupStreamsPerIdentityMax
+        for person in ["operator", "oscar"] {
+            for _ in 0..<share { #expect(reason(try read(name, count, by: person)) == nil) }
+        }
+        let refused = bench.answer(try read(name, count, by: "oscar")).error
+        #expect(refused?.metadata["limit_max"] == String(Limits.backupStreamsMax))
     }
 
     /// It is cancelled while its answer is on its way.

@@ -176,6 +176,7 @@ import TriageJournal
 
     @Test(arguments: [
         (VaultFailure.busy, "TOO_MUCH_EVIDENCE_AT_ONCE", StatusCode.resourceExhausted),
+        (.shareUsed, "TOO_MUCH_EVIDENCE_AT_ONCE", .resourceExhausted),
         (.noSpace, "STORAGE_FULL", .resourceExhausted), (.failed, "VAULT_FAILED", .unavailable),
     ])
     func whatTheVaultCannotDo_isTold(
@@ -194,7 +195,9 @@ import TriageJournal
             let error = try #require(bench.answer(call).error, "step \(step)")
             #expect(error.reason == reason && error.code == code)
             // The transport counts it by that.
-            #expect((error.metadata["limit"] == "evidence_streams") == (failure == .busy))
+            let limit = [.busy: 16, VaultFailure.shareUsed: 4][failure]
+            #expect((error.metadata["limit"] == "evidence_streams") == (limit != nil))
+            #expect(error.metadata["limit_max"] == limit.map { String($0) })
         }
         #expect(vault.objects.isEmpty)
     }

@@ -74,7 +74,7 @@ final class FakeVault: VaultDoor, VaultKeeper, @unchecked Sendable {
             nextName += 1
             objects[name] = bytes
             return .stored(name, sha256: sha256)
-        case .open(let name):
+        case .open(let name, _):
             guard let bytes = objects[name] else { return .failed(.damaged) }
             reads[call] = stride(from: 0, to: bytes.count, by: 4).map {
                 Array(bytes[$0..<min($0 + 4, bytes.count)])

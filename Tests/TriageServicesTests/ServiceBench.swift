@@ -248,6 +248,8 @@ final class ServiceBench {
         for name in ["erin", "farid", "gina"] {
             entries[principal(name)] = PolicyEntry(roles: RoleSet(.legal), eligibility: nothing)
         }
+        entries[principal("oscar")] = PolicyEntry(
+            roles: RoleSet(.operator), eligibility: nothing)
         entries[principal("otherAgency")] = PolicyEntry(
             roles: RoleSet(.externalPartner), eligibility: nothing)
         return Policy(entries: entries)

@@ -118,7 +118,8 @@ import TriageIO
                 "DEADLINE_EXCEEDED")
         case .bodyTime:
             row(
-                "a request that is not all there; between messages of a stream without deadline",
+                "a request that is not all there; between messages of a stream without deadline, "
+                    + "or of an upload",
                 Limits.unaryMillisecondsMax, "DEADLINE_EXCEEDED")
         case .drainTime:
             row(
@@ -160,14 +161,17 @@ import TriageIO
                 "streams of a connection", "\(Limits.concurrentStreamsMax)",
                 "REFUSED_STREAM; PROTOCOL_ERROR once the client knows the limit")
         case .longLivedStreams:
-            row("of which watches", "\(Limits.longLivedStreamsMax)", refused)
+            row(
+                "of which watches, health watches, uploads, and reads of evidence and backups",
+                "\(Limits.longLivedStreamsMax)", refused)
         case .evidenceStreams:
             row(
-                "objects of evidence that are sent or read at once",
-                "\(Limits.evidenceStreamsMax)", refused)
+                "objects of evidence that are sent or read at once; of which for an identity",
+                "\(Limits.evidenceStreamsMax), \(Limits.evidenceStreamsPerIdentityMax)", refused)
         case .backupStreams:
             row(
-                "files that are read for backups at once", "\(Limits.backupStreamsMax)", refused)
+                "files that are read for backups at once; of which for an identity",
+                "\(Limits.backupStreamsMax), \(Limits.backupStreamsPerIdentityMax)", refused)
         case .newCallsPerTurn:
             row(
                 "new calls of a connection in a turn of the loop",

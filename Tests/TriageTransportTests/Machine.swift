@@ -373,6 +373,8 @@ final class RecordingHandler: CallHandler {
     private(set) var previousAttempts: [Int] = []
     /// Push asks for the next message by itself.
     var asksForMore = true
+    /// Push answers when its input has ended.
+    var answersEnd = true
 
     init(_ core: ServerCore) { self.core = core }
 
@@ -418,7 +420,7 @@ final class RecordingHandler: CallHandler {
 
     func streamInputEnded(_ call: CallID) {
         ended.append(call)
-        core.respond(call, [UInt8(pushed.count)])
+        if answersEnd { core.respond(call, [UInt8(pushed.count)]) }
     }
 
     func callCancelled(_ call: CallID, _ reason: CancelReason) { cancelled.append((call, reason)) }

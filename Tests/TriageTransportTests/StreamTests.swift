@@ -88,6 +88,22 @@ import TriageHTTP2
         #expect(try machine.call("Echo").status == "0")
     }
 
+    /// Its reset waits behind a full socket, and each second it is looked at again.
+    @Test func stalledStream_whoseResetCannotLeave_isCountedOnce() throws {
+        let machine = try Machine(windowBytes: 70_000)
+        machine.consumes = false
+        let (_, call) = try pull(machine)
+        _ = machine.core.send(call, [UInt8](repeating: 3, count: 200_000))
+        try machine.turn()
+        machine.core.resetStalledStreams()
+        for seconds in 31...35 {
+            machine.core.now = machine.core.now.advanced(
+                byNanoseconds: UInt64(seconds == 31 ? 31 : 1) * 1_000_000_000)
+            machine.core.resetStalledStreams()
+            #expect(machine.hits(.stalledStream) == 1)
+        }
+    }
+
     @Test func streamThatIsRefilledAsItDrains_isNotStalled() throws {
         let machine = try Machine(windowBytes: 70_000)
         machine.consumes = false

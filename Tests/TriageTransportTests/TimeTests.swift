@@ -82,8 +82,8 @@ import TriageIO
 
     @Test func longLived_isNotCapped() throws {
         let machine = try Machine()
-        let stream = try hold(machine)
-        machine.core.markLongLived(machine.handler.held[0])
+        let stream = try hold(machine, method: "Pull")
+        machine.core.markLongLived(machine.handler.pulls[0])
         try machine.advance(milliseconds: 200_000)
         #expect(machine.seen[stream.id]?.isEnded == false)
     }
@@ -120,6 +120,101 @@ import TriageIO
         #expect(machine.seen[stream.id]?.isEnded == false)
         try machine.advance(milliseconds: 21_000)
         #expect(machine.seen[stream.id]?.error?.code == .deadlineExceeded)
+    }
+}
+
+@Suite struct StreamDeadlineTests {
+    private func push(_ machine: Machine, timeout: String? = nil) throws -> HTTP2Stream {
+        let stream = try machine.open(
+            "Push", changes: timeout.map { [("grpc-timeout", $0)] } ?? [])
+        try machine.turn()
+        return stream
+    }
+
+    private func send(_ machine: Machine, _ stream: HTTP2Stream) throws {
+        machine.send(stream, MessageFramer.frame([1].span))
+        try machine.turn()
+    }
+
+    /// An upload: what it holds others wait for, whatever deadline it has.
+    @Test(arguments: [nil, "2H"])
+    func longLived_thatFallsSilent_ends(timeout: String?) throws {
+        let machine = try Machine()
+        let stream = try push(machine, timeout: timeout)
+        #expect(machine.core.markLongLived(machine.handler.held[0]))
+        for _ in 0..<3 {
+            try send(machine, stream)
+            try machine.advance(milliseconds: 59_000)
+        }
+        #expect(machine.seen[stream.id]?.isEnded == false)
+        try machine.advance(milliseconds: 2_000)
+        #expect(machine.seen[stream.id]?.error?.code == .deadlineExceeded)
+        #expect(machine.handler.cancelled.count == 1)
+        #expect(machine.connection.longLivedCount == 0)
+        expectHit(.bodyTime, in: machine)
+    }
+
+    @Test func longLived_hasItsClientsDeadlineToo() throws {
+        let machine = try Machine()
+        let stream = try push(machine, timeout: "90S")
+        machine.core.markLongLived(machine.handler.held[0])
+        for _ in 0..<2 {
+            try send(machine, stream)
+            try machine.advance(milliseconds: 44_000)
+        }
+        #expect(machine.seen[stream.id]?.isEnded == false)
+        try machine.advance(milliseconds: 3_000)
+        #expect(machine.seen[stream.id]?.error?.code == .deadlineExceeded)
+        #expect(machine.hits(.bodyTime) == 0)
+    }
+
+    /// The disk is slow: that is no fault of the client's, whose time begins when it is asked.
+    @Test(arguments: [false, true])
+    func aHandlerThatTakesItsTime_costsTheClientNone(isLongLived: Bool) throws {
+        let machine = try Machine()
+        machine.handler.asksForMore = false
+        let stream = try push(machine)
+        if isLongLived { machine.core.markLongLived(machine.handler.held[0]) }
+        try send(machine, stream)
+        for _ in 0..<3 { try machine.advance(milliseconds: 59_000) }
+        #expect(machine.seen[stream.id]?.isEnded == false)
+        machine.core.requestMore(machine.handler.held[0])
+        try machine.advance(milliseconds: 59_000)
+        #expect(machine.seen[stream.id]?.isEnded == false)
+        try machine.advance(milliseconds: 2_000)
+        #expect(machine.seen[stream.id]?.error?.code == .deadlineExceeded)
+        expectHit(.bodyTime, in: machine)
+    }
+
+    /// All has come, and what is left takes longer than a call may: an object of evidence.
+    @Test func longLived_thatIsComplete_isNotCapped() throws {
+        let machine = try Machine()
+        machine.handler.answersEnd = false
+        let stream = try push(machine)
+        machine.core.markLongLived(machine.handler.held[0])
+        machine.send(stream, MessageFramer.frame([1].span), end: true)
+        try machine.turn()
+        for _ in 0..<3 { try machine.advance(milliseconds: 59_000) }
+        #expect(machine.handler.ended.count == 1)
+        #expect(machine.seen[stream.id]?.isEnded == false)
+        machine.core.respond(machine.handler.held[0], [7])
+        try machine.turn()
+        #expect(machine.seen[stream.id]?.messages == [[7]])
+    }
+
+    @Test func stream_thatIsComplete_isCappedFromThen() throws {
+        let machine = try Machine()
+        machine.handler.answersEnd = false
+        let stream = try push(machine)
+        try send(machine, stream)
+        try machine.advance(milliseconds: 59_000)
+        machine.http2.endStream(stream)
+        try machine.turn()
+        try machine.advance(milliseconds: 59_000)
+        #expect(machine.seen[stream.id]?.isEnded == false)
+        try machine.advance(milliseconds: 2_000)
+        #expect(machine.seen[stream.id]?.error?.code == .deadlineExceeded)
+        expectHit(.unaryTime, in: machine)
     }
 }
 

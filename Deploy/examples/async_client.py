@@ -162,7 +162,8 @@ class Triage:
                 if error.code() is grpc.StatusCode.OUT_OF_RANGE:
                     # The server has restarted and keeps no change from before: all of it again.
                     revision = 0
-                elif not helps_to_wait(error):
+                # CANCELLED: what the server sent was not taken for half a minute.
+                elif error.code() is not grpc.StatusCode.CANCELLED and not helps_to_wait(error):
                     raise
             if revision == 0:
                 named = set()

@@ -93,6 +93,14 @@ extension ClientConnection {
             default: break
             }
         }
+        let isAnswer = slots[slot].httpStatus == 200 && slots[slot].isGRPC
+        guard isAnswer || slots[slot].status != nil else {
+            // A proxy's page, or a plain server's: no server has answered the call.
+            http2.reset(stream, .cancel)
+            return ended(
+                slot,
+                ClientCallEnd(error: ClientError.notGRPC(httpStatus: slots[slot].httpStatus)))
+        }
         // Headers with a status are a whole answer, "Trailers-Only".
         metadataReceived(slot, block, headers, isTrailing: slots[slot].status != nil)
     }
@@ -216,6 +224,12 @@ extension ClientConnection {
             slots[slot].endHeld = true
             return
         }
+        if let stream = slots[slot].stream, http2.isOutputOpen(stream) {
+            // The answer is whole, and nobody reads what we would still send: without this the
+            // stream, and its place among those that the server allows, would stay taken.
+            http2.reset(stream, .cancel)
+            markDirty()
+        }
         switch slots[slot].status {
         case .error(let error):
             ended(slot, ClientCallEnd(error: error, pushback: slots[slot].pushback))
@@ -229,9 +243,7 @@ extension ClientConnection {
                 ended(slot, .ok)
             }
         case nil:
-            ended(
-                slot,
-                ClientCallEnd(error: ClientError.noStatus(httpStatus: slots[slot].httpStatus)))
+            ended(slot, ClientCallEnd(error: ClientError.statusMissing))
         }
     }
 

@@ -125,6 +125,8 @@ package final class ClientConnection {
             // Stream ids are used up, or memory: no further call fits this connection.
             closeSlot(slot)
             state = .draining
+            // If it was the only one, nothing else brings the connection to its end.
+            markDirty()
             return nil
         }
         slots[slot].stream = stream
@@ -257,9 +259,10 @@ package final class ClientConnection {
             return end(.closed(reason))
         }
         handleEvents(Span())
-        if state != .closed, !wire.isHandshaking, !http2.wantsRead, !http2.wantsWrite {
-            end(.closed(farewell))
-        }
+        guard state != .closed else { return }
+        let isEmpty = state == .draining && openCallCount == 0
+        let isDone = !wire.isHandshaking && !http2.wantsRead && !http2.wantsWrite
+        if isEmpty || isDone { end(.closed(farewell)) }
     }
 
     /// True when more can be framed as soon as the socket has taken what waits.

@@ -21,10 +21,17 @@ enum ClientError {
         RPCError(.unavailable, reason: "CONNECTION_LOST", message: "\(error)")
     }
 
-    static func noStatus(httpStatus: Int) -> RPCError {
+    static let statusMissing = RPCError(
+        .internal, reason: "STATUS_MISSING", message: "The server sent no grpc-status.")
+
+    /// The answer is none of gRPC's: a proxy's, or that of a server for other things.
+    ///
+    /// Source: gRPC `doc/http-grpc-status-mapping.md`.
+    static func notGRPC(httpStatus: Int) -> RPCError {
         if httpStatus == 200 {
             return RPCError(
-                .internal, reason: "STATUS_MISSING", message: "The server sent no grpc-status.")
+                .unknown, reason: "NOT_GRPC",
+                message: "The server's answer has a content type that is not gRPC's.")
         }
         return RPCError(
             Status.code(httpStatus: httpStatus), reason: "HTTP_STATUS",

@@ -26,10 +26,18 @@ final class ScriptedServer: Sendable {
         case cut
         /// UNAVAILABLE, in a whole answer.
         case unavailable
+        /// A page of HTML, with that HTTP status.
+        case page(String)
+        /// A message, then RST_STREAM.
+        case tellThenReset([UInt8], HTTP2ErrorCode)
+        /// A message, then that status.
+        case tellThenFail([UInt8], StatusCode)
     }
 
     private let act: @Sendable (Int) -> Act
     private let counts = Lock((requests: 0, connections: 0))
+    private let received = Lock<[[UInt8]]>([])
+    private let closed = Lock((streams: 0, beforeLastRequest: 0))
     private let wakeUp: WakeUp
     private let isOver = Lock(false)
     private let thread = Lock<Thread?>(nil)
@@ -37,6 +45,10 @@ final class ScriptedServer: Sendable {
 
     /// Requests and connections so far.
     var seen: (requests: Int, connections: Int) { counts.withLock { $0 } }
+    /// What came in DATA frames, in order.
+    var bodies: [[UInt8]] { received.withLock { $0 } }
+    /// Streams that were closed when the last request came.
+    var closedBeforeLastRequest: Int { closed.withLock { $0.beforeLastRequest } }
 
     /// Starts to serve; `act` says what becomes of request number N, counted from 0 over all
     /// connections.
@@ -119,9 +131,9 @@ final class ScriptedServer: Sendable {
         if peer.wire.isHandshaking, case .failed = peer.wire.handshake() { peer.isOver = true }
         var plaintext = [UInt8](repeating: 0, count: 16 << 10)
         while !peer.wire.isHandshaking, !peer.isOver,
-            case .events = peer.wire.read(into: &plaintext)
+            case .events(let count) = peer.wire.read(into: &plaintext)
         {
-            handle(peer)
+            handle(peer, plaintext.span.extracting(first: count))
         }
         if !peer.isOver { flush(peer) }
     }
@@ -141,18 +153,29 @@ final class ScriptedServer: Sendable {
         }
     }
 
-    private func handle(_ peer: Peer) {
+    private func handle(_ peer: Peer, _ plaintext: Span<UInt8>) {
         let http2 = peer.wire.http2
-        for event in http2.events {
-            guard case .headers(let stream, _) = event, !peer.isOver else { continue }
-            let number = counts.withLock { counts in
-                counts.requests += 1
-                return counts.requests - 1
+        for event in http2.events where !peer.isOver {
+            switch event {
+            case .headers(let stream, _): requested(stream, peer)
+            case .data(_, let offset, let count):
+                let bytes = [UInt8](copying: plaintext.extracting(offset..<(offset + count)))
+                received.withLock { $0.append(bytes) }
+            case .streamClosed: closed.withLock { $0.streams += 1 }
+            default: break
             }
-            // Its submissions fail only for want of memory.
-            try? perform(act(number), stream, peer)
         }
         http2.clearEvents()
+    }
+
+    private func requested(_ stream: HTTP2Stream, _ peer: Peer) {
+        closed.withLock { $0.beforeLastRequest = $0.streams }
+        let number = counts.withLock { counts in
+            counts.requests += 1
+            return counts.requests - 1
+        }
+        // Its submissions fail only for want of memory.
+        try? perform(act(number), stream, peer)
     }
 
     private static let headers = HeaderFields([
@@ -185,6 +208,29 @@ final class ScriptedServer: Sendable {
                     .init(":status", "200"), .init("content-type", "application/grpc"),
                     .init("grpc-status", "14"),
                 ]), endStream: true)
+        case .page(let status):
+            try http2.submitHeaders(
+                stream,
+                HeaderFields([.init(":status", status), .init("content-type", "text/html")]),
+                endStream: false)
+            http2.submitData(stream, Array("<html>".utf8))
+            http2.endStream(stream)
+        case .tellThenReset(let message, let code):
+            try tell(message, stream, http2)
+            flush(peer)
+            http2.reset(stream, code)
+        case .tellThenFail(let message, let code):
+            try tell(message, stream, http2)
+            http2.submitTrailers(
+                stream, HeaderFields([.init("grpc-status", String(code.rawValue))]))
         }
+    }
+
+    private func tell(
+        _ message: [UInt8], _ stream: HTTP2Stream, _ http2: HTTP2Session
+    ) throws(HTTP2Error) {
+        try http2.submitHeaders(stream, Self.headers, endStream: false)
+        http2.submitData(
+            stream, message, prefix: DataPrefix(flag: 0, length: UInt32(message.count)))
     }
 }

@@ -60,6 +60,43 @@ import TriageHTTP2
         #expect(read.failure == nil && read.requests == 2)
     }
 
+    /// Source: gRPC `doc/http-grpc-status-mapping.md`.
+    @Test(
+        "what is no answer of gRPC's has the status of its HTTP status",
+        arguments: [
+            ("503", StatusCode.unavailable, "HTTP_STATUS"),
+            ("404", .unimplemented, "HTTP_STATUS"), ("200", .unknown, "NOT_GRPC"),
+        ])
+    func aPage_isNoMessage(status: String, code: StatusCode, reason: String) async throws {
+        let write = try await call([.page(status)])
+        #expect(write.failure?.code == code && write.failure?.reason == reason)
+        #expect(write.requests == 1)
+        let read = try await call([.page(status)], idempotent: true)
+        let isRepeated = code == .unavailable
+        #expect(read.failure?.code == (isRepeated ? nil : code))
+        #expect(read.requests == (isRepeated ? 2 : 1))
+    }
+
+    /// The server has answered a call whose client has not said all: it reads no more of it.
+    @Test func anAnswerBeforeTheLastMessage_leavesNoStreamOpen() async throws {
+        let server = try ScriptedServer { $0 == 0 ? .unavailable : .reply }
+        let client = try TestClient([server.endpoint])
+        let open = client.client.open(
+            path: "/t.T/Chat", .bidirectional,
+            options: TestClient.options { $0.isIdempotent = false })
+        do {
+            while try await open.next() != nil {}
+            Issue.record("it was refused")
+        } catch {
+            #expect(error.code == .unavailable)
+        }
+        _ = try await client.call("Echo", "x")
+        #expect(server.seen.connections == 1)
+        #expect(server.closedBeforeLastRequest == 1)
+        client.client.close()
+        server.stop()
+    }
+
     @Test func otherResets_areFinal() async throws {
         let outcome = try await call([.reset(.internalError)], idempotent: true)
         #expect(outcome.failure?.code == .internal && outcome.requests == 1)

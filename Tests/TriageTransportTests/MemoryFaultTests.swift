@@ -6,9 +6,48 @@ import TestSupport
 import Testing
 import TriageBase
 import TriageGRPC
+import TriageIO
+import TriageTLS
 
 @testable import TriageHTTP2
 @testable import TriageTransport
+
+@Suite struct ClientMemoryFaultTests {
+    /// Hears of one connection.
+    private final class Owner: ClientConnectionReceiver, ClientCallReceiver {
+        var ends = 0
+        func messageReceived(_ call: ClientCall, _ tag: Int, _ message: Span<UInt8>) {}
+        func callWritable(_ call: ClientCall, _ tag: Int) {}
+        func callEnded(_ call: ClientCall, _ tag: Int, _ end: ClientCallEnd) {}
+        func connectionReady(_ connection: ClientConnection) {}
+        func connectionDraining(_ connection: ClientConnection) {}
+        func connectionEnded(_ connection: ClientConnection, _ error: TransportError) { ends += 1 }
+    }
+
+    /// It has no call whose end would end it.
+    @Test func connectionThatTakesNoFirstCall_ends() throws {
+        var refused = 0
+        for failsAt in 1...200 {
+            let memory = FailingMemory(failsAt: failsAt, forGood: false)
+            guard let session = try? HTTP2Session(role: .client, pool: memory.pool) else {
+                continue
+            }
+            let context = try ClientLoopContext(FakeClock(), WakeUp())
+            let owner = Owner()
+            let connection = ClientConnection(
+                Wire(try TLSSession(Credentials.client()), session), context,
+                Endpoint(host: "127.0.0.1", port: 1), index: 0, tag: 0, nil, owner)
+            let method = ClientMethod(path: "/t.T/Echo", authority: "localhost")
+            guard connection.open(method, receiver: owner) == nil else { continue }
+            refused += 1
+            #expect(connection.state == .draining && connection.openCallCount == 0)
+            #expect(context.dirty.count == 1, "it is looked at again at the end of the turn")
+            for dirty in context.dirty { dirty.flush(FrameBuffer()) }
+            #expect(connection.state == .closed && owner.ends == 1)
+        }
+        #expect(refused > 0)
+    }
+}
 
 @Suite struct MemoryFaultTests {
     /// What a client that gets an OK must have got with it, by stream.

@@ -109,7 +109,11 @@ package struct Watch: Sendable {
             guard hasBegun else { return false }
             switch (error.code, error.reason) {
             case (.outOfRange, "REVISION_COMPACTED") where revision != 0: revision = 0
-            case (.unavailable, _), (.resourceExhausted, "WATCH_TOO_SLOW"): break
+            case (.unavailable, _): break
+            // The server cannot hold what waits for us, or gave up waiting until we take it. A
+            // message that is too large for us would be so again.
+            case (.resourceExhausted, "MESSAGE_TOO_LARGE"): return false
+            case (.resourceExhausted, _), (.cancelled, "STREAM_RESET"): break
             default: return false
             }
             if revision == 0 { mirror.restarted() }

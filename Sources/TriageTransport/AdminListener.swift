@@ -186,7 +186,11 @@ package final class AdminListener: Sendable {
                         return false
                     }
                 case .wouldBlock: break reading
-                case .ended, .failed: return false
+                case .ended:
+                    // It sends nothing more, and may well wait for its answer.
+                    guard Self.isComplete(connection.request) else { return false }
+                    break reading
+                case .failed: return false
                 }
             }
             guard Self.isComplete(connection.request) else { return true }

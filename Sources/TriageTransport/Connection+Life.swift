@@ -8,12 +8,14 @@ import TriageTLS
 
 extension Connection {
     /// How long the answer to the notice's ping may take, milliseconds.
-    private static let noticeMilliseconds: Int64 = 1_000
+    static let noticeMilliseconds: Int64 = 1_000
     private static let drainPing: UInt64 = 0x6472_6169_6E00_0000  // "drain"
     private static let keepalivePing: UInt64 = 0x616C_6976_653F_0000  // "alive?"
 
-    /// The handshake is complete: draws the span of the connection's life, which does not outlast
-    /// the peer's certificate.
+    /// The handshake is complete: draws the span of the connection's life.
+    ///
+    /// It is told to end when the peer's certificate expires at the latest; its calls then have the
+    /// grace of any age.
     func lifeBegan() {
         guard !isEnding else { return }
         if core.isDraining { beginDrain() }
@@ -65,7 +67,12 @@ extension Connection {
     // MARK: Retiring
 
     /// Announces the end because the server stops.
-    func beginDrain() { retire("draining") }
+    func beginDrain() {
+        guard case .final = drainPhase, !isEnding else { return retire("draining") }
+        // It was told before, because of its age: its watches do not wait for that grace now.
+        endLongLived()
+        markDirty()
+    }
 
     /// Announces the end: streams on their way are still served.
     ///
@@ -73,11 +80,9 @@ extension Connection {
     private func retire(_ reason: StaticString) {
         guard case .none = drainPhase, !isEnding else { return }
         farewell = reason
-        if wire.isHandshaking {
-            // A client that has begun is told properly, after its handshake; see `lifeBegan`.
-            if wire.tls.bytesReceived == 0 { end("draining") }
-            return
-        }
+        // A client that connects right now is told properly, after its handshake: see `lifeBegan`.
+        // One that says nothing does not hold the drain up: see `sweepHandshake`.
+        if wire.isHandshaking { return }
         drainPhase = .noticed(since: core.now)
         do throws(HTTP2Error) {
             try http2.shutdownNotice()

@@ -15,12 +15,7 @@ extension Connection {
     /// Checks everything on this connection that has a time limit of its own but no timer.
     func sweep() {
         guard !isEnding else { return }
-        if wire.isHandshaking {
-            if has(core.limits.handshakeMillisecondsMax, passedSince: acceptedAt) {
-                time(.handshakeTime)
-            }
-            return
-        }
+        if wire.isHandshaking { return sweepHandshake() }
         if !hasSettings {
             if has(core.limits.prefaceMillisecondsMax, passedSince: openedAt) { time(.prefaceTime) }
             return
@@ -30,6 +25,16 @@ extension Connection {
         sweepPlain()
         sweepIdle()
         sweepLife()
+    }
+
+    private func sweepHandshake() {
+        if has(core.limits.handshakeMillisecondsMax, passedSince: acceptedAt) {
+            time(.handshakeTime)
+        } else if core.isDraining, wire.tls.bytesReceived == 0,
+            has(Self.noticeMilliseconds, passedSince: acceptedAt)
+        {
+            end("draining")
+        }
     }
 
     func time(_ kind: LimitKind) {

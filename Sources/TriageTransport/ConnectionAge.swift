@@ -20,7 +20,8 @@ struct ConnectionAge {
     ///   - now: The time.
     ///   - limits: Age and grace.
     ///   - certificateMilliseconds: How long the peer's certificate is still good, if it has one:
-    ///     its connection does not live longer.
+    ///     its connection is told to end then, and takes no new call; those that are open have the
+    ///     grace.
     ///   - random: Chance.
     init(
         now: MonotonicTime, limits: ServerLimits, certificateMilliseconds: Int64?,

@@ -40,6 +40,17 @@ final class Inspection: Sendable {
     }
 }
 
+extension ServerFacts {
+    /// Adds up the calls of all methods.
+    mutating func count(_ methods: [ServerMetrics.PerMethod]) {
+        for method in methods {
+            callsStarted += method.started
+            callsSucceeded += method.handled[0]
+            callsFailed += method.handled.dropFirst().reduce(0, +)
+        }
+    }
+}
+
 extension Server: ServerInspector {
     package var inspectionID: Int64 { 1 }
 
@@ -92,11 +103,7 @@ extension ServerCore {
         var facts = ServerFacts()
         switch question {
         case .server:
-            for copy in methodCounts {
-                facts.callsStarted += copy.started
-                facts.callsSucceeded += copy.handled[0]
-                facts.callsFailed += copy.handled.dropFirst().reduce(0, +)
-            }
+            facts.count(methodCounts)
         case .sockets(let first, let count):
             for connection in connections {
                 guard let connection, inspectionID(connection) >= first else { continue }

@@ -23,6 +23,8 @@ package final class Mailbox: ReactorMailbox {
     private struct Waiting: Sendable {
         var jobs: [any ReactorJob] = []
         var controls: [Control] = []
+        /// What the loop had counted when it ended; nil: it runs, or has yet to.
+        var last: ServerMetrics?
     }
 
     private let waiting = Lock(Waiting())
@@ -32,13 +34,44 @@ package final class Mailbox: ReactorMailbox {
     package init(_ wakeUp: WakeUp) { self.wakeUp = wakeUp }
 
     package func post(_ job: any ReactorJob) {
-        waiting.withLock { $0.jobs.append(job) }
+        waiting.withLock { waiting in
+            // Its calls are over as well.
+            if waiting.last == nil { waiting.jobs.append(job) }
+        }
         wakeUp.wake()
     }
 
     func post(_ control: Control) {
-        waiting.withLock { $0.controls.append(control) }
-        wakeUp.wake()
+        let last: ServerMetrics? = waiting.withLock { waiting in
+            if waiting.last == nil { waiting.controls.append(control) }
+            return waiting.last
+        }
+        if let last { Self.answer(control, last) } else { wakeUp.wake() }
+    }
+
+    /// The loop has ended: whoever asks from now on is told what it had counted, at once.
+    ///
+    /// Else nobody would hear of the others any more while their last calls run.
+    func end(_ last: ServerMetrics) {
+        let controls = waiting.withLock { waiting in
+            defer {
+                waiting = Waiting()
+                waiting.last = last
+            }
+            return waiting.controls
+        }
+        for control in controls { Self.answer(control, last) }
+    }
+
+    private static func answer(_ control: Control, _ last: ServerMetrics) {
+        switch control {
+        case .reload, .drain: break
+        case .scrape(let scrape): scrape.add(last)
+        case .inspect(let inspection):
+            var facts = ServerFacts()
+            if case .server = inspection.question { facts.count(last.methods) }
+            inspection.add(facts)
+        }
     }
 
     /// True when nothing waits; asked by the loop before it sleeps.
@@ -49,7 +82,8 @@ package final class Mailbox: ReactorMailbox {
         waiting.withLock { waiting in
             if waiting.jobs.isEmpty && waiting.controls.isEmpty { return ([], []) }
             let taken = (waiting.jobs, waiting.controls)
-            waiting = Waiting()
+            waiting.jobs = []
+            waiting.controls = []
             return taken
         }
     }

@@ -126,6 +126,7 @@ package final class Server: Sendable {
         core.start(factory.makeHandler(reactor: index, responder: core, mailbox: seed.mailbox))
         ready.arrive()
         reactor.run()
+        seed.mailbox.end(core.snapshot())
     }
 
     /// How often nobody could be accepted because the process, or the system, had no descriptor or
@@ -171,10 +172,10 @@ package final class Server: Sendable {
         for thread in threads.withLock({ $0 }) { thread.join() }
     }
 
-    /// Adds up what all reactors have counted.
+    /// Adds up what all reactors have counted, those included that have ended.
     ///
     /// - Parameter waitMilliseconds: How long a reactor may take to answer.
-    /// - Returns: nil when one did not answer: it hangs, or the server has stopped.
+    /// - Returns: nil when one did not answer: it hangs.
     package func scrape(waitMilliseconds: Int32 = 2_000) -> ServerMetrics? {
         guard let latch = try? Latch() else { return nil }
         let scrape = Scrape(methodCount: configuration.methods.methods.count, latch)

@@ -139,6 +139,23 @@ import TriageTLS
         expectHit(.ageGrace, in: machine)
     }
 
+    @Test func drainOfAnOldConnection_endsItsWatchesAtOnce() throws {
+        let machine = try Machine(limits: limits)
+        let stream = try machine.open("Pull")
+        machine.send(stream, MessageFramer.frame([1].span), end: true)
+        try machine.turn()
+        machine.core.markLongLived(machine.handler.pulls[0])
+        try machine.advance(milliseconds: 11_100)
+        #expect(machine.goAways.map(\.last) == [Int32.max, stream.id])
+        #expect(machine.seen[stream.id]?.isEnded == false)
+        machine.core.isDraining = true
+        machine.connection.beginDrain()
+        try machine.turn()
+        #expect(machine.seen[stream.id]?.error?.reason == "SERVER_DRAINING")
+        #expect(machine.handler.cancelled.count == 1)
+        #expect(machine.isClosed)
+    }
+
     @Test func idleOldConnection_endsWhenTheAnswerIsDue() throws {
         let machine = try Machine(limits: limits)
         try machine.advance(milliseconds: 11_100)
@@ -148,14 +165,24 @@ import TriageTLS
         #expect(machine.goAways.first?.last == Int32.max)
     }
 
-    @Test func drain_letsABegunHandshakeFinish_andEndsASilentConnection() throws {
+    @Test func drain_endsASilentConnection_afterASecond() throws {
         let silent = try Machine(limits: limits, handshake: false)
         silent.core.isDraining = true
         silent.connection.beginDrain()
-        #expect(silent.connection.isEnding)
+        for (milliseconds, isEnding) in [(900, false), (200, true)] {
+            silent.core.now = silent.core.now.advanced(
+                byNanoseconds: UInt64(milliseconds) * 1_000_000)
+            silent.connection.sweep()
+            #expect(silent.connection.isEnding == isEnding)
+        }
+        #expect(silent.hits(.handshakeTime) == 0)
+    }
 
+    /// Its ClientHello is on its way, or still in the socket.
+    @Test(arguments: [false, true])
+    func drain_letsAHandshakeFinish(hasBegun: Bool) throws {
         let begun = try Machine(limits: limits, handshake: false)
-        try begun.beginHandshake()
+        if hasBegun { try begun.beginHandshake() }
         begun.core.isDraining = true
         begun.connection.beginDrain()
         #expect(!begun.connection.isEnding)

@@ -262,8 +262,42 @@ private final class Caller: ClientCallReceiver, ClientConnectionReceiver {
         #expect(clientEvents.all.contains { $0.hasPrefix("1: ok 1") })
         #expect(clientEvents.wait("closed"))
         server.waitUntilStopped()
-        #expect(server.scrape(waitMilliseconds: 50) == nil)
         loop.stop()
+    }
+
+    /// One of the two reactors has nothing to finish.
+    @Test func aReactorThatHasEnded_isStillCounted() throws {
+        try connect { _, connection, box in
+            _ = connection.call(Self.method("Echo"), [7], tag: 1, receiver: box.caller)
+            _ = connection.call(Self.method("Hold"), [], tag: 2, receiver: box.caller)
+        }
+        #expect(serverEvents.wait("held"))
+        #expect(clientEvents.wait("ended"))
+        server.beginDrain()
+        #expect(clientEvents.wait("draining"))
+        let draining = try #require(server.scrape())
+        #expect(draining.callsOpen == 1 && draining.methods[0].started == 1)
+        for mailbox in server.mailboxes { mailbox.post(ReleaseJob()) }
+        #expect(clientEvents.wait("closed"))
+        server.waitUntilStopped()
+        let ended = try #require(server.scrape(waitMilliseconds: 50))
+        #expect(ended.methods[0].handled[0] == 1 && ended.methods[3].handled[0] == 1)
+        #expect(ended.connectionsAccepted == 1 && ended.connectionsOpen == 0)
+
+        let asked = Question()
+        server.inspect(.server, asked, to: asked)
+        #expect(asked.facts.withLock { $0.map(\.callsSucceeded) } == [2])
+        server.inspect(.sockets(from: 0, count: 9), asked, to: asked)
+        #expect(asked.facts.withLock { $0.last?.sockets.isEmpty } == true)
+        loop.stop()
+    }
+
+    /// Asks channelz's questions, and keeps what was found.
+    private final class Question: InspectionJob, ReactorMailbox {
+        let facts = Lock<[ServerFacts]>([])
+        func found(_ facts: ServerFacts) { self.facts.withLock { $0.append(facts) } }
+        func run(_ handler: any CallHandler) {}
+        func post(_ job: any ReactorJob) {}
     }
 
     @Test func clientWithoutCertificate_isRefused() throws {
@@ -334,7 +368,9 @@ private final class Caller: ClientCallReceiver, ClientConnectionReceiver {
         return try finish(socket, request)
     }
 
-    private func finish(_ socket: borrowing Socket, _ request: String) throws -> String {
+    private func finish(
+        _ socket: borrowing Socket, _ request: String, endsOutput: Bool = false
+    ) throws -> String {
         let loop = try EventLoop(WakeUp())
         try loop.add(socket.descriptor, token: 1, .onChange)
         var reply: [UInt8] = []
@@ -349,6 +385,7 @@ private final class Caller: ClientCallReceiver, ClientConnectionReceiver {
                 case .bytes(let count) = socket.write(waiting.span)
             {
                 waiting.removeFirst(count)
+                if waiting.isEmpty, endsOutput { socket.endOutput() }
             }
             var buffer = [UInt8](repeating: 0, count: 1_000)
             reading: while true {
@@ -366,6 +403,18 @@ private final class Caller: ClientCallReceiver, ClientConnectionReceiver {
         try listener.start()
         let reply = try exchange(listener.port, "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
         #expect(reply.hasSuffix("\r\n\r\nok\n"))
+        listener.stop()
+    }
+
+    /// `printf 'GET ...' | nc` is such a client.
+    @Test(arguments: [("\r\n\r\n", true), ("\r\n", false)])
+    func aClientThatEndsItsSide_getsItsAnswer_ifItHasAsked(end: String, isAsked: Bool) throws {
+        let listener = try listener(ready: true)
+        try listener.start()
+        let socket = try Socket.connect(host: "127.0.0.1", port: listener.port)
+        let reply = try finish(socket, "GET /livez HTTP/1.1" + end, endsOutput: true)
+        #expect(reply.hasSuffix("\r\n\r\nok\n") == isAsked)
+        #expect(reply.isEmpty == !isAsked)
         listener.stop()
     }
 

@@ -179,8 +179,8 @@ package final class DataDirectory: Sendable {
     }
 
     /// Opens the journal for writing: makes missing leaves, writes the keys anew if they have to
-    /// be, cuts and keeps what was torn, removes temporary files, and at a first start makes the
-    /// first files.
+    /// be, cuts and keeps what was torn, removes temporary files, at a first start makes the first
+    /// files, and before the first segment goes to an archive the folder of that.
     ///
     /// - Parameters:
     ///   - report: From ``recover(into:)``; nothing was changed in between.
@@ -215,6 +215,7 @@ package final class DataDirectory: Sendable {
             HeadSigner(disk, directory: path, keys: $0, file: report.heads)
         }
         try signer?.settle()
+        makeArchive()
         return try JournalWriter(
             JournalWriter.Start(
                 disk: disk, directory: path, cluster: cluster, options: options, keys: keys,

@@ -98,6 +98,7 @@ import TriageJournal
         /// Takes a snapshot, and waits for all that follows it.
         @discardableResult
         func snapshot() throws -> ForgottenWords {
+            workers.waitForSegments()
             results.change { $0 = [] }
             guard case .snapshot = try ask(.snapshot(bench.freshKey())) else { throw Unexpected() }
             return results.wait { results in
@@ -110,6 +111,7 @@ import TriageJournal
         /// Takes a snapshot, and does something else between its beginning and its first byte;
         /// waits for all that follows it.
         func snapshot(meanwhile body: () throws -> Void) throws {
+            workers.waitForSegments()
             results.change { $0 = [] }
             workers.hold()
             submit(.snapshot(bench.freshKey()))
@@ -357,27 +359,32 @@ import TriageJournal
     }
 }
 
-/// The system's threads, of which the one that writes snapshots can be held.
+/// The system's threads, of which the one that writes snapshots can be held, and the one that writes
+/// leaves be waited for.
 private struct HeldWorkers: WorkerSource {
     struct Gate {
         var isShut = false
-        var given = 0
+        /// Work that was not begun or is not done yet, by the worker's name.
+        var left: [String: Int] = [:]
     }
 
     private final class Held: Worker {
         let worker: any Worker
+        let name: String
         let gate: Monitor<Gate>
 
-        init(_ worker: any Worker, _ gate: Monitor<Gate>) {
+        init(_ worker: any Worker, _ name: String, _ gate: Monitor<Gate>) {
             self.worker = worker
+            self.name = name
             self.gate = gate
         }
 
         func submit(_ work: @escaping @Sendable () -> Void) {
-            gate.change { $0.given += 1 }
-            worker.submit { [gate] in
-                gate.wait { $0.isShut ? nil : () }
+            gate.change { $0.left[name, default: 0] += 1 }
+            worker.submit { [gate, name] in
+                if name == "snapshot" { gate.wait { $0.isShut ? nil : () } }
                 work()
+                gate.change { $0.left[name, default: 0] -= 1 }
             }
         }
 
@@ -387,16 +394,24 @@ private struct HeldWorkers: WorkerSource {
     private let gate = Monitor(Gate())
     private let workers = SystemWorkers()
 
-    func hold() { gate.change { $0 = Gate(isShut: true) } }
+    func hold() {
+        gate.wait { (gate: inout Gate) -> Void? in
+            guard gate.left["snapshot", default: 0] == 0 else { return nil }
+            gate.isShut = true
+            return ()
+        }
+    }
 
     /// Waits until something was given to the worker that is held.
-    func waitUntilHeld() { gate.wait { $0.given > 0 ? () : nil } }
+    func waitUntilHeld() { gate.wait { $0.left["snapshot", default: 0] > 0 ? () : nil } }
+
+    /// Waits until leaves are written, and the next segment is prepared.
+    func waitForSegments() { gate.wait { $0.left["segments", default: 0] == 0 ? () : nil } }
 
     func release() { gate.change { $0.isShut = false } }
 
     func makeWorker(name: String, urgency: Thread.Urgency) throws(IOError) -> any Worker {
-        let worker = try workers.makeWorker(name: name, urgency: urgency)
-        return name == "snapshot" ? Held(worker, gate) : worker
+        Held(try workers.makeWorker(name: name, urgency: urgency), name, gate)
     }
 
     func wait<State, R>(

@@ -95,20 +95,24 @@ final class BackgroundSnapshots: SnapshotTaker {
         _ directory: DataDirectory, _ clock: any TimeSource
     ) throws(JournalError) -> SnapshotReceipt {
         let started = clock.monotonicTime()
-        let writer = try directory.makeSnapshot(
-            at: tree, time: time, bytesPerSecond: isPaced ? nil : .max)
-        do {
-            try SnapshotCodec.encode(state) { (section, record) throws(JournalError) in
-                try writer.append(section: section, record)
+        var info = directory.snapshot(at: tree)
+        if info == nil {
+            let writer = try directory.makeSnapshot(
+                at: tree, time: time, bytesPerSecond: isPaced ? nil : .max)
+            do {
+                try SnapshotCodec.encode(state) { (section, record) throws(JournalError) in
+                    try writer.append(section: section, record)
+                }
+                info = try writer.finish()
+            } catch {
+                writer.abandon()
+                throw error
             }
-            let info = try writer.finish()
-            let nanoseconds = clock.monotonicTime().nanoseconds(since: started)
-            return SnapshotReceipt(
-                sequence: info.head.sequence, recordCount: info.records, bytes: info.bytes,
-                durationMilliseconds: Int64(nanoseconds / 1_000_000), time: info.time)
-        } catch {
-            writer.abandon()
-            throw error
         }
+        guard let info else { preconditionFailure("it was there, or was written") }
+        let nanoseconds = clock.monotonicTime().nanoseconds(since: started)
+        return SnapshotReceipt(
+            sequence: info.head.sequence, recordCount: info.records, bytes: info.bytes,
+            durationMilliseconds: Int64(nanoseconds / 1_000_000), time: info.time)
     }
 }

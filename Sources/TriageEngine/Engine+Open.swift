@@ -20,6 +20,8 @@ extension Engine {
     ///   - clock: Both times.
     ///   - journalFailed: Called once, on the engine's thread, when the journal has failed: health
     ///     turns NOT_SERVING.
+    ///   - reloadFailed: Called on a helper thread each time that the durable state could not be
+    ///     read back after that.
     ///   - housekeepingFailed: Called on a helper thread when the mark, or the leaves of a complete
     ///     segment, could not be written.
     ///   - snapshotEnded: Called on the engine's thread with what became of snapshots.
@@ -35,6 +37,7 @@ extension Engine {
         keys: KeySource? = nil, configuration: EngineConfiguration = EngineConfiguration(),
         clock: any TimeSource = SystemClock(),
         journalFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
+        reloadFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
         housekeepingFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
         snapshotEnded: @escaping @Sendable (SnapshotResult) -> Void = { _ in },
         vaultFailed: @escaping @Sendable (JournalError) -> Void = { _ in },
@@ -84,8 +87,8 @@ extension Engine {
         let resources: EngineResources
         do throws(IOError) {
             resources = try EngineResources(
-                directory, writer, opened.worker, clock, workers, auditFailed: auditFailed,
-                backupFailed: backupFailed)
+                directory, writer, opened.worker, clock, workers, reloadFailed: reloadFailed,
+                auditFailed: auditFailed, backupFailed: backupFailed)
         } catch {
             throw .thread(error)
         }
@@ -188,6 +191,7 @@ private final class EngineResources: @unchecked Sendable {
     private let directory: DataDirectory
     private let writer: JournalWriter
     private let clock: any TimeSource
+    private let reloadFailed: @Sendable (JournalError) -> Void
     private let snapshots: BackgroundSnapshots
     private let vault: VaultWorker?
     private let audit: AuditWorker?
@@ -196,9 +200,11 @@ private final class EngineResources: @unchecked Sendable {
     init(
         _ directory: DataDirectory, _ writer: JournalWriter, _ vault: VaultWorker?,
         _ clock: any TimeSource, _ workers: any WorkerSource,
+        reloadFailed: @escaping @Sendable (JournalError) -> Void,
         auditFailed: @escaping @Sendable (JournalError) -> Void,
         backupFailed: @escaping @Sendable (JournalError) -> Void
     ) throws(IOError) {
+        self.reloadFailed = reloadFailed
         self.directory = directory
         self.writer = writer
         self.clock = clock
@@ -211,6 +217,7 @@ private final class EngineResources: @unchecked Sendable {
     /// What the engine needs, with results that go to its inbox.
     func parts(_ clock: any TimeSource, _ inbox: Monitor<Engine.Inbox>) -> EngineParts {
         let (directory, writer, snapshots) = (directory, writer, snapshots)
+        let reloadFailed = reloadFailed
         return EngineParts(
             journal: writer, clock: clock, snapshots: snapshots, vault: vault, audit: audit,
             answered: { result in inbox.change { $0.audits.append(result) } },
@@ -219,7 +226,8 @@ private final class EngineResources: @unchecked Sendable {
             reload: {
                 let last = writer.durableHead.sequence
                 snapshots.run {
-                    let reloaded = ReloadedWorld(RecoveredWorld.read(directory, upTo: last))
+                    let world = RecoveredWorld.read(directory, upTo: last, failed: reloadFailed)
+                    let reloaded = ReloadedWorld(world)
                     inbox.change { $0.reloaded = reloaded }
                 }
             },

@@ -84,12 +84,12 @@ extension EngineCore {
         switch result {
         case .taken(let receipt):
             status.snapshot = receipt
-            for call in snapshots.ended() {
+            for call in snapshots.ended(taken: receipt.sequence) {
                 hold(call.request, record(receipt, for: call), call.reactor)
             }
         case .failed:
             status.counters.snapshotFailures += 1
-            for call in snapshots.ended() {
+            for call in snapshots.ended(taken: nil) {
                 hold(call.request, .failed(.snapshotFailed), call.reactor)
             }
         case .forgotten(let forgotten):

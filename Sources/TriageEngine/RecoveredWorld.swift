@@ -4,6 +4,7 @@
 package import TriageBase
 internal import TriageCodec
 package import TriageDomain
+internal import TriageIO
 package import TriageJournal
 
 /// Decodes the records of a snapshot and of a journal ahead of their turn.
@@ -131,17 +132,39 @@ package struct RecoveredWorld: RecoveryTarget, ~Copyable {
         return world
     }
 
-    /// Reads the durable state of an open directory again.
+    /// How often the durable state is tried to be read back, and how long between.
+    private static let reads = 5
+    private static let pauseNanoseconds: UInt64 = 1_000_000_000
+
+    /// Reads the durable state of an open directory again; more than once, if it must be.
     ///
+    /// - Parameters:
+    ///   - directory: Where it is.
+    ///   - last: Its last record.
+    ///   - failed: Called each time that it could not be read.
     /// - Returns: nil when it cannot be read.
-    static func read(_ directory: DataDirectory, upTo last: UInt64) -> World? {
+    static func read(
+        _ directory: DataDirectory, upTo last: UInt64, failed: (JournalError) -> Void
+    ) -> World? {
+        for number in 1...reads {
+            do throws(JournalError) { return try read(directory, upTo: last) } catch {
+                failed(error)
+            }
+            if number < reads { directory.disk.pause(nanoseconds: pauseNanoseconds) }
+        }
+        return nil
+    }
+
+    private static func read(
+        _ directory: DataDirectory, upTo last: UInt64
+    ) throws(JournalError) -> World {
         var target = RecoveredWorld(upTo: last, helpers: directory.helpers)
-        do {
-            let report = try directory.recover(into: &target)
-            guard report.head.sequence >= last else { return nil }
-            return try target.takeWorld()
-        } catch {
-            return nil
+        let report = try directory.recover(into: &target)
+        guard report.head.sequence >= last else {
+            throw .gap(file: directory.path, missing: report.head.sequence + 1)
+        }
+        do { return try target.takeWorld() } catch {
+            throw .rejected(file: directory.path, offset: 0, what: error.what)
         }
     }
 }

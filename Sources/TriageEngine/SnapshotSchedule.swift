@@ -14,6 +14,8 @@ struct SnapshotSchedule {
 
     /// Sequence of the last snapshot begun.
     private var sequence: UInt64 = 0
+    /// Sequence of the last one that was taken.
+    private var taken: UInt64 = 0
     private var begunAt = MonotonicTime(nanoseconds: 0)
     private(set) var isRunning = false
     /// Whose snapshot runs.
@@ -24,6 +26,7 @@ struct SnapshotSchedule {
     /// Starts counting.
     mutating func begin(sequence: UInt64, now: MonotonicTime) {
         self.sequence = sequence
+        taken = sequence
         begunAt = now
     }
 
@@ -40,7 +43,7 @@ struct SnapshotSchedule {
 
     /// When the next one is due by time.
     func due(_ configuration: EngineConfiguration, durable: UInt64) -> MonotonicTime? {
-        guard !isRunning, configuration.snapshotMilliseconds > 0, durable > sequence else {
+        guard !isRunning, configuration.snapshotMilliseconds > 0, durable > taken else {
             return nil
         }
         return begunAt.advanced(
@@ -65,9 +68,10 @@ struct SnapshotSchedule {
         return true
     }
 
-    /// Whether a last one is worth taking: something was journaled since the last one.
+    /// Whether a last one is worth taking: something was journaled since the last that was taken,
+    /// or is being taken.
     mutating func beginsLast(durable: UInt64) -> Bool {
-        guard durable > sequence || !asking.isEmpty else { return false }
+        guard durable > (isRunning ? sequence : taken) || !asking.isEmpty else { return false }
         sequence = durable
         isRunning = true
         served = asking
@@ -77,9 +81,12 @@ struct SnapshotSchedule {
 
     /// The running one has ended.
     ///
+    /// - Parameter taken: The sequence that it stands for; nil: it failed, and is due again when
+    ///   the next one would have been.
     /// - Returns: Who asked for it.
-    mutating func ended() -> [Call] {
+    mutating func ended(taken: UInt64?) -> [Call] {
         isRunning = false
+        self.taken = max(self.taken, taken ?? 0)
         defer { served = [] }
         return served
     }

@@ -282,8 +282,9 @@ private final class VaultCore: @unchecked Sendable {
             var objects = 0
             switch purpose {
             case .data:
+                try vault.requireWritable()
                 number = try keys.renew(.data, time: clock.wallTime(), random: &random)
-                objects = try vault.rewrap()
+                objects = rewrap()
             case .signing:
                 number = try keys.renew(.signing, time: clock.wallTime(), random: &random)
             }
@@ -291,6 +292,21 @@ private final class VaultCore: @unchecked Sendable {
         } catch {
             _ = note(error)
             return nil
+        }
+    }
+
+    /// Wraps the keys of objects with a data key that was made.
+    ///
+    /// It is in use whatever comes of this, and the next one that is made does it for all that is
+    /// left.
+    private func rewrap() -> Int {
+        do throws(JournalError) {
+            let (count, unreadable) = try vault.rewrap()
+            for error in unreadable { failed(error) }
+            return count
+        } catch {
+            _ = note(error)
+            return 0
         }
     }
 

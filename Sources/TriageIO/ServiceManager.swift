@@ -3,6 +3,7 @@
 
 import CTriageShims
 import Glibc
+internal import TriageBase
 
 /// A listening socket that was open before this process began to serve.
 package struct InheritedSocket: Sendable, Equatable {
@@ -86,6 +87,44 @@ package enum ServiceManager {
         else { return nil }
         return max(1, microseconds / 2_000)
     }
+
+    /// Keeps the watchdog quiet while `body` runs, which may take longer than its limit.
+    ///
+    /// A thread of its own reports, for ``aliveMilliseconds`` at most. Without a watchdog it just
+    /// runs.
+    ///
+    /// - Throws: What `body` throws.
+    package static func alive<Result, Failure: Error>(
+        environment: (String) -> String? = Environment.value,
+        during body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        guard let pause = watchdogMilliseconds(environment: environment),
+            let worker = try? SystemWorkers().makeWorker(name: "alive", urgency: .normal)
+        else { return try body() }
+        notify("WATCHDOG=1", environment: environment)
+        let path = environment("NOTIFY_SOCKET")
+        let isOver = Monitor(false)
+        worker.submit {
+            let clock = SystemClock()
+            let end = clock.monotonicTime().advanced(
+                byNanoseconds: UInt64(aliveMilliseconds) * 1_000_000)
+            while clock.monotonicTime() < end {
+                let next = clock.monotonicTime().advanced(
+                    byNanoseconds: UInt64(pause) * 1_000_000)
+                if isOver.wait(before: min(next, end), until: { $0 ? true : nil }) != nil { return }
+                notify("WATCHDOG=1", environment: { _ in path })
+            }
+        }
+        defer {
+            isOver.change { $0 = true }
+            worker.stop()
+        }
+        return try body()
+    }
+
+    /// How long ``alive(environment:during:)`` vouches for what it does not look at: as long as the
+    /// unit gives a start.
+    package static let aliveMilliseconds: Int64 = 300_000
 
     private static let firstDescriptor: Int32 = 3
     private static let inheritedMax: Int32 = 64

@@ -20,7 +20,7 @@ package final class DataDirectory: Sendable {
     package let path: String
     /// Which deployment it belongs to; at a first start, which one it will belong to.
     package let cluster: ClusterID
-    let disk: any Disk
+    package let disk: any Disk
     let options: StorageOptions
     /// The directory's keys; nil without encryption.
     package let keys: KeyRing?
@@ -222,6 +222,15 @@ package final class DataDirectory: Sendable {
                 file: file, header: last.header, offset: last.offset, leaves: last.leaves,
                 tree: report.tree, mark: mark, signer: signer, durable: durable,
                 time: time, housekeeping: housekeeping))
+    }
+
+    /// The snapshot of the state after the last record of `tree`, if there is one that reads back
+    /// whole: it is final, and another one would only take its place.
+    package func snapshot(at tree: MerkleTree) -> SnapshotInfo? {
+        guard let info = try? readBack(tree.size), info.head == JournalHead(tree) else {
+            return nil
+        }
+        return info
     }
 
     /// Begins a snapshot of the state after the last record of `tree`, which must be durable.

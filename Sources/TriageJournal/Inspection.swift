@@ -61,8 +61,12 @@ package struct Verification: Sendable {
     package var signedHeads = 0
     /// What the vault holds besides; nil without one.
     package var vault: VaultCount?
+    /// What does not verify, but for single objects.
+    var directoryProblems: [JournalError] = []
+    /// Objects of the vault, and their keys, that do not verify: all else goes on without them.
+    var objectProblems: [JournalError] = []
     /// Everything that does not verify; empty means that all is well.
-    package var problems: [JournalError] = []
+    package var problems: [JournalError] { directoryProblems + objectProblems }
 }
 
 /// A part of a journal: a segment in the directory or the archive, or what is left of one.
@@ -74,6 +78,11 @@ struct JournalPart {
     let isLast: Bool
 
     var file: String { directory == nil ? FileName.leaves(first) : FileName.segment(first) }
+
+    /// What is left of it once its segment is gone.
+    var retired: JournalPart {
+        JournalPart(first: first, directory: nil, hasLeaves: hasLeaves, isLast: isLast)
+    }
 }
 
 /// Counts bytes for whoever wants to see how far something is.
@@ -313,25 +322,34 @@ package struct Inspection: Sendable {
     func verify(
         isCopy: Bool, _ progress: ((Int, Int) -> Void)?
     ) throws(JournalError) -> Verification {
-        let inventory = try Inventory(disk, path)
+        var inventory = try Inventory(disk, path)
         var counter = ByteCounter(progress)
         if counter.isWatched { counter.total = try bytesToVerify(inventory) }
         var result = Verification(
             statistics: DirectoryStatistics(cluster: cluster, version: version))
-        let checkpoints = readCheckpoints(inventory, &result, &counter)
+        var checkpoints = readCheckpoints(inventory, &result, &counter)
+        while result.directoryProblems.contains(where: \.isMissingFile) {
+            // What a server beside has removed since is no more in the list.
+            let now = try Inventory(disk, path)
+            if now.snapshots == inventory.snapshots { break }
+            inventory = now
+            result.snapshots = []
+            result.directoryProblems = []
+            checkpoints = readCheckpoints(inventory, &result, &counter)
+        }
         let isOld = version == OldFormat.version
         let list = try parts(withLeaves: !isOld)
         if !isOld, let first = list.first, first.first > 1 {
-            result.problems.append(.gap(file: first.file, missing: 1))
+            result.directoryProblems.append(.gap(file: first.file, missing: 1))
         }
-        if !isOld, let lost = inventory.lostEnd { result.problems.append(lost) }
+        if !isOld, let lost = inventory.lostEnd { result.directoryProblems.append(lost) }
         // Only what retention took is without its records, which is the beginning; with an archive
         // nothing is.
         var isRetired = archive == nil
         for (part, next) in zip(list, list.dropFirst()) {
             if part.directory != nil { isRetired = false }
             if part.directory == nil, !isRetired {
-                result.problems.append(.gap(file: next.file, missing: part.first))
+                result.directoryProblems.append(.gap(file: next.file, missing: part.first))
             }
         }
         let isWhole: Bool
@@ -345,14 +363,16 @@ package struct Inspection: Sendable {
         let last = result.statistics.head?.sequence ?? 0
         // Behind damage that was named the end is not known.
         for checkpoint in checkpoints where isWhole && checkpoint.head.sequence > last {
-            result.problems.append(
+            result.directoryProblems.append(
                 .dataLoss(
                     file: result.statistics.segments.last?.file ?? FileName.segment(1),
                     offset: result.statistics.segments.last?.bytesUsed ?? 0,
                     what: "the journal ends with record \(last), but \(checkpoint.file) says "
                         + "that it had record \(checkpoint.head.sequence)"))
         }
-        do { try listSnapshots(&result.statistics) } catch { result.problems.append(error) }
+        do { try listSnapshots(&result.statistics) } catch {
+            result.directoryProblems.append(error)
+        }
         if let keys {
             do {
                 let vault = try Vault(
@@ -361,8 +381,8 @@ package struct Inspection: Sendable {
                 if inventory.isBackup { demand = .listed(try listedObjects(disk, path)) }
                 let checked = vault.check(demand) { counter.add($0) }
                 result.vault = checked.count
-                result.problems += checked.problems
-            } catch { result.problems.append(error) }
+                result.objectProblems = checked.problems
+            } catch { result.directoryProblems.append(error) }
         }
         return result
     }
@@ -380,7 +400,8 @@ package struct Inspection: Sendable {
                 var none = NoTarget()
                 result.statistics.add(try parts.scan(part, into: &none), parts.head)
             } catch {
-                result.problems.append(error)
+                if goesOn(behind: part, error, &parts) { continue }
+                result.directoryProblems.append(error)
                 parts.forget()
                 isWhole = false
             }
@@ -389,6 +410,19 @@ package struct Inspection: Sendable {
             }
         }
         return isWhole
+    }
+
+    /// Whether a segment is missing because a server beside has retired it since it was listed, so
+    /// that its leaves stand for it.
+    private func goesOn<Parts: JournalParts & ~Copyable>(
+        behind part: JournalPart, _ error: JournalError, _ parts: inout Parts
+    ) -> Bool {
+        guard error.isMissingFile, part.hasLeaves, let now = try? Inventory(disk, path),
+            now.leaves.contains(part.first), !now.segments.contains(part.first)
+        else { return false }
+        var none = NoTarget()
+        do { _ = try parts.scan(part.retired, into: &none) } catch { return false }
+        return true
     }
 
     /// The heads that snapshots and the mark remember and that were signed; what of these does not
@@ -404,30 +438,30 @@ package struct Inspection: Sendable {
                 result.snapshots.append(info)
                 counter.add(info.bytes)
                 checkpoints.append(Checkpoint(head: info.head, file: info.file))
-            } catch { result.problems.append(error) }
+            } catch { result.directoryProblems.append(error) }
         }
         if inventory.hasHeads {
             do throws(JournalError) {
                 if let heads = try readHeads() {
-                    let good = heads.checkpoints(&result.problems)
+                    let good = heads.checkpoints(&result.directoryProblems)
                     result.signedHeads = good.count
                     checkpoints += good
                 }
-            } catch { result.problems.append(error) }
+            } catch { result.directoryProblems.append(error) }
         }
         // Without one, a server cannot start here, whatever an archive holds.
         if let first = inventory.segments.first, first > 1,
             result.snapshots.allSatisfy({ $0.head.sequence + 1 < first })
         {
             let missing = (result.snapshots.last?.head.sequence ?? 0) + 1
-            result.problems.append(.gap(file: FileName.segment(first), missing: missing))
+            result.directoryProblems.append(.gap(file: FileName.segment(first), missing: missing))
         }
         if inventory.hasMark {
             do {
                 if let head = try readMark() {
                     checkpoints.append(Checkpoint(head: head, file: FileName.mark))
                 }
-            } catch { result.problems.append(error) }
+            } catch { result.directoryProblems.append(error) }
         }
         return checkpoints
     }
@@ -446,7 +480,12 @@ package struct Inspection: Sendable {
             .map { vault + $0 }
         }
         var total = 0
-        for path in paths { total += try fileBytes(disk, path) }
+        for path in paths {
+            // What is removed meanwhile is not read either.
+            do { total += try fileBytes(disk, path) } catch {
+                guard error.isMissingFile else { throw error }
+            }
+        }
         return total
     }
 

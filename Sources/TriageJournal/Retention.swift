@@ -142,11 +142,12 @@ extension DataDirectory {
     }
 
     /// Reads a snapshot whole.
-    func readBack(_ sequence: UInt64) throws(JournalError) {
+    @discardableResult
+    func readBack(_ sequence: UInt64) throws(JournalError) -> SnapshotInfo {
         var none = NoTarget()
         var reader = try SnapshotReader(
             disk, directory: path, sequence: sequence, cluster: cluster, keys: keys)
-        _ = try reader.read(into: &none, threads: HelperThreads(count: 0))
+        return try reader.read(into: &none, threads: HelperThreads(count: 0))
     }
 
     private func remove(_ name: String) throws(JournalError) {

@@ -41,7 +41,7 @@ struct CheckConfigCommand: ParsableCommand {
             }
         } catch let error as ConfigurationError {
             StandardStream.error.write("triaged: \(error)\n")
-            throw ExitCode(78)
+            throw ExitCode(error.exitCode)
         }
     }
 

@@ -25,6 +25,8 @@ final class Daemon {
     private var room = ScarcityWatch(
         nothingLeft: "the disk is full: writes are refused until there is room",
         enough: "no write is refused for want of room")
+    /// Asks for keys; nil until that is wanted.
+    private var keyWorker: (any Worker)?
     private var descriptors = ScarcityWatch(
         nothingLeft: "no descriptor or memory for another connection; raise LimitNOFILE",
         enough: "everybody who connects is accepted")
@@ -48,7 +50,13 @@ final class Daemon {
         } catch {
             throw StartError(description: "signals cannot be received: \(error)", exitCode: 71)
         }
-        let daemon = try Daemon(configuration)
+        let daemon: Daemon
+        if configuration.isSuccessor {
+            // The manager has been watching since the first process said that it was ready.
+            daemon = try ServiceManager.alive { () throws in try Daemon(configuration) }
+        } else {
+            daemon = try Daemon(configuration)
+        }
         try daemon.start()
         switch daemon.serve(until: signals) {
         case .stop: return daemon.stop()
@@ -135,6 +143,11 @@ final class Daemon {
                     health.set(serving: false)
                     log.critical(
                         "journal failed; writes are refused", metadata: ["error": "\(error)"])
+                },
+                reloadFailed: { error in
+                    log.error(
+                        "the stored state was not read back; lists stay as they are",
+                        metadata: ["error": "\(error)"])
                 },
                 housekeepingFailed: { error in
                     log.error(
@@ -257,7 +270,7 @@ final class Daemon {
 
     /// What is done now and then.
     private func lookAround(alive: Bool) {
-        if trust.filesChanged() { reloadTrust() }
+        if trust.isDue(at: SystemClock().monotonicTime()) { reloadTrust() }
         trust.warn(at: SystemClock().wallTime())
         room.look(engine.status.counters.storageFull, log)
         descriptors.look(server.wantsOfDescriptors, log)
@@ -281,25 +294,41 @@ final class Daemon {
     }
 
     /// Wraps the directory's keys with the key that is configured now, if it is another one.
+    ///
+    /// Beside everything else: whoever is asked for the key may take its time.
     private func reloadKeys() {
-        guard let ring = engine.keys else { return }
+        guard let ring = engine.keys, configuration.keys.isGiven else { return }
         do {
-            guard let source = try configuration.keys.load() else { return }
+            let worker = try keyWorker ?? SystemWorkers().makeWorker(name: "keys", urgency: .normal)
+            keyWorker = worker
+            worker.submit { [keys = configuration.keys, log] in Self.reload(keys, ring, log) }
+        } catch {
+            Self.keysStay(error, log)
+        }
+    }
+
+    private static func reload(_ keys: KeyMaterial, _ ring: KeyRing, _ log: Logger) {
+        do {
+            guard let source = try keys.load() else { return }
             var random = RandomBytes()
             let before = ring.kek
             let time = SystemClock().wallTime()
             guard try ring.rotate(to: source.current, time: time, random: &random) else { return }
-            log.info(
-                "keys wrapped anew", metadata: ["from": "\(before)", "to": "\(ring.kek)"])
+            log.info("keys wrapped anew", metadata: ["from": "\(before)", "to": "\(ring.kek)"])
         } catch {
-            log.error(
-                "keys not wrapped anew; the key before stays in force: keep it",
-                metadata: ["error": "\(error)"])
+            keysStay(error, log)
         }
     }
 
+    private static func keysStay(_ error: any Error, _ log: Logger) {
+        log.error(
+            "keys not wrapped anew; the key before stays in force: keep it",
+            metadata: ["error": "\(error)"])
+    }
+
     private func reloadTrust() {
-        if let contexts = trust.reload() { server.reload(tls: contexts) }
+        let contexts = trust.reload(at: SystemClock().monotonicTime())
+        if let contexts { server.reload(tls: contexts) }
     }
 
     // MARK: End
@@ -328,8 +357,10 @@ final class Daemon {
     private func successorIsFit() -> Bool {
         var words = CommandLine.arguments
         if let verb = words.firstIndex(of: "serve") { words[verb] = "check-config" }
-        guard let trouble = Handover.rehearse(words, milliseconds: Self.rehearsalMilliseconds)
-        else { return true }
+        let trouble = ServiceManager.alive {
+            Handover.rehearse(words, milliseconds: Self.rehearsalMilliseconds)
+        }
+        guard let trouble else { return true }
         log.error("not handed over; this process goes on", metadata: ["error": "\(trouble)"])
         return false
     }
@@ -344,7 +375,7 @@ final class Daemon {
         ServiceManager.notify("RELOADING=1\nMONOTONIC_USEC=\(since)")
         server.beginDrain(keepingSockets: true)
         // A failed journal is not for a successor to find out.
-        if let code = end() { return code }
+        if let code = ServiceManager.alive(during: end) { return code }
         let error = Handover.become(
             CommandLine.arguments,
             leaving: server.keptSockets(named: configuration.doors.map(\.nameOfSockets)))

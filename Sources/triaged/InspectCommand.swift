@@ -52,7 +52,7 @@ struct InspectCommand: ParsableCommand {
             throw ExitCode(error.isAboutKeys ? 78 : error.isDamage ? 65 : 74)
         } catch let error as ConfigurationError {
             StandardStream.error.write("triaged: \(error)\n")
-            throw ExitCode(78)
+            throw ExitCode(error.exitCode)
         }
     }
 

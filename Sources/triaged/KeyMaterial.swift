@@ -6,7 +6,7 @@ internal import TriageIO
 internal import TriageJournal
 
 /// Where keys are fetched from.
-struct KeyMaterial {
+struct KeyMaterial: Sendable {
     /// A file; empty for none.
     var file: String
     /// A program and what it is given; empty for none.
@@ -52,7 +52,10 @@ struct KeyMaterial {
             bytes = try ChildProgram.output(
                 command, bytesMax: KeyEncryptionKey.textBytesMax,
                 milliseconds: Self.commandMilliseconds)
-        } catch { throw ConfigurationError("key-command: \(error)") }
+        } catch {
+            // Whom it asks may answer again later.
+            throw ConfigurationError("key-command: \(error)", exitCode: 74)
+        }
         return try Self.key(&bytes, from: "the output of \(command[0])")
     }
 

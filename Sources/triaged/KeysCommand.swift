@@ -60,7 +60,7 @@ struct KeysCommand: ParsableCommand {
             throw ExitCode(74)
         } catch let error as ConfigurationError {
             StandardStream.error.write("triaged: \(error)\n")
-            throw ExitCode(78)
+            throw ExitCode(error.exitCode)
         }
     }
 
@@ -144,9 +144,13 @@ struct KeysCommand: ParsableCommand {
                 if isRewrapped { StandardStream.output.write("keys wrapped by \(ring.kek)\n") }
                 if dataKey {
                     let number = try ring.renew(.data, time: time, random: &random)
-                    let count = try data.openVault()?.rewrap() ?? 0
+                    let (count, unreadable) = try data.openVault()?.rewrap() ?? (0, [])
                     StandardStream.output.write(
                         "data key \(number) in use, \(count) objects wrapped anew\n")
+                    for error in unreadable {
+                        StandardStream.error.write(
+                            "triaged: its key stays under the data key of before: \(error)\n")
+                    }
                 }
                 if signingKey {
                     let number = try ring.renew(.signing, time: time, random: &random)

@@ -71,6 +71,10 @@ struct RestoreCommand: ParsableCommand {
             StandardStream.error.write(
                 "triaged: left out \(rejected.file), which does not verify\n")
         }
+        for damaged in report.damagedObjects {
+            StandardStream.error.write(
+                "triaged: copied as it is: \(damaged); all else goes on without it\n")
+        }
         var lines = [
             "records 1 to \(report.head.sequence), root \(report.head.root)",
             report.snapshot.map { "the newest snapshot is that of record \($0)" }

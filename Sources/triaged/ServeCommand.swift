@@ -34,7 +34,7 @@ struct ServeCommand: ParsableCommand {
             if code != 0 { throw ExitCode(code) }
         } catch let error as ConfigurationError {
             StandardStream.error.write("triaged: \(error)\n")
-            throw ExitCode(78)
+            throw ExitCode(error.exitCode)
         } catch let error as StartError {
             StandardStream.error.write("triaged: \(error)\n")
             throw ExitCode(error.exitCode)

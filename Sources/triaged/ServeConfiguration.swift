@@ -75,6 +75,11 @@ struct ServeConfiguration {
         logLevel = level
     }
 
+    /// Whether this process is another one's successor: see ``Handover``.
+    var isSuccessor: Bool {
+        doors.contains { $0.inherited.contains { $0.origin == .predecessor } }
+    }
+
     /// Closes what a predecessor has left and no door has a use for: its address is free again.
     func close(others inherited: [InheritedSocket]) {
         for socket in inherited

@@ -80,9 +80,12 @@ struct SettingValue {
 /// Why the configuration cannot be used, in words for whoever wrote it.
 struct ConfigurationError: Error, CustomStringConvertible {
     let description: String
+    /// What the process ends with: 78, or 74 for what may be right at the next try.
+    let exitCode: Int32
 
-    init(_ description: String) {
+    init(_ description: String, exitCode: Int32 = 78) {
         self.description = description
+        self.exitCode = exitCode
     }
 }
 

@@ -26,6 +26,8 @@ final class Trust {
     private let doors: [ServeConfiguration.Door]
     private let log: Logger
     private var watch: FileWatch
+    /// When the last try failed; nil when it did not.
+    private var failedAt: MonotonicTime?
     private var alarms: [String: (level: TLSAlarm, at: WallTime)] = [:]
 
     /// Loads everything for the first time.
@@ -70,13 +72,21 @@ final class Trust {
         contexts.compactMap(\.revocationValidity).min { $0.until < $1.until }
     }
 
-    /// True when a file was replaced or written, and has not changed since the last look.
-    func filesChanged() -> Bool { watch.settled() }
+    /// Whether to load again: a file was replaced or written, and has not changed since the last
+    /// look; or the last try failed some time ago, for a reason that may have passed.
+    func isDue(at now: MonotonicTime) -> Bool {
+        if watch.settled() { return true }
+        guard let failedAt else { return false }
+        return now.nanoseconds(since: failedAt) >= Self.retryNanoseconds
+    }
+
+    private static let retryNanoseconds: UInt64 = 10_000_000_000
 
     /// Loads all files again; the old ones stay when one of the new cannot be used.
     ///
+    /// - Parameter now: When that is.
     /// - Returns: The new contexts, by door; nil when the old ones stay.
-    func reload() -> [TLSContext]? {
+    func reload(at now: MonotonicTime) -> [TLSContext]? {
         var next = status.current
         defer { status.replace(next) }
         do throws(TLSError) {
@@ -84,10 +94,12 @@ final class Trust {
             next.certificate = contexts[0].certificateValidity
             next.revocationList = Self.firstDue(contexts)
             next.reloads += 1
+            failedAt = nil
             log.info("certificates reloaded")
             return contexts
         } catch {
             next.failures += 1
+            failedAt = now
             log.error(
                 "certificates not reloaded; the old ones stay", metadata: ["error": "\(error)"])
             return nil

@@ -52,7 +52,7 @@ struct UpgradeCommand: ParsableCommand {
             throw ExitCode(error.isDamage ? 65 : 74)
         } catch let error as ConfigurationError {
             StandardStream.error.write("triaged: \(error)\n")
-            throw ExitCode(78)
+            throw ExitCode(error.exitCode)
         }
     }
 }

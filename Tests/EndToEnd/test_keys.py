@@ -157,8 +157,9 @@ def test_a_key_comes_from_a_command(fresh, kek, tmp_path):
     with server.client("dana") as dana:
         assert dana.triage.GetCase(T.GetCaseRequest(name=case)).name == case
     assert server.stop() == 0
+    # Whom it asks may answer again later: not the code after which nobody tries again.
     server.extra = ["--key-command", "/bin/false"]
-    assert "key-command" in refuses(server)
+    assert "key-command" in refuses(server, code=74)
 
 
 # ---- Rotation ----

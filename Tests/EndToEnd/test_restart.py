@@ -236,3 +236,34 @@ def test_the_service_manager_is_told(fresh, tmp_path):
         while (said := manager.recv(99)) == b"WATCHDOG=1":
             pass
         assert said == b"STOPPING=1"
+
+
+def test_a_key_store_that_hangs_holds_nothing_up(fresh, tmp_path):
+    key = tmp_path / "kek"
+    key.write_text("ab" * 32)
+    key.chmod(0o600)
+    # It answers once.
+    store, nobody = tmp_path / "store", tmp_path / "nobody"
+    store.write_text(f"#!/bin/sh\nif mv {key} {key}.told 2>/dev/null\nthen cat {key}.told\n"
+                     f"else exec cat {nobody}\nfi\n")
+    store.chmod(0o700)
+    os.mkfifo(nobody)
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, \
+            socket.create_server(("127.0.0.1", 0)) as listener:
+        manager.bind(str(path))
+        manager.settimeout(20)
+        server = fresh(extra=["--key-command", str(store)])
+        activated(server, listener, NOTIFY_SOCKET=str(path), WATCHDOG_USEC="400000")
+        assert manager.recv(99) == b"READY=1"
+        server.signal(signal.SIGHUP)
+        while (said := manager.recv(99)) == b"WATCHDOG=1":
+            pass
+        assert said.startswith(b"RELOADING=1")
+        assert manager.recv(99) == b"READY=1"
+        # Nobody answers, and the watchdog hears of us all the same.
+        for _ in range(5):
+            assert manager.recv(99) == b"WATCHDOG=1"
+        assert server.stop() == 0
+    # Lets go of whoever waits for an answer still.
+    os.close(os.open(nobody, os.O_RDWR))

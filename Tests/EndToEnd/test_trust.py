@@ -92,6 +92,16 @@ def test_bad_certificates_leave_the_old_ones_in_force(fresh, mine, what):
     assert served_certificate(server, mine) == before
 
 
+def test_what_cannot_be_used_yet_is_tried_again(fresh, mine):
+    server = fresh(certs=mine).start()
+    before = served_certificate(server, mine)
+    sign(mine, "server", stamp(8)[0], stamp(900_000)[0], "DNS:localhost,IP:127.0.0.1", "serverAuth")
+    await_true(lambda: metric(server, 'triaged_tls_reloads_total{outcome="refused"}') >= 1, 10,
+               "the refusal")
+    # The file stays as it is.
+    await_true(lambda: served_certificate(server, mine) != before, 30, "the new certificate")
+
+
 def test_a_stale_list_leaves_the_old_one_in_force(fresh, mine):
     server = fresh(certs=mine).start()
     assert metric(server, 'triaged_tls_alarm{what="crl"}') == 0

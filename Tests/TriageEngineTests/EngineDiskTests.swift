@@ -169,6 +169,36 @@ import TriageJournal
         #expect(Set(answers).count == 1)
     }
 
+    @Test(arguments: [false, true])
+    func aSnapshotThatIsThereAlready_isNotWrittenOver_unlessItIsBad(isBad: Bool) throws {
+        func run(_ disk: SimDisk, _ body: (Engine, RecordingSink) -> Void) throws {
+            let engine = try Engine.open("data", disk: disk, storage: options())
+            let sink = RecordingSink()
+            engine.connect(reactor: 0, sink: sink)
+            engine.start()
+            body(engine, sink)
+            engine.stop()
+        }
+        let first = SimDisk(seed: 3)
+        // With a snapshot at its end.
+        try run(first) { work($0, $1, seed: 3, count: 5) }
+        let disk = first.copy()
+        let name = try #require(disk.fileNames.first { $0.hasSuffix(".snapshot") })
+        var bytes = try #require(disk.bytes(of: name))
+        if isBad { bytes[5_000] ^= 1 }
+        disk.replace(name, with: bytes)
+        try run(disk) { engine, sink in
+            let request = bench.request(.snapshot(bench.freshKey()))
+            #expect(engine.submit([request], reactor: 0, journalBytes: 512))
+            guard case .snapshot(let answer) = sink.wait(count: 1).last?.reply else {
+                Issue.record("no snapshot")
+                return
+            }
+            #expect(name.hasSuffix("\(answer.sequence).snapshot"))
+            #expect((disk.bytes(of: name) == bytes) == !isBad)
+        }
+    }
+
     @Test func aJournalThatCannotBeTidied_takesSnapshotsAllTheSame() throws {
         let directory = try TempDirectory()
         var storage = options()
@@ -216,14 +246,26 @@ import TriageJournal
         }
     }
 
-    @Test func afterAFailedSync_readsGoOn_andTheDurableStateIsReadBack() throws {
+    @Test(arguments: [0, 2])
+    func afterAFailedSync_readsGoOn_andTheDurableStateIsReadBack(failingReads: Int) throws {
         let disk = SimDisk(seed: 3)
         var storage = options()
         storage.segmentBytes = 64 << 10
         let failed = Monitor(false)
+        let failedReads = Monitor(0)
+        let failNextRead: @Sendable (Int) -> Void = { number in
+            if number < failingReads { disk.failNext(.read, on: ".journal", .inputOutput) }
+        }
         let engine = try Engine.open(
             "data", disk: disk, storage: storage,
-            journalFailed: { _ in failed.change { $0 = true } })
+            journalFailed: { _ in failed.change { $0 = true } },
+            reloadFailed: { _ in
+                failNextRead(
+                    failedReads.change { count in
+                        count += 1
+                        return count
+                    })
+            })
         let sink = RecordingSink()
         engine.connect(reactor: 0, sink: sink)
         engine.start()
@@ -238,6 +280,7 @@ import TriageJournal
             guard let reply = sink.wait(count: before + 1).last?.reply else { throw Unexpected() }
             return reply
         }
+        failNextRead(0)
         disk.failNext(.sync, on: ".journal", .inputOutput)
         let refused = try ask(.write(bench.report(about: 9_999), bench.freshKey()))
         #expect(refused.kind == "failed(journalFailed)")
@@ -255,7 +298,7 @@ import TriageJournal
             let reply = try ask(.watchBoard(resume: revision, filter: BoardFilter()))
             isBack = reply.kind == "boardChanges"
         }
-        #expect(isBack)
+        #expect(isBack && failedReads.change { $0 } == failingReads)
         let after = try picture(engine, sink)
         #expect(after == durable)
         let still = try ask(.write(bench.report(about: 1), bench.freshKey()))

@@ -359,8 +359,8 @@ import TriageJournal
     }
 }
 
-/// The system's threads, of which the one that writes snapshots can be held, and the one that writes
-/// leaves be waited for.
+/// The system's threads: the one that writes snapshots can be held, the one that writes leaves be
+/// waited for.
 private struct HeldWorkers: WorkerSource {
     struct Gate {
         var isShut = false

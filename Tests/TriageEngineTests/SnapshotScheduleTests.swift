@@ -39,6 +39,25 @@ import TriageJournal
         #expect(bench.snapshots.all.count == 1)
     }
 
+    @Test func oneThatFailedIsDueAgain_alsoIfNothingWasJournaledSince() throws {
+        let bench = EngineBench { $0.snapshotMilliseconds = 1_000 }
+        _ = try bench.submit(about: 1)
+        bench.clock.advance(milliseconds: 1_000)
+        bench.turn()
+        #expect(bench.snapshots.all.map(\.sequence) == [1])
+        let failure = JournalError.io(IOError(.write, path: "s", .noSpace))
+        bench.core.turn([], snapshots: [.failed(failure)])
+        #expect(bench.snapshots.all.count == 1 && bench.core.nextDeadline != nil)
+        bench.clock.advance(milliseconds: 1_000)
+        bench.turn()
+        #expect(bench.snapshots.all.map(\.sequence) == [1, 1])
+        bench.core.turn([], snapshots: [.failed(failure)])
+        // The last chance is the stop.
+        #expect(bench.core.takeLastSnapshot())
+        bench.core.turn([], snapshots: [.taken(receipt(1))])
+        #expect(!bench.core.takeLastSnapshot() && bench.core.nextDeadline == nil)
+    }
+
     @Test func whoAsks_hearsWhenItIsDurable_andWhoAsksMeanwhile_getsTheNextOne() throws {
         let bench = EngineBench()
         _ = try bench.submit(about: 1)

@@ -46,6 +46,25 @@ import TriageIO
         #expect(!ServiceManager.notify("READY=1", environment: { _ in long }))
     }
 
+    @Test func whatTakesLongIsVouchedFor_andNoLonger() throws {
+        let directory = try TempDirectory()
+        let path = directory.file("notify")
+        let manager = try #require(DatagramListener(path))
+        let variables = ["NOTIFY_SOCKET": path, "WATCHDOG_USEC": "2000"]
+        let said = ServiceManager.alive(environment: { variables[$0] }) {
+            (0..<5).map { _ in manager.next() }
+        }
+        #expect(said == Array(repeating: "WATCHDOG=1", count: 5))
+        // What was sent before it ended, and then our own.
+        #expect(ServiceManager.notify("READY=1", environment: { variables[$0] }))
+        while case let left = manager.next(), left != "READY=1" { #expect(left == "WATCHDOG=1") }
+        #expect(!manager.hasNext)
+        // Without a watchdog it just runs.
+        #expect(
+            ServiceManager.alive(environment: { $0 == "NOTIFY_SOCKET" ? path : nil }) { 7 } == 7)
+        #expect(!manager.hasNext)
+    }
+
     @Test func watchdog_isAskedForTwiceAsOften() {
         func every(_ text: String?) -> Int64? {
             ServiceManager.watchdogMilliseconds(environment: { _ in text })
@@ -88,5 +107,41 @@ import TriageIO
         _ = unsafe unlink(path)
         seen = look(&watch, times: 2)
         #expect(seen == [false, false])
+    }
+}
+
+/// The manager's end of NOTIFY_SOCKET.
+private final class DatagramListener {
+    private let descriptor: Int32
+
+    init?(_ path: String) {
+        descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        guard descriptor >= 0, bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+            return nil
+        }
+        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: bytes) }
+        let size = socklen_t(MemoryLayout<sockaddr_un>.size)
+        let bound = unsafe withUnsafePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                unsafe bind(descriptor, generic, size)
+            }
+        }
+        guard bound == 0 else { return nil }
+    }
+
+    deinit { close(descriptor) }
+
+    /// The next message; waits for it.
+    func next() -> String { receive(0) }
+
+    var hasNext: Bool { receive(Int32(MSG_DONTWAIT)) != "" }
+
+    private func receive(_ flags: Int32) -> String {
+        var bytes = [UInt8](repeating: 0, count: 100)
+        let count = unsafe recv(descriptor, &bytes, bytes.count, flags)
+        return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
     }
 }

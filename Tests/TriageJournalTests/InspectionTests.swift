@@ -63,6 +63,34 @@ import TriageJournal
         #expect(result.snapshots.count == 1)
     }
 
+    /// Where a server beside it retires a segment and prunes a snapshot after they were listed.
+    @Test func whatRetentionTakesMeanwhile_isNoProblem() throws {
+        var bench = Workbench()
+        let (data, journal) = try bench.start()
+        try bench.write([[3000], [700, 20], [3000]], to: journal)
+        for _ in 0..<2 {
+            _ = try data.makeSnapshot(at: journal.durableTree, time: .epoch).finish()
+            try bench.write([[40]], to: journal)
+        }
+        let taken = [segment1, "00000000000000000005.snapshot"]
+        var isBeside = true
+        let result = try bench.inspection().verify { done, _ in
+            guard isBeside, done > 0 else { return }
+            isBeside = false
+            for name in taken { bench.disk.erase(Workbench.file(name)) }
+        }
+        #expect(!isBeside && result.problems == [])
+        #expect(result.snapshots.map(\.head.sequence) == [4])
+        #expect(result.statistics.head == journal.durableHead)
+        #expect(result.statistics.segments.map(\.first) == [4])
+        // Gone with its leaves it is one.
+        bench.disk.erase(Workbench.file("00000000000000000001.leaves"))
+        #expect(
+            try bench.inspection().verify().problems == [
+                .gap(file: "00000000000000000004.journal", missing: 1)
+            ])
+    }
+
     @Test func everyProblemIsNamed() throws {
         let bench = try bench()
         let disk = bench.disk.copy()

@@ -189,7 +189,8 @@ package final class BackupReader {
     private var buffer = PageBuffer(capacity: VaultLayout.chunkBytes)
     private var pacer: Pacer
 
-    /// Opens a file; nil when it is a segment of another length than it was listed with.
+    /// Opens a file; nil when it is a segment or a snapshot of another length than it was listed
+    /// with.
     init?(
         _ disk: any Disk, _ directory: String, _ name: String, count: Int, listed: Int?,
         bytesPerSecond: Int?
@@ -200,10 +201,11 @@ package final class BackupReader {
             let file = try disk.open(path, .read)
             return (file, try file.size())
         }
-        if let listed, listed != size,
-            case .segment = FileName.meaning(of: DirectoryEntry(name: name, isDirectory: false))
-        {
-            return nil
+        if let listed, listed != size {
+            switch FileName.meaning(of: DirectoryEntry(name: name, isDirectory: false)) {
+            case .segment, .snapshot: return nil
+            default: break
+            }
         }
         self.file = file
         self.name = name

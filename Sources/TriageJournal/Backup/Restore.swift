@@ -37,6 +37,10 @@ package struct RestoreReport: Equatable, Sendable {
     /// Keys of the vault without an object: of objects that the source lacks, or that were put, set
     /// aside or erased while it was backed up or copied.
     package let keysWithoutObject: Int
+    /// Objects of the vault, and their keys, that do not verify.
+    ///
+    /// They were copied as they are: a server reads all else.
+    package let damagedObjects: [JournalError]
 }
 
 /// Restores one directory into another.
@@ -127,11 +131,12 @@ package struct Restore {
         try TriageJournal.disk { () throws(IOError) in
             try MarkFile.make(disk, target, source.cluster, tree, time)
         }
-        let end = try finish(tree, time, &random, progress)
+        let (signingKey, verified) = try finish(tree, time, &random, progress)
         return RestoreReport(
             head: JournalHead(tree), snapshot: snapshots.last, rejectedSnapshots: rejected,
-            headsKept: heads.kept, headsLeftOut: heads.leftOut, signingKey: end.signingKey,
-            keysWithoutObject: end.keysWithoutObject)
+            headsKept: heads.kept, headsLeftOut: heads.leftOut, signingKey: signingKey,
+            keysWithoutObject: verified.vault?.withoutObject ?? 0,
+            damagedObjects: verified.objectProblems)
     }
 
     // MARK: The point
@@ -310,13 +315,13 @@ package struct Restore {
     private func finish(
         _ tree: MerkleTree, _ time: WallTime, _ random: inout RandomBytes,
         _ progress: @escaping (RestoreStep, Int, Int) -> Void
-    ) throws(JournalError) -> (signingKey: NoteKey?, keysWithoutObject: Int) {
+    ) throws(JournalError) -> (signingKey: NoteKey?, verified: Verification) {
         var ring: KeyRing?
         if inventory.hasKeys { ring = try KeyRing.open(disk, target, keys) }
         let made = Inspection(
             making: target, source.cluster, disk: disk, keys: ring, threads: source.threads)
         let verified = try made.verify(isCopy: true) { progress(.verifying, $0, $1) }
-        if let problem = verified.problems.first { throw problem }
+        if let problem = verified.directoryProblems.first { throw problem }
         guard verified.statistics.head == JournalHead(tree) else {
             throw .dataLoss(
                 file: FileName.segment(1), offset: 0,
@@ -332,7 +337,7 @@ package struct Restore {
             }
         }
         try makeIdentity(disk, target, source.cluster, time)
-        return (signingKey, verified.vault?.withoutObject ?? 0)
+        return (signingKey, verified)
     }
 }
 

@@ -370,21 +370,38 @@ package final class Vault: @unchecked Sendable {
 
     // MARK: Rotation
 
+    /// Whether its table takes changes: none once a write to it has failed.
+    ///
+    /// - Throws: `.poisoned`.
+    package func requireWritable() throws(JournalError) {
+        if let failure { throw .poisoned(failure) }
+    }
+
     /// Wraps every object's key with the data key in use.
     ///
-    /// - Returns: How many were wrapped anew.
-    /// - Throws: `.dataLoss`, `.poisoned`, `.io`, `.crypto`; each slot is as before or anew then.
+    /// A key that cannot be read stays as it is, under the data key of before, which then cannot be
+    /// dropped.
+    ///
+    /// - Returns: How many were wrapped anew, and why the others were not.
+    /// - Throws: `.poisoned`, `.io`, `.crypto`; each slot is as before or anew then.
     /// - Durability: on disk when this returns
-    package func rewrap() throws(JournalError) -> Int {
-        if let failure { throw .poisoned(failure) }
+    package func rewrap() throws(JournalError) -> (count: Int, unreadable: [JournalError]) {
+        try requireWritable()
         let number = keys.dataKeyInUse
-        let names = table.names(notUnder: number)
-        for name in names {
-            let anew = try slot(try objectKey(name), name, under: number)
+        var count = 0
+        var unreadable: [JournalError] = []
+        for name in table.names(notUnder: number) {
+            let key: SecretKey
+            do throws(JournalError) { key = try objectKey(name) } catch {
+                unreadable.append(error)
+                continue
+            }
+            let anew = try slot(key, name, under: number)
             try change { table throws(IOError) in try table.replace(anew) }
+            count += 1
         }
         try change { table throws(IOError) in try table.sync() }
-        return names.count
+        return (count, unreadable)
     }
 
     /// Makes the table durable as it was read, so that a data key that nothing in it needs can be

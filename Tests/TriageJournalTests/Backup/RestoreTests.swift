@@ -239,6 +239,29 @@ import TriageJournal
         #expect(try VaultTests.read(object.name, from: copy) == bytes)
     }
 
+    @Test(arguments: [false, true]) func damagedEvidenceIsNamed_andAllElseComesAlong(
+        slot: Bool
+    ) throws {
+        let (bench, data) = try Self.source(encrypted: true)
+        let vault = try #require(try data.openVault())
+        _ = try vault.reconcile(stored: [], time: Self.now, stateTime: Self.now)
+        let bad = try VaultTests.put(VaultTests.noise(100_000), into: vault)
+        let good = try VaultTests.put(VaultTests.noise(50_000), into: vault)
+        let file = slot ? "data/vault/keys" : VaultTests.path(bad.name)
+        var bytes = try #require(bench.disk.bytes(of: file))
+        let place = slot ? try #require(VaultTests.slot(of: bad.name, in: bytes)) : 5_000
+        bytes[place + 60] ^= 1
+        bench.disk.replace(file, with: bytes)
+        let report = try Self.restore(bench, .sequence(5))
+        #expect(report.damagedObjects.map { $0.place?.file } == [file.dropFirst(5).description])
+        let after = bench.disk.afterPowerCut()
+        let copy = try Vault(
+            opening: "new", disk: after, keys: try KeyRing.open(after, "new", bench.keys),
+            random: RandomBytes(replaying: 3))
+        #expect(try VaultTests.read(good.name, from: copy) == VaultTests.noise(50_000))
+        #expect(after.bytes(of: "new" + file.dropFirst(4)) == bytes)
+    }
+
     @Test func anOlderVersionIsToBeUpgradedFirst() throws {
         let bench = Workbench()
         for (name, bytes) in try UpgradeTests.oldFiles() {

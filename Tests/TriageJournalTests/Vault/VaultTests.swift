@@ -182,7 +182,7 @@ import TriageJournal
         #expect(disk.bytes(of: Self.path(noSlot.name)) != nil)
     }
 
-    private static func slot(of name: ObjectName, in table: [UInt8]) -> Int? {
+    static func slot(of name: ObjectName, in table: [UInt8]) -> Int? {
         stride(from: 4_096, to: table.count, by: 512).first { start in
             name.digest == table.span.extracting(start + 8..<start + 40).digest
         }
@@ -336,7 +336,7 @@ import TriageJournal
         let ring = try KeyRingTests.open(disk)
         var random = RandomBytes(replaying: 8)
         let number = try ring.renew(.data, time: Self.time, random: &random)
-        #expect(try Self.open(disk).rewrap() == 3)
+        #expect(try Self.open(disk).rewrap().count == 3)
         let next = disk.afterPowerCut()
         let again = try Self.open(next)
         var report = VaultReport()
@@ -484,6 +484,29 @@ import TriageJournal
 
     // MARK: Rotation
 
+    @Test func aKeyThatRotsKeepsNoOtherFromBeingWrappedAnew() throws {
+        let disk = try Self.directory()
+        let ring = try KeyRingTests.open(disk)
+        let vault = try Vault(
+            opening: Self.data, disk: disk, keys: ring, random: RandomBytes(replaying: 6))
+        _ = try vault.reconcile(stored: [], time: Self.time, stateTime: Self.time)
+        let objects = try (0..<3).map { try Self.put([UInt8($0)], into: vault) }
+        var table = try #require(disk.bytes(of: "data/vault/keys"))
+        let slot = try #require(Self.slot(of: objects[1].name, in: table))
+        table[slot + 60] ^= 1
+        disk.replace("data/vault/keys", with: table)
+        var random = RandomBytes(replaying: 7)
+        let number = try ring.renew(.data, time: Self.time, random: &random)
+        let (count, unreadable) = try vault.rewrap()
+        #expect(count == 2 && unreadable.map(\.place?.offset) == [slot])
+        #expect(vault.keyNumbers == [1: 1, number: 2])
+        let after = try Self.open(disk.afterPowerCut())
+        #expect(try Self.read(objects[2].name, from: after) == [2])
+        // It is in use all the same, and says so.
+        let unread = Self.error { () throws(JournalError) in _ = try after.read(objects[1].name) }
+        #expect(unread != nil)
+    }
+
     @Test func afterRewrapping_theOldDataKeyIsNotNeeded() throws {
         let disk = try Self.directory()
         let ring = try KeyRingTests.open(disk)
@@ -498,8 +521,8 @@ import TriageJournal
         #expect(try ring.renew(.data, time: Self.time, random: &random) == 3)
         let later = try Self.put(Self.noise(30), into: vault)
         #expect(vault.keyNumbers == [1: 2, 3: 1])
-        #expect(try vault.rewrap() == 2)
-        #expect(try vault.rewrap() == 0)
+        #expect(try vault.rewrap().count == 2)
+        #expect(try vault.rewrap().count == 0)
         #expect(vault.keyNumbers == [3: 3])
         try ring.drop([1], time: Self.time, random: &random)
         let again = try Self.started(

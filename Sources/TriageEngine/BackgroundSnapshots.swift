@@ -14,8 +14,17 @@ final class BackgroundSnapshots: SnapshotTaker {
     private let clock: any TimeSource
     private let worker: any Worker
     private let forgetter = WordForgetter()
-    /// Counts what the worker was given: for what waits, words are forgotten later.
-    private let given = Monitor(0)
+    private let progress = Monitor(Progress())
+
+    /// What has happened since a snapshot was begun.
+    private struct Progress {
+        /// Counts what the worker was given: for what waits, words are forgotten later.
+        var given = 0
+        /// Whether the last snapshot was given, or none comes any more.
+        var isEnding = false
+        /// The newest record that erased words.
+        var erasedBy: UInt64 = 0
+    }
 
     init(
         _ directory: DataDirectory, _ clock: any TimeSource, _ workers: any WorkerSource
@@ -29,8 +38,8 @@ final class BackgroundSnapshots: SnapshotTaker {
         _ state: WorldState, at tree: MerkleTree, time: WallTime, isPaced: Bool,
         report: @escaping @Sendable (SnapshotResult) -> Void
     ) {
-        let mine = next()
-        worker.submit { [directory, clock, forgetter, given] in
+        let mine = next(isLast: !isPaced)
+        worker.submit { [directory, clock, forgetter, progress] in
             do throws(JournalError) {
                 report(.taken(try Self.write(state, tree, time, isPaced, directory, clock)))
             } catch {
@@ -39,13 +48,17 @@ final class BackgroundSnapshots: SnapshotTaker {
             // Before segments are moved to an archive, which is out of reach. An end does not wait.
             if isPaced {
                 let (forgotten, failure) = forgetter.run(state, directory) {
-                    given.change { $0 == mine }
+                    progress.change { $0.given == mine }
                 }
                 report(.forgotten(forgotten))
                 if let failure { report(.forgetFailed(failure)) }
             }
             do throws(JournalError) {
-                report(.tidied(try directory.tidy(time: clock.wallTime())))
+                let tidied = try directory.tidy(time: clock.wallTime()) { first in
+                    forgetter.isFree(first)
+                        && progress.change { !$0.isEnding && $0.erasedBy <= tree.size }
+                }
+                report(.tidied(tidied))
             } catch {
                 report(.tidyFailed(error))
             }
@@ -58,17 +71,22 @@ final class BackgroundSnapshots: SnapshotTaker {
         worker.submit(body)
     }
 
+    func wordsErased(by sequence: UInt64) {
+        progress.change { $0.erasedBy = sequence }
+    }
+
     /// Ends the worker, once what was begun is written.
     func stop() {
-        _ = next()
+        _ = next(isLast: true)
         worker.stop()
     }
 
     /// Something waits for the worker.
-    private func next() -> Int {
-        given.change { given in
-            given += 1
-            return given
+    private func next(isLast: Bool = false) -> Int {
+        progress.change { progress in
+            progress.given += 1
+            if isLast { progress.isEnding = true }
+            return progress.given
         }
     }
 

@@ -14,6 +14,10 @@ package protocol SnapshotTaker: AnyObject, Sendable {
     func take(
         _ state: WorldState, at tree: MerkleTree, time: WallTime, isPaced: Bool,
         report: @escaping @Sendable (SnapshotResult) -> Void)
+
+    /// Words were erased by a record that will be in the next snapshot: until they are out of a
+    /// segment, it stays where that can be done.
+    func wordsErased(by sequence: UInt64)
 }
 
 /// The vault as the engine needs it.
@@ -377,15 +381,19 @@ package final class EngineCore: @unchecked Sendable {
         if let failed = append(header, events) { return .failure(Refusal(reply: .failed(failed))) }
         world.apply(events, header)
         changed(header.sequence, events.span)
-        noteErasures(events.span)
+        noteErasures(events.span, header.sequence)
         return .success(decision)
     }
 
-    /// Remembers which objects have to go once the record is durable.
-    private func noteErasures(_ events: Span<Event>) {
+    /// Remembers which objects have to go once the record is durable, and tells that words have to.
+    private func noteErasures(_ events: Span<Event>, _ sequence: UInt64) {
         for index in events.indices {
-            guard case .evidenceErased(let number, _) = events[index] else { continue }
-            erasures.append(world.object(of: number))
+            switch events[index] {
+            case .evidenceErased(let number, _): erasures.append(world.object(of: number))
+            case .reportTextsErased: break
+            default: continue
+            }
+            parts.snapshots?.wordsErased(by: sequence)
         }
     }
 

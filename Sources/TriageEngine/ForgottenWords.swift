@@ -35,6 +35,8 @@ final class WordForgetter: @unchecked Sendable {
     /// Whose words the journal has not any more.
     private var done: Set<WordsOwner> = []
     private var wanted: [WordsOwner: Wanted] = [:]
+    /// The segments in which the last run would have found words that are wanted.
+    private var lookedThrough: Set<UInt64> = []
 
     /// Forgets what can be forgotten by now.
     ///
@@ -51,6 +53,7 @@ final class WordForgetter: @unchecked Sendable {
             wanted[words.owner] = Wanted(recordedAt: words.recordedAt)
         }
         var run = Run()
+        lookedThrough = []
         guard !wanted.isEmpty else { return (run.forgotten, nil) }
         do throws(JournalError) {
             var redaction = try directory.makeRedaction()
@@ -58,11 +61,21 @@ final class WordForgetter: @unchecked Sendable {
             let byTime = wanted.mapValues { Self.candidates($0.recordedAt, redaction.segments) }
             let isThrough = look(byTime, &redaction, &run, goesOn)
             if isThrough { lookEverywhere(byTime, &redaction, &run, goesOn) }
+            if isThrough, run.failure == nil {
+                lookedThrough = Set(
+                    redaction.segments.filter { $0.isCovered || $0.isArchived }.map(\.first))
+            }
             run.forgotten.waitsForSegment = waitsForSegment(byTime, redaction.segments.last)
         } catch { run.failure = error }
         run.forgotten.waiting = wanted.count
         return (run.forgotten, run.failure)
     }
+
+    /// Whether a segment has no words any more that were erased in the state of the last run, but
+    /// for what the archive has already.
+    ///
+    /// One that was complete, or had leaves, only after the run had begun was not looked through.
+    func isFree(_ first: UInt64) -> Bool { wanted.isEmpty || lookedThrough.contains(first) }
 
     /// Notes words of which the segment is gone.
     private func settleRemoved(_ segments: [DatedSegment]) {

@@ -179,8 +179,8 @@ package final class DataDirectory: Sendable {
     }
 
     /// Opens the journal for writing: makes missing leaves, writes the keys anew if they have to
-    /// be, cuts and keeps what was torn, removes temporary files, and at a first start makes the
-    /// first files.
+    /// be, cuts and keeps what was torn, removes temporary files, at a first start makes the first
+    /// files, and before the first segment goes to an archive the folder of that.
     ///
     /// - Parameters:
     ///   - report: From ``recover(into:)``; nothing was changed in between.
@@ -201,20 +201,21 @@ package final class DataDirectory: Sendable {
         let last: LastSegment
         if let found = report.last { last = found } else { last = try makeFirstFiles(time) }
         let segment = FileName.segment(last.header.sequence)
-        let (file, mark) = try TriageJournal.disk {
-            () throws(IOError) -> (any DiskFile, MarkFile) in
+        let file = try TriageJournal.disk { () throws(IOError) -> any DiskFile in
             for entry in try disk.list(path) where entry.name.hasSuffix(".tmp") {
                 try disk.remove(path + "/" + entry.name)
             }
             try disk.syncDirectory(path)
             let file = try disk.open(path + "/" + segment, .updateDirect)
             if report.marked < report.head.sequence { try settle(segment, file, last.offset) }
-            return (file, try openMark(report.tree, time))
+            return file
         }
+        let mark = try openMark(report.tree, time)
         let signer = keys.map {
             HeadSigner(disk, directory: path, keys: $0, file: report.heads)
         }
         try signer?.settle()
+        makeArchive()
         return try JournalWriter(
             JournalWriter.Start(
                 disk: disk, directory: path, cluster: cluster, options: options, keys: keys,
@@ -312,15 +313,14 @@ package final class DataDirectory: Sendable {
         return LastSegment(header: header, offset: Format.blockBytes, leaves: [])
     }
 
-    private func openMark(_ tree: MerkleTree, _ time: WallTime) throws(IOError) -> MarkFile {
-        let name = path + "/" + FileName.mark
-        if try !disk.list(path).contains(where: { $0.name == FileName.mark }) {
-            try MarkFile.make(disk, path, cluster, tree, time)
+    private func openMark(_ tree: MerkleTree, _ time: WallTime) throws(JournalError) -> MarkFile {
+        let file = try TriageJournal.disk { () throws(IOError) in
+            if try !disk.list(path).contains(where: { $0.name == FileName.mark }) {
+                try MarkFile.make(disk, path, cluster, tree, time)
+            }
+            return try disk.open(path + "/" + FileName.mark, .update)
         }
-        let file = try disk.open(name, .update)
-        // The newer slot must stay true while the other one is overwritten.
-        let generation = (try? MarkFile.read(file, cluster))?.size ?? MarkFile.firstGeneration
-        return MarkFile(file: file, cluster: cluster, generation: generation, housekeeping)
+        return try MarkFile(settling: file, cluster, housekeeping)
     }
 
     /// Writes the batches of the last segment once more, and syncs them.

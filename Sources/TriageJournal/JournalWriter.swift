@@ -180,7 +180,7 @@ package final class JournalWriter: Journal {
     /// Lets the next record begin a segment although there is room in this one, which is then
     /// complete and can be written anew (``Redaction``).
     ///
-    /// Does nothing while this one has no durable record. While the next one is not prepared
+    /// Does nothing while this one has no durable record. While the next one is not prepared,
     /// records go on into this one: none is refused, and none waits, for this.
     package func endSegment() {
         isEndWanted = nextHeader == nil && !leaves.isEmpty

@@ -12,17 +12,26 @@ final class MarkFile: Sendable {
     /// That of the newer slot, which is known to be on disk.
     private let generation: Lock<UInt64>
 
+    /// Goes on with a file, of which the newer slot is written once more as it was read.
+    ///
+    /// A killed process, or one whose sync failed, may have left it in a cache alone: it must stay
+    /// true while the other one, which is on disk, is overwritten.
+    ///
+    /// - Throws: `.io`; `.dataLoss` and the like when neither slot verifies.
+    /// - Durability: on disk when this returns
     init(
-        file: any DiskFile, cluster: ClusterID, generation: UInt64, _ housekeeping: Housekeeping
-    ) {
+        settling file: any DiskFile, _ cluster: ClusterID, _ housekeeping: Housekeeping
+    ) throws(JournalError) {
         self.file = file
         self.cluster = cluster
         self.housekeeping = housekeeping
-        self.generation = Lock(generation)
+        let newer = try Self.read(file, cluster)
+        generation = Lock(newer.size)
+        do { try Self.write(newer, to: file) } catch { throw .io(error) }
     }
 
     /// The generation of a new file, whose first slot has it.
-    static let firstGeneration: UInt64 = 2
+    private static let firstGeneration: UInt64 = 2
 
     /// Makes the file, with the head of `tree` in it.
     ///
@@ -47,20 +56,25 @@ final class MarkFile: Sendable {
     /// - Isolation: one thread at a time; the helper's if there is one
     func write(_ tree: MerkleTree, _ time: WallTime) {
         let generation = self.generation.withLock { $0 } + 1
-        var block = PageBuffer(capacity: Format.blockBytes)
-        HeaderBlock(
+        let mark = HeaderBlock(
             kind: .mark, cluster: cluster, sequence: tree.size, time: time, size: generation,
-            tree: tree
-        ).store(in: &block)
+            tree: tree)
         do {
-            let offset = Int(generation % 2) * Format.blockBytes
-            try file.write(block.span(0..<Format.blockBytes), at: offset)
-            try file.sync()
+            try Self.write(mark, to: file)
             self.generation.withLock { $0 = generation }
             housekeeping.markWritten(nil)
         } catch {
             housekeeping.markWritten(error)
         }
+    }
+
+    /// Writes the slot of its generation.
+    private static func write(_ mark: HeaderBlock, to file: any DiskFile) throws(IOError) {
+        var block = PageBuffer(capacity: Format.blockBytes)
+        mark.store(in: &block)
+        let offset = Int(mark.size % 2) * Format.blockBytes
+        try file.write(block.span(0..<Format.blockBytes), at: offset)
+        try file.sync()
     }
 
     /// The head that the newer good slot names; nil for that of a journal without records.

@@ -17,6 +17,8 @@ package struct DatedSegment: Equatable, Sendable {
     /// Whether it may be written anew: it is complete, its leaves are there, and the oldest
     /// snapshot that is kept stands for all of it.
     package let isCovered: Bool
+    /// Whether it is in the archive as well: there nothing can be taken out of it.
+    package let isArchived: Bool
     /// Whether a segment follows it.
     package let isComplete: Bool
 }
@@ -45,7 +47,7 @@ extension DataDirectory {
                 latest: index + 1 < times.count ? times[index + 1] : .distantFuture,
                 isCovered: next.map { $0 <= (covered ?? 0) + 1 } ?? false
                     && leaves.contains(first) && !archived.contains(first),
-                isComplete: next != nil)
+                isArchived: archived.contains(first), isComplete: next != nil)
         }
         return Redaction(self, segments, covered: covered ?? 0)
     }
@@ -62,10 +64,7 @@ extension DataDirectory {
     /// next tidying compares both.
     private func archived() throws(JournalError) -> Set<UInt64> {
         guard case .archive(let archive) = options.journalRetention else { return [] }
-        let entries = try TriageJournal.disk { () throws(IOError) in
-            try disk.makeDirectory(archive)
-            return try disk.list(archive)
-        }
+        let entries = try TriageJournal.disk { () throws(IOError) in try disk.list(archive) }
         return Set(
             entries.compactMap { entry in
                 guard case .segment(let first) = FileName.meaning(of: entry) else { return nil }

@@ -63,13 +63,19 @@ extension DataDirectory {
     ///
     /// May run beside a ``JournalWriter`` of the same directory, in one thread at a time.
     ///
-    /// - Parameter time: Wall time now.
+    /// - Parameters:
+    ///   - time: Wall time now.
+    ///   - mayMove: Asked by its first sequence before a segment is copied to the archive, from
+    ///     where nothing can be taken back; if not, it stays, and so do those behind it.
     /// - Returns: What was done, and what is left.
-    /// - Throws: `.io`, `.foreignFile`; `.dataLoss` when a segment without leaves, the snapshot
+    /// - Throws: `.io`, also when the archive's folder is missing, of which none is made here;
+    ///   `.foreignFile`; `.dataLoss` when a segment without leaves, the snapshot
     ///   (nothing is removed then), or a file in the archive of the same name, is not what it
     ///   should be. Whatever was done by then is consistent, and the next call goes on with it.
     /// - Durability: what is gone is gone for good when this returns
-    package func tidy(time: WallTime) throws(JournalError) -> Tidied {
+    package func tidy(
+        time: WallTime, mayMove: (UInt64) -> Bool = { _ in true }
+    ) throws(JournalError) -> Tidied {
         let missing = housekeeping.withoutLeaves
         var problem: JournalError?
         do throws(JournalError) {
@@ -78,31 +84,38 @@ extension DataDirectory {
             // What does not need them is removed all the same.
             problem = error
         }
-        let (snapshots, segments) = try removeSuperfluous()
+        let (snapshots, segments) = try removeSuperfluous(mayMove)
         if let problem { throw problem }
         return Tidied(
             snapshots: snapshots, segments: segments, leaves: missing.map(FileName.leaves),
             holdings: try holdings())
     }
 
-    private func removeSuperfluous() throws(JournalError) -> (
-        snapshots: [String], segments: [String]
-    ) {
+    private func removeSuperfluous(
+        _ mayMove: (UInt64) -> Bool
+    ) throws(JournalError) -> (snapshots: [String], segments: [String]) {
         let inventory = try Inventory(disk, path)
         let snapshots = inventory.snapshots.dropLast(max(1, options.snapshotsKept))
             .map(FileName.snapshot)
-        let segments = superfluousSegments(inventory)
+        var archive: String?
+        if case .archive(let place) = options.journalRetention { archive = place }
+        let segments = superfluousSegments(inventory).prefix { archive == nil || mayMove($0) }
         let isNeeded = !segments.isEmpty || !snapshots.isEmpty && inventory.segments.first != 1
         if isNeeded, let oldest = oldestKept(inventory) { try readBack(oldest) }
         for name in snapshots { try remove(name) }
-        for name in segments {
-            if case .archive(let archive) = options.journalRetention {
+        var removed: [String] = []
+        for first in segments {
+            let name = FileName.segment(first)
+            if let archive {
+                // Perhaps not any more, after those before it.
+                guard mayMove(first) else { break }
                 try copy(name, to: archive)
             }
             // In rising order, each removal durable before the next: a crash leaves no gap.
             try remove(name)
+            removed.append(name)
         }
-        return (snapshots, segments)
+        return (snapshots, removed)
     }
 
     /// Counts files by their names.
@@ -111,7 +124,7 @@ extension DataDirectory {
     }
 
     /// The segments that the oldest snapshot that is kept stands for, oldest first.
-    private func superfluousSegments(_ inventory: Inventory) -> [String] {
+    private func superfluousSegments(_ inventory: Inventory) -> [UInt64] {
         guard options.journalRetention != .keep, let covered = oldestKept(inventory) else {
             return []
         }
@@ -119,7 +132,7 @@ extension DataDirectory {
         return zip(inventory.segments, inventory.segments.dropFirst())
             .filter { $0.1 <= covered + 1 }
             // What is left of a segment is its leaves: without them it stays, and what follows it.
-            .prefix { kept.contains($0.0) }.map { FileName.segment($0.0) }
+            .prefix { kept.contains($0.0) }.map(\.0)
     }
 
     /// The oldest snapshot that is kept; nil with fewer snapshots than are to be kept.
@@ -144,11 +157,22 @@ extension DataDirectory {
         }
     }
 
+    /// Makes the archive's folder, as long as nothing was moved there.
+    ///
+    /// Later one that is missing is on a disk that is not there, and what was copied into a new one
+    /// would be lost to whoever looks for it on that disk.
+    func makeArchive() {
+        guard case .archive(let archive) = options.journalRetention,
+            (try? Inventory(disk, path))?.segments.first == 1
+        else { return }
+        // Tidying fails without it, and tells.
+        try? disk.makeDirectory(archive)
+    }
+
     /// Makes a durable copy of a segment in the archive, unless an earlier run did.
     private func copy(_ name: String, to archive: String) throws(JournalError) {
         let isThere = try TriageJournal.disk { () throws(IOError) in
-            try disk.makeDirectory(archive)
-            return try disk.list(archive).contains { $0.name == name }
+            try disk.list(archive).contains { $0.name == name }
         }
         if isThere {
             guard try isCopied(name, to: archive) else {

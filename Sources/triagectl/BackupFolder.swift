@@ -150,22 +150,18 @@ final class BackupFolder {
 
     private func look() throws(BackupProblem) {
         do throws(IOError) {
-            for folder in ["", "vault/"] {
-                if folder != "", try !disk.list(path).contains(where: { $0.name == "vault" }) {
-                    continue
-                }
-                for entry in try disk.list(path + "/" + folder) where !entry.isDirectory {
-                    let name = folder + entry.name
-                    sizes[name] = try disk.open(path + "/" + name, .read).size()
-                }
+            let entries = try disk.list(path)
+            var names = entries.filter { !$0.isDirectory }.map(\.name)
+            if entries.contains(where: { $0.name == "vault" }) {
+                names += try disk.list(path + "/vault").filter { !$0.isDirectory }
+                    .map { "vault/" + $0.name }
             }
+            for name in names { sizes[name] = try disk.open(path + "/" + name, .read).size() }
         } catch { throw BackupProblem(error) }
         if sizes[Self.manifestName] != nil {
-            do throws(TextFileError) {
-                let text = try TextFile.read(
-                    path: path + "/" + Self.manifestName, bytesMax: Self.manifestBytesMax)
-                manifest = BackupManifest(text)
-            } catch { throw BackupProblem("\(path)/\(Self.manifestName): \(error)") }
+            do throws(IOError) { manifest = try readManifest() } catch {
+                throw BackupProblem(error)
+            }
             guard manifest != nil else {
                 throw BackupProblem(
                     "\(path)/\(Self.manifestName) is damaged: name another folder, or remove it "
@@ -175,6 +171,16 @@ final class BackupFolder {
             throw BackupProblem("\(path) is a data directory and no backup: name another folder")
         }
         for file in manifest?.files ?? [] { known[file.name] = file }
+    }
+
+    private func readManifest() throws(IOError) -> BackupManifest? {
+        let file = try disk.open(path + "/" + Self.manifestName, .read)
+        let size = try file.size()
+        guard 0 < size, size <= Self.manifestBytesMax else { return nil }
+        var buffer = PageBuffer(capacity: size)
+        let count = try file.read(into: &buffer, 0..<size, at: 0)
+        let bytes = [UInt8](copying: buffer.span(0..<count))
+        return String(validating: bytes, as: UTF8.self).flatMap { BackupManifest($0) }
     }
 
     /// Refuses files of another directory, or of another line of its history.
@@ -263,19 +269,31 @@ final class BackupFolder {
             for step in FileStep.allCases {
                 if step == .identity {
                     try rename(Self.manifestName + ".tmp", to: Self.manifestName)
+                    // Without it, what has an identity is a data directory.
+                    try disk.syncDirectory(path)
                 }
                 try give(names: manifest.files, step, hasVault)
             }
-            // Snapshots before the segments that they stand for.
-            let others = sizes.keys.sorted().filter {
-                !names.contains($0) && $0 != Self.manifestName && $0 != "lock"
-            }
-            let snapshots = others.filter { FileStep(of: $0) == .snapshots }
-            for name in snapshots + others.filter({ FileStep(of: $0) != .snapshots }) {
-                try disk.remove(path + "/" + name)
-            }
-            try sync(hasVault)
+            try removeOthers(names, hasVault)
         } catch { throw BackupProblem(error) }
+    }
+
+    /// Removes what the manifest does not name.
+    private func removeOthers(_ names: Set<String>, _ hasVault: Bool) throws(IOError) {
+        var others = sizes.keys.sorted().filter {
+            !names.contains($0) && $0 != Self.manifestName && $0 != "lock"
+        }
+        // Snapshots before the segments that they stand for, and of these the oldest first: each is
+        // gone for good before the next one goes, and so none is missing between others.
+        for step in [FileStep.snapshots, .segments] {
+            for name in others where FileStep(of: name) == step {
+                try disk.remove(path + "/" + name)
+                try disk.syncDirectory(path)
+            }
+            others.removeAll { FileStep(of: $0) == step }
+        }
+        for name in others { try disk.remove(path + "/" + name) }
+        try sync(hasVault)
     }
 
     private func sync(_ hasVault: Bool) throws(IOError) {

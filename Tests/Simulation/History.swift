@@ -102,7 +102,7 @@ final class History {
         var cases: [CaseNumber: UInt64] = [:]
         var evidence: [EvidenceNumber: UInt64] = [:]
 
-        init(_ records: [HistoryRecord]) {
+        init(_ records: some Sequence<HistoryRecord>) {
             for record in records {
                 for event in record.events {
                     switch event {
@@ -141,8 +141,10 @@ final class History {
     }
 
     /// Of what was read, the records that still have words which a later record erases.
-    func unforgotten(_ read: HistoryReader) -> [UInt64] {
-        let erasures = Erasures(records)
+    ///
+    /// Only what stands up to the record `last` counts as an erasure.
+    func unforgotten(_ read: HistoryReader, erasedUpTo last: UInt64 = .max) -> [UInt64] {
+        let erasures = Erasures(records.prefix(Int(min(last, count))))
         return read.records.filter { !$0.fields.contains(nil) && erasures.erase($0) }
             .map(\.header.sequence)
     }

@@ -37,6 +37,7 @@ package final class Simulation {
     private let words: Monitor<Lots>
     /// Backups that nobody has judged yet.
     private var backups: [TakenBackup] = []
+    private var archiveWatch = ArchiveWatch()
     /// When the engine has noticed that there is space again: it tries once a second, and so does
     /// what prepares segments, on a disk of which one call may take three.
     private var roomAgain = MonotonicTime(nanoseconds: 0)
@@ -360,6 +361,10 @@ package final class Simulation {
         }
         let found = try history.take(reader, head: head, shown: promises.shown)
         try promises.found(found)
+        if let path = plan.archivePath {
+            try archiveWatch.look(at: path, disk, reader, history)
+            transcript.count("looked for erased words in the archive")
+        }
     }
 
     /// The same disk without its faults, for looking at it from outside.

@@ -125,11 +125,13 @@ extension SimDisk {
         state.change { $0.grave = (suffix, directory) }
     }
 
-    /// Removes a file, durably.
+    /// Removes a file, or a directory with all that is in it, durably.
     package func erase(_ path: String) {
         state.change { state in
-            state.names[path] = nil
-            state.durableNames[path] = nil
+            state.directories.remove(path)
+            let mine = { (name: String) in name == path || name.hasPrefix(path + "/") }
+            state.names = state.names.filter { !mine($0.key) }
+            state.durableNames = state.durableNames.filter { !mine($0.key) }
         }
     }
 

@@ -118,6 +118,68 @@ import TriageIO
         #expect(try names() == [one, "backup", "identity"], "the same one goes on")
     }
 
+    /// Cuts the power at each call of `finish`, over some seeds, looks at what is left, and lets
+    /// another run come to its end.
+    private func cutAtEachCall(
+        of disk: SimDisk, _ files: [(ListedFile, [UInt8])],
+        look: (Set<String>, Comment) throws -> Void
+    ) throws {
+        func names(_ disk: SimDisk) -> Set<String> {
+            Set(disk.fileNames.map { String($0.dropFirst("backup/".count)) }).subtracting(["lock"])
+        }
+        var isDone = false
+        var call = 1
+        while !isDone {
+            for seed in 1...12 as ClosedRange<UInt64> {
+                let cut = disk.copy()
+                let folder = try BackupFolder("backup", disk: cut)
+                let manifest = try copyAll(files, sequence: 9, into: folder)
+                cut.cutPower(at: cut.calls + call)
+                do {
+                    try folder.finish(manifest)
+                    isDone = true
+                } catch {}
+                let what: Comment = "call \(call), seed \(seed)"
+                let after = cut.afterPowerCut(seed: seed)
+                try look(names(after), what)
+                let again = try BackupFolder("backup", disk: after)
+                try again.finish(try copyAll(files, sequence: 9, into: again))
+                let expected = Set(files.map(\.0.name) + ["backup", "identity"])
+                #expect(names(after.afterPowerCut(seed: seed)) == expected, what)
+            }
+            call += 1
+        }
+        #expect(call > 10)
+    }
+
+    /// A directory with an identity and without a manifest is one that a server starts on.
+    @Test func aPowerCutLeavesNoIdentityWithoutAManifest() throws {
+        try cutAtEachCall(
+            of: SimDisk(seed: 1), [final(leaves, [8]), final(one, [5]), open(two, [9], size: 2)]
+        ) { names, what in
+            #expect(!names.contains("identity") || names.contains("backup"), what)
+        }
+    }
+
+    @Test func aPowerCutLeavesNoGapInWhatGoes() throws {
+        let disk = SimDisk(seed: 1)
+        let old = (1...4).map { "0000000000000000000\($0).journal" }
+        let snapshots = ["00000000000000000002.snapshot", "00000000000000000003.snapshot"]
+        do {
+            let folder = try BackupFolder("backup", disk: disk)
+            let files = (old + snapshots).map { final($0, [5]) }
+            try folder.finish(try copyAll(files, sequence: 4, into: folder))
+        }
+        let kept = "00000000000000000008.snapshot"
+        try cutAtEachCall(
+            of: disk, [final(kept, [6]), open(two, [9], size: 2)]
+        ) { names, what in
+            let left = old.filter { names.contains($0) }
+            #expect(left == old.suffix(left.count), what)
+            #expect(left == old || names.isDisjoint(with: snapshots), what)
+        }
+    }
+
     @Test func whatIsNotListedAnyMore_goes() throws {
         try makeFirst()
         let folder = try BackupFolder(path)

@@ -58,6 +58,8 @@ final class FakeSnapshots: SnapshotTaker {
         }
     }
 
+    func wordsErased(by sequence: UInt64) {}
+
     var all: [Asked] { asked.change { $0 } }
 }
 

@@ -16,26 +16,32 @@ import TriageJournal
     private final class Scene {
         private(set) var disk = SimDisk(seed: 4)
         var storage = StorageOptions()
+        private let workers = HeldWorkers()
+        private let snapshotAtStop: Bool
         let bench = EngineBench()
         private(set) var engine: Engine
         private var sink = RecordingSink()
         let results = Monitor<[SnapshotResult]>([])
 
-        init(_ configure: (inout StorageOptions) -> Void = { _ in }) throws {
+        init(
+            snapshotAtStop: Bool = false, _ configure: (inout StorageOptions) -> Void = { _ in }
+        ) throws {
+            self.snapshotAtStop = snapshotAtStop
+            storage.workers = workers
             storage.segmentBytes = 16 << 10
             storage.preparationBytesPerSecond = nil
             storage.snapshotBytesPerSecond = nil
             storage.snapshotsKept = 2
             configure(&storage)
-            engine = try Self.open(disk, storage, results, sink)
+            engine = try Self.open(disk, storage, results, sink, snapshotAtStop)
         }
 
         private static func open(
             _ disk: SimDisk, _ storage: StorageOptions, _ results: Monitor<[SnapshotResult]>,
-            _ sink: RecordingSink
+            _ sink: RecordingSink, _ snapshotAtStop: Bool
         ) throws -> Engine {
             var configuration = EngineConfiguration()
-            configuration.snapshotAtStop = false
+            configuration.snapshotAtStop = snapshotAtStop
             let engine = try Engine.open(
                 "data", disk: disk, storage: storage, configuration: configuration,
                 snapshotEnded: { result in results.change { $0.append(result) } })
@@ -50,16 +56,20 @@ import TriageJournal
             disk = disk.copy()
             sink = RecordingSink()
             results.change { $0 = [] }
-            engine = try Self.open(disk, storage, results, sink)
+            engine = try Self.open(disk, storage, results, sink, snapshotAtStop)
         }
 
         func ask(_ operation: EngineOperation) throws -> EngineReply {
             let before = sink.all.count
+            submit(operation)
+            return try #require(sink.wait(count: before + 1).last?.reply)
+        }
+
+        private func submit(_ operation: EngineOperation) {
             let request = bench.request(operation, by: "legal")
             #expect(
                 engine.submit(
                     [request], reactor: 0, journalBytes: request.operation.journalBytes))
-            return try #require(sink.wait(count: before + 1).last?.reply)
         }
 
         /// A report about a subject; returns its case.
@@ -88,6 +98,7 @@ import TriageJournal
         /// Takes a snapshot, and waits for all that follows it.
         @discardableResult
         func snapshot() throws -> ForgottenWords {
+            workers.waitForSegments()
             results.change { $0 = [] }
             guard case .snapshot = try ask(.snapshot(bench.freshKey())) else { throw Unexpected() }
             return results.wait { results in
@@ -95,6 +106,21 @@ import TriageJournal
                 for case .forgotten(let forgotten) in results { return forgotten }
                 return nil
             }
+        }
+
+        /// Takes a snapshot, and does something else between its beginning and its first byte;
+        /// waits for all that follows it.
+        func snapshot(meanwhile body: () throws -> Void) throws {
+            workers.waitForSegments()
+            results.change { $0 = [] }
+            workers.hold()
+            submit(.snapshot(bench.freshKey()))
+            workers.waitUntilHeld()
+            try body()
+            let before = sink.all.count
+            workers.release()
+            _ = sink.wait(count: before + 1)
+            results.wait { $0.contains { $0.endsTidying } ? () : nil }
         }
 
         /// How the engine is, after all that it has reported.
@@ -209,6 +235,95 @@ import TriageJournal
         scene.engine.stop()
     }
 
+    // MARK: Nothing goes to the archive with words that are erased
+
+    /// One snapshot stands for segments as soon as it is there, and they go.
+    private static func archives(_ storage: inout StorageOptions) {
+        storage.journalRetention = .archive("archive")
+        storage.snapshotsKept = 1
+    }
+
+    private func expectMovedWithoutWords(_ scene: Scene) throws {
+        #expect(scene.files(with: Self.words) == [])
+        let counters = try scene.status().counters
+        #expect(counters.recordsForgotten == 1 && counters.segmentsRetired > 0)
+        #expect(scene.disk.fileNames.contains("archive/00000000000000000001.journal"))
+        scene.engine.stop()
+    }
+
+    /// It does not wait for words to be taken out of segments.
+    @Test func aStopMovesNoSegment() throws {
+        let scene = try Scene(snapshotAtStop: true, Self.archives)
+        let matter = try scene.report(Self.words, about: 1)
+        try scene.fill(8)
+        try scene.erase(matter)
+        try scene.restart()
+        #expect(scene.disk.fileNames.contains { $0.hasSuffix(".snapshot") })
+        #expect(!scene.disk.fileNames.contains { $0.hasPrefix("archive/") })
+        try scene.snapshot()
+        try expectMovedWithoutWords(scene)
+    }
+
+    @Test func whereWordsCannotBeTakenOut_noSegmentMoves() throws {
+        let scene = try Scene(Self.archives)
+        let matter = try scene.report(Self.words, about: 1)
+        try scene.fill(8)
+        try scene.erase(matter)
+        scene.disk.failNext(.sync, on: ".journal.tmp", .inputOutput)
+        #expect(try scene.snapshot().waiting == 1)
+        #expect(!scene.disk.fileNames.contains { $0.hasPrefix("archive/") })
+        #expect(try scene.snapshot().waiting == 0)
+        try expectMovedWithoutWords(scene)
+    }
+
+    /// Its leaves come after words were looked for in what had some.
+    @Test func whereLeavesWereMissing_noSegmentMoves() throws {
+        let scene = try Scene { storage in
+            Self.archives(&storage)
+            storage.workers = nil
+        }
+        let matter = try scene.report(Self.words, about: 1)
+        scene.disk.failNext(.sync, on: ".leaves.tmp", .inputOutput)
+        try scene.fill(8)
+        try scene.erase(matter)
+        #expect(try scene.status().housekeeping.leavesMissing == 1)
+        #expect(try scene.snapshot().waiting == 1)
+        #expect(try scene.status().housekeeping.leavesMissing == 0)
+        #expect(!scene.disk.fileNames.contains { $0.hasPrefix("archive/") })
+        #expect(try scene.snapshot().waiting == 0)
+        try expectMovedWithoutWords(scene)
+    }
+
+    /// The snapshot does not know yet that they are erased.
+    @Test func whereWordsAreErasedWhileASnapshotIsWritten_noSegmentMoves() throws {
+        let scene = try Scene(Self.archives)
+        let matter = try scene.report(Self.words, about: 1)
+        try scene.fill(8)
+        try scene.snapshot { try scene.erase(matter) }
+        #expect(!scene.disk.fileNames.contains { $0.hasPrefix("archive/") })
+        try scene.snapshot()
+        try expectMovedWithoutWords(scene)
+    }
+
+    @Test func whereTheSearchEndsEarly_noSegmentIsFreeOfWords() throws {
+        let scene = try Scene { $0.snapshotsKept = 1 }
+        let matter = try scene.report(Self.words, about: 1)
+        try scene.fill(8)
+        try scene.snapshot()
+        try scene.erase(matter)
+        scene.engine.stop()
+        let data = try DataDirectory(
+            opening: "data", disk: scene.disk.copy(), options: scene.storage)
+        var target = RecoveredWorld(helpers: scene.storage.helpers)
+        _ = try data.recover(into: &target)
+        let state = try target.takeWorld().snapshotState
+        let forgetter = WordForgetter()
+        #expect(forgetter.run(state, data, goesOn: { false }).forgotten.waiting == 1)
+        #expect(!forgetter.isFree(1))
+        #expect(forgetter.run(state, data, goesOn: { true }).forgotten.waiting == 0)
+        #expect(forgetter.isFree(1))
+    }
+
     @Test func whereRetentionRemoves_theSegmentThatIsWrittenEndsForIt() throws {
         let scene = try Scene { $0.journalRetention = .remove }
         let matter = try scene.report(Self.words, about: 1)
@@ -241,6 +356,69 @@ import TriageJournal
         #expect(after.waiting == 0 && after.records == 1)
         #expect(try scene.status().state == .serving)
         scene.engine.stop()
+    }
+}
+
+/// The system's threads: the one that writes snapshots can be held, the one that writes leaves be
+/// waited for.
+private struct HeldWorkers: WorkerSource {
+    struct Gate {
+        var isShut = false
+        /// Work that was not begun or is not done yet, by the worker's name.
+        var left: [String: Int] = [:]
+    }
+
+    private final class Held: Worker {
+        let worker: any Worker
+        let name: String
+        let gate: Monitor<Gate>
+
+        init(_ worker: any Worker, _ name: String, _ gate: Monitor<Gate>) {
+            self.worker = worker
+            self.name = name
+            self.gate = gate
+        }
+
+        func submit(_ work: @escaping @Sendable () -> Void) {
+            gate.change { $0.left[name, default: 0] += 1 }
+            worker.submit { [gate, name] in
+                if name == "snapshot" { gate.wait { $0.isShut ? nil : () } }
+                work()
+                gate.change { $0.left[name, default: 0] -= 1 }
+            }
+        }
+
+        func stop() { worker.stop() }
+    }
+
+    private let gate = Monitor(Gate())
+    private let workers = SystemWorkers()
+
+    func hold() {
+        gate.wait { (gate: inout Gate) -> Void? in
+            guard gate.left["snapshot", default: 0] == 0 else { return nil }
+            gate.isShut = true
+            return ()
+        }
+    }
+
+    /// Waits until something was given to the worker that is held.
+    func waitUntilHeld() { gate.wait { $0.left["snapshot", default: 0] > 0 ? () : nil } }
+
+    /// Waits until leaves are written, and the next segment is prepared.
+    func waitForSegments() { gate.wait { $0.left["segments", default: 0] == 0 ? () : nil } }
+
+    func release() { gate.change { $0.isShut = false } }
+
+    func makeWorker(name: String, urgency: Thread.Urgency) throws(IOError) -> any Worker {
+        Held(try workers.makeWorker(name: name, urgency: urgency), name, gate)
+    }
+
+    func wait<State, R>(
+        on monitor: Monitor<State>, before deadline: MonotonicTime,
+        until body: (inout State) -> R?
+    ) -> R? {
+        workers.wait(on: monitor, before: deadline, until: body)
     }
 }
 

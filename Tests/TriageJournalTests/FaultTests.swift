@@ -132,6 +132,39 @@ import TriageJournal
         #expect(state.records == bench.durable)
     }
 
+    /// The other slot, which is on disk, is overwritten next.
+    @Test(arguments: [false, true])
+    func aMarkThatOnlyACacheHolds_isWrittenAgainAtTheNextStart(isKilled: Bool) throws {
+        for seed in 1...20 as ClosedRange<UInt64> {
+            for call in 1...2 {
+                var bench = Workbench(seed: seed)
+                let (_, journal) = try bench.start()
+                try bench.write([[10]], to: journal)
+                journal.writeMark(time: .epoch)
+                try bench.write([[10]], to: journal)
+                // Ends before, in or after its sync.
+                if isKilled {
+                    bench.disk.cutPower(at: bench.disk.calls + 2)
+                } else {
+                    bench.disk.failNext(.sync, on: "mark", .inputOutput)
+                }
+                journal.writeMark(time: .epoch)
+                bench.disk = bench.disk.afterKill()
+                let (_, again) = try bench.start()
+                try bench.write([[10]], to: again)
+                bench.disk.cutPower(at: bench.disk.calls + call)
+                again.writeMark(time: .epoch)
+                #expect(bench.disk.isOff)
+                bench.disk = bench.disk.afterPowerCut(seed: seed)
+                var state = Recorded()
+                #expect(throws: Never.self, "seed \(seed), call \(call)") {
+                    _ = try bench.open(into: &state)
+                }
+                #expect(state.records == bench.durable)
+            }
+        }
+    }
+
     /// Nobody knows what a failed write left on disk: the next one is into the same slot.
     @Test func markAfterMarkFails_andTheSureSlotIsNotTouched() throws {
         let failures = Monitor<[JournalError]>([])

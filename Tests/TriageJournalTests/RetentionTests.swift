@@ -189,6 +189,40 @@ import TriageJournal
         try expectWhole(bench, "tidied")
     }
 
+    /// An archive that is missing is on a disk that is not there: what is copied into a new folder
+    /// of that name would be lost to whoever looks for it on that disk.
+    @Test(arguments: [false, true])
+    func anArchiveThatIsMissingIsNotMadeAgain(isInUse: Bool) throws {
+        var (bench, data, journal) = try bench(.archive(Self.archive))
+        #expect(try bench.disk.list(Self.archive).isEmpty, "made at the start")
+        if isInUse {
+            #expect(try data.tidy(time: .epoch).segments == segments(1...4))
+            journal.close(time: .epoch)
+            bench.disk = bench.disk.copy()
+            bench.disk.erase(Self.archive)
+            (data, journal) = try bench.start()
+            try bench.write([[3000], [3000]], to: journal)
+            try takeSnapshot(of: bench, data, journal)
+        } else {
+            bench.disk.erase(Self.archive)
+        }
+        let first = try data.holdings().firstSequence
+        #expect {
+            try data.tidy(time: .epoch)
+        } throws: { error in
+            guard case .io(let error) = error as? JournalError else { return false }
+            return error.errno == .notFound && error.path == Self.archive
+        }
+        #expect(throws: JournalError.self) { _ = try data.makeRedaction() }
+        #expect((try? bench.disk.list(Self.archive)) == nil)
+        #expect(try data.holdings().firstSequence == first)
+        // Once it is there again, it goes on.
+        try bench.disk.makeDirectory(Self.archive)
+        #expect(
+            try data.tidy(time: .epoch).segments == (isInUse ? segments(5...6) : segments(1...4)))
+        try expectWhole(bench, "archived")
+    }
+
     @Test func anotherFileInTheArchiveIsNeverReplaced() throws {
         let (bench, data, _) = try bench(.archive(Self.archive))
         let file = Self.archive + "/" + segments(1...1)[0]

@@ -145,6 +145,8 @@ private final class ImmediateSnapshots: SnapshotTaker, @unchecked Sendable {
                     sequence: tree.size, recordCount: 3, bytes: 8_192,
                     durationMilliseconds: 12, time: time)))
     }
+
+    func wordsErased(by sequence: UInt64) {}
 }
 
 /// Workers whose work the test's thread does.

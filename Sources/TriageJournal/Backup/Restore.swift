@@ -177,13 +177,21 @@ package struct Restore {
     private func cut(
         _ sequence: UInt64?, _ parts: [JournalPart]
     ) throws(JournalError) -> Cut {
-        let last = parts.last { part in
-            part.directory != nil && part.first - 1 <= sequence ?? .max
+        let there = parts.filter { $0.directory != nil }
+        var upTo = there.filter { $0.first - 1 <= sequence ?? .max }
+        guard let last = upTo.popLast() else {
+            throw .gap(file: there.first?.file ?? FileName.segment(1), missing: sequence ?? 1)
         }
-        guard let last, let directory = last.directory else {
-            throw .gap(
-                file: parts.first { $0.directory != nil }?.file ?? FileName.segment(1),
-                missing: sequence ?? 1)
+        do { return try cut(sequence, in: last) } catch {
+            // Nothing is needed of a segment that begins behind the point.
+            guard last.first - 1 == sequence, let before = upTo.last else { throw error }
+            return try cut(sequence, in: before)
+        }
+    }
+
+    private func cut(_ sequence: UInt64?, in last: JournalPart) throws(JournalError) -> Cut {
+        guard let directory = last.directory else {
+            preconditionFailure("a part with records is in a directory")
         }
         let content = try source.segmentReader.read(
             last.first, in: directory, isLast: last.isLast,

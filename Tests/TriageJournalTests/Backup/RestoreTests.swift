@@ -174,6 +174,23 @@ import TriageJournal
         #expect(Set(Self.files(bench.disk, under: "new/").keys) == ["new/lock"])
     }
 
+    /// Of a segment that begins behind the point nothing is needed, not even its header.
+    @Test(arguments: [false, true])
+    func damageOfTheSegmentThatBeginsBehindThePointDoesNotMatter(encrypted: Bool) throws {
+        let (bench, _) = try Self.source(encrypted: encrypted)
+        let last = "00000000000000000009.journal"
+        var bytes = try #require(bench.disk.bytes(of: Workbench.file(last)))
+        bytes[40] ^= 1
+        bench.disk.replace(Workbench.file(last), with: bytes)
+        #expect(try Self.restore(bench, .sequence(8), to: "before").head.sequence == 8)
+        try Self.expect(bench, endsWith: 8, at: "before", "before the damage")
+        #expect {
+            _ = try Self.restore(bench, .sequence(9))
+        } throws: {
+            ($0 as? JournalError)?.place?.file == last
+        }
+    }
+
     @Test func aDamagedSnapshotIsLeftOut_unlessItIsNeeded() throws {
         let (bench, _) = try Self.source(encrypted: false)
         let name = "00000000000000000004.snapshot"

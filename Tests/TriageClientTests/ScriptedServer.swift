@@ -26,6 +26,9 @@ final class ScriptedServer: Sendable {
         case cut
         /// UNAVAILABLE, in a whole answer.
         case unavailable
+        /// The same in bytes, and no RST_STREAM behind it: whether one is sent is the server's to
+        /// say (RFC 9113 §8.1).
+        case unavailableAlone
         /// A page of HTML, with that HTTP status.
         case page(String)
         /// A message, then RST_STREAM.
@@ -37,7 +40,7 @@ final class ScriptedServer: Sendable {
     private let act: @Sendable (Int) -> Act
     private let counts = Lock((requests: 0, connections: 0))
     private let received = Lock<[[UInt8]]>([])
-    private let closed = Lock((streams: 0, beforeLastRequest: 0))
+    private let closed = Monitor(0)
     private let wakeUp: WakeUp
     private let isOver = Lock(false)
     private let thread = Lock<Thread?>(nil)
@@ -47,8 +50,13 @@ final class ScriptedServer: Sendable {
     var seen: (requests: Int, connections: Int) { counts.withLock { $0 } }
     /// What came in DATA frames, in order.
     var bodies: [[UInt8]] { received.withLock { $0 } }
-    /// Streams that were closed when the last request came.
-    var closedBeforeLastRequest: Int { closed.withLock { $0.beforeLastRequest } }
+    /// Waits until a stream has been closed.
+    ///
+    /// - Returns: False when none was for 20 s.
+    func seesAStreamClosed() -> Bool {
+        let deadline = SystemClock().monotonicTime().advanced(byNanoseconds: 20_000_000_000)
+        return closed.wait(before: deadline) { $0 > 0 ? true : nil } ?? false
+    }
 
     /// Starts to serve; `act` says what becomes of request number N, counted from 0 over all
     /// connections.
@@ -161,7 +169,7 @@ final class ScriptedServer: Sendable {
             case .data(_, let offset, let count):
                 let bytes = [UInt8](copying: plaintext.extracting(offset..<(offset + count)))
                 received.withLock { $0.append(bytes) }
-            case .streamClosed: closed.withLock { $0.streams += 1 }
+            case .streamClosed: closed.change { $0 += 1 }
             default: break
             }
         }
@@ -169,7 +177,6 @@ final class ScriptedServer: Sendable {
     }
 
     private func requested(_ stream: HTTP2Stream, _ peer: Peer) {
-        closed.withLock { $0.beforeLastRequest = $0.streams }
         let number = counts.withLock { counts in
             counts.requests += 1
             return counts.requests - 1
@@ -208,6 +215,15 @@ final class ScriptedServer: Sendable {
                     .init(":status", "200"), .init("content-type", "application/grpc"),
                     .init("grpc-status", "14"),
                 ]), endStream: true)
+        case .unavailableAlone:
+            // HPACK: `:status: 200` of the static table, then two literals.
+            let block =
+                [0x88, 0x0F, 0x10, 16] + Array("application/grpc".utf8)
+                + [0x00, 11] + Array("grpc-status".utf8) + [2] + Array("14".utf8)
+            let head: [UInt8] = [0, 0, UInt8(block.count), 1, 0x05, 0, 0, 0, UInt8(stream.id)]
+            // Behind the SETTINGS.
+            flush(peer)
+            try? peer.wire.tls.write((head + block).span)
         case .page(let status):
             try http2.submitHeaders(
                 stream,

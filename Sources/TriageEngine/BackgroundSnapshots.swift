@@ -95,7 +95,7 @@ final class BackgroundSnapshots: SnapshotTaker {
         _ directory: DataDirectory, _ clock: any TimeSource
     ) throws(JournalError) -> SnapshotReceipt {
         let started = clock.monotonicTime()
-        var info = directory.snapshot(at: tree)
+        var info = try directory.settledSnapshot(at: tree)
         if info == nil {
             let writer = try directory.makeSnapshot(
                 at: tree, time: time, bytesPerSecond: isPaced ? nil : .max)

@@ -226,9 +226,21 @@ package final class DataDirectory: Sendable {
 
     /// The snapshot of the state after the last record of `tree`, if there is one that reads back
     /// whole: it is final, and another one would only take its place.
-    package func snapshot(at tree: MerkleTree) -> SnapshotInfo? {
+    ///
+    /// It is written once more as it was read: a killed process, or one whose sync failed, may have
+    /// left it in a cache alone.
+    ///
+    /// - Throws: `.io`; it is as before then.
+    /// - Durability: on disk when this returns
+    package func settledSnapshot(at tree: MerkleTree) throws(JournalError) -> SnapshotInfo? {
         guard let info = try? readBack(tree.size), info.head == JournalHead(tree) else {
             return nil
+        }
+        let file = path + "/" + info.file
+        try TriageJournal.disk { () throws(IOError) in
+            var copying = FileCopy(disk)
+            try copying.copy(file, to: file)
+            try disk.syncDirectory(path)
         }
         return info
     }

@@ -169,20 +169,41 @@ import TriageJournal
         #expect(Set(answers).count == 1)
     }
 
+    private func run(_ disk: SimDisk, _ body: (Engine, RecordingSink) throws -> Void) throws {
+        let engine = try Engine.open("data", disk: disk, storage: options())
+        let sink = RecordingSink()
+        engine.connect(reactor: 0, sink: sink)
+        engine.start()
+        defer { engine.stop() }
+        try body(engine, sink)
+    }
+
+    /// Of a process that has ended with a snapshot.
+    private func ended() throws -> SimDisk {
+        let disk = SimDisk(seed: 3)
+        try run(disk) { work($0, $1, seed: 3, count: 5) }
+        return disk.copy()
+    }
+
+    @Test func aSnapshotThatOnlyACacheHolds_isMadeDurable() throws {
+        let disk = try ended()
+        let name = try #require(disk.fileNames.first { $0.hasSuffix(".snapshot") })
+        let bytes = try #require(disk.bytes(of: name))
+        disk.erase(name)
+        try disk.open(name, .create).write(bytes.span, at: 0)
+        try run(disk) { engine, sink in
+            let request = bench.request(.snapshot(bench.freshKey()))
+            #expect(engine.submit([request], reactor: 0, journalBytes: 512))
+            #expect(sink.wait(count: 1).last?.reply.kind == "snapshot")
+            for seed in 0..<16 as Range<UInt64> {
+                #expect(disk.afterPowerCut(seed: seed).bytes(of: name) == bytes)
+            }
+        }
+    }
+
     @Test(arguments: [false, true])
     func aSnapshotThatIsThereAlready_isNotWrittenOver_unlessItIsBad(isBad: Bool) throws {
-        func run(_ disk: SimDisk, _ body: (Engine, RecordingSink) -> Void) throws {
-            let engine = try Engine.open("data", disk: disk, storage: options())
-            let sink = RecordingSink()
-            engine.connect(reactor: 0, sink: sink)
-            engine.start()
-            body(engine, sink)
-            engine.stop()
-        }
-        let first = SimDisk(seed: 3)
-        // With a snapshot at its end.
-        try run(first) { work($0, $1, seed: 3, count: 5) }
-        let disk = first.copy()
+        let disk = try ended()
         let name = try #require(disk.fileNames.first { $0.hasSuffix(".snapshot") })
         var bytes = try #require(disk.bytes(of: name))
         if isBad { bytes[5_000] ^= 1 }

@@ -103,7 +103,7 @@ final class BackupClient {
         switch reply {
         case .files(let sequence, let root, let files):
             // It is durable: no power cut may take it from the server.
-            promises.show(sequence)
+            promises.showBackup(sequence)
             open = open ?? TakenBackup(sequence: sequence, root: root)
             missing += files
             worker.submit(.next, call: call, reactor: 0)

@@ -104,7 +104,11 @@ final class Promises {
     private(set) var writes: [Write] = []
     private var byID: [WriteID: Write] = [:]
     /// Every record up to this one has been shown, and must survive.
-    private(set) var shown: UInt64 = 0
+    var shown: UInt64 { max(answered, backedUp) }
+    /// The last record that an answer has shown the effect of.
+    private(set) var answered: UInt64 = 0
+    /// The last record of a backup.
+    private var backedUp: UInt64 = 0
     /// A snapshot of this record, or a newer one, must survive.
     private(set) var snapshotShown: UInt64 = 0
     /// Recorded reads that were answered, and those that may have been recorded.
@@ -142,7 +146,10 @@ final class Promises {
     // MARK: Answers
 
     /// Somebody was shown the effect of records up to `revision`.
-    func show(_ revision: UInt64) { shown = max(shown, revision) }
+    func show(_ revision: UInt64) { answered = max(answered, revision) }
+
+    /// A backup has the records up to `sequence`.
+    func showBackup(_ sequence: UInt64) { backedUp = max(backedUp, sequence) }
 
     /// Somebody was told of a snapshot.
     func showSnapshot(_ sequence: UInt64) { snapshotShown = max(snapshotShown, sequence) }

@@ -95,8 +95,10 @@ final class BackgroundSnapshots: SnapshotTaker {
         _ directory: DataDirectory, _ clock: any TimeSource
     ) throws(JournalError) -> SnapshotReceipt {
         let started = clock.monotonicTime()
-        var info = try directory.settledSnapshot(at: tree)
-        if info == nil {
+        let info: SnapshotInfo
+        if let there = try directory.settledSnapshot(at: tree) {
+            info = there
+        } else {
             let writer = try directory.makeSnapshot(
                 at: tree, time: time, bytesPerSecond: isPaced ? nil : .max)
             do {
@@ -109,7 +111,6 @@ final class BackgroundSnapshots: SnapshotTaker {
                 throw error
             }
         }
-        guard let info else { preconditionFailure("it was there, or was written") }
         let nanoseconds = clock.monotonicTime().nanoseconds(since: started)
         return SnapshotReceipt(
             sequence: info.head.sequence, recordCount: info.records, bytes: info.bytes,

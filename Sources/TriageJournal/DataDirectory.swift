@@ -237,10 +237,14 @@ package final class DataDirectory: Sendable {
             return nil
         }
         let file = path + "/" + info.file
-        try TriageJournal.disk { () throws(IOError) in
+        do throws(IOError) {
             var copying = FileCopy(disk)
             try copying.copy(file, to: file)
             try disk.syncDirectory(path)
+        } catch {
+            // Its room is perhaps what was missing. Left behind, it is removed at the next start.
+            try? disk.remove(file + ".tmp")
+            throw .io(error)
         }
         return info
     }

@@ -25,11 +25,11 @@ final class Daemon {
     private var room = ScarcityWatch(
         nothingLeft: "the disk is full: writes are refused until there is room",
         enough: "no write is refused for want of room")
-    /// Asks for keys; nil until that is wanted.
-    private var keyWorker: (any Worker)?
     private var descriptors = ScarcityWatch(
         nothingLeft: "no descriptor or memory for another connection; raise LimitNOFILE",
         enough: "everybody who connects is accepted")
+    /// Asks for keys; nil until that is wanted.
+    private var keyWorker: (any Worker)?
 
     /// Serves until a signal ends it.
     ///

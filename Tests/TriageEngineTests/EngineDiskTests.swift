@@ -201,6 +201,21 @@ import TriageJournal
         }
     }
 
+    @Test func whereASnapshotHasNoRoomToBeWrittenOnceMore_nothingIsLeft() throws {
+        let disk = try ended()
+        let names = disk.fileNames.filter { $0.contains(".snapshot") }
+        try run(disk) { engine, sink in
+            disk.failNext(.sync, on: ".snapshot.tmp", .noSpace)
+            for expected in ["failed(snapshotFailed)", "snapshot"] {
+                let before = sink.all.count
+                let request = bench.request(.snapshot(bench.freshKey()))
+                #expect(engine.submit([request], reactor: 0, journalBytes: 512))
+                #expect(sink.wait(count: before + 1).last?.reply.kind == expected)
+                #expect(disk.fileNames.filter { $0.contains(".snapshot") } == names)
+            }
+        }
+    }
+
     @Test(arguments: [false, true])
     func aSnapshotThatIsThereAlready_isNotWrittenOver_unlessItIsBad(isBad: Bool) throws {
         let disk = try ended()

@@ -36,6 +36,16 @@ import TriageJournal
         return vault
     }
 
+    /// A vault of a new directory, and the keys that it uses.
+    private static func withKeys() throws -> (disk: SimDisk, keys: KeyRing, vault: Vault) {
+        let disk = try directory()
+        let ring = try KeyRingTests.open(disk)
+        let vault = try Vault(
+            opening: data, disk: disk, keys: ring, random: RandomBytes(replaying: 6))
+        _ = try vault.reconcile(stored: [], time: time, stateTime: time)
+        return (disk, ring, vault)
+    }
+
     static func put(
         _ bytes: [UInt8], into vault: Vault, portion: Int = 10_000
     ) throws(JournalError) -> StoredObject {
@@ -485,11 +495,7 @@ import TriageJournal
     // MARK: Rotation
 
     @Test func aKeyThatRotsKeepsNoOtherFromBeingWrappedAnew() throws {
-        let disk = try Self.directory()
-        let ring = try KeyRingTests.open(disk)
-        let vault = try Vault(
-            opening: Self.data, disk: disk, keys: ring, random: RandomBytes(replaying: 6))
-        _ = try vault.reconcile(stored: [], time: Self.time, stateTime: Self.time)
+        let (disk, ring, vault) = try Self.withKeys()
         let objects = try (0..<3).map { try Self.put([UInt8($0)], into: vault) }
         var table = try #require(disk.bytes(of: "data/vault/keys"))
         let slot = try #require(Self.slot(of: objects[1].name, in: table))
@@ -508,11 +514,7 @@ import TriageJournal
     }
 
     @Test func afterRewrapping_theOldDataKeyIsNotNeeded() throws {
-        let disk = try Self.directory()
-        let ring = try KeyRingTests.open(disk)
-        let vault = try Vault(
-            opening: Self.data, disk: disk, keys: ring, random: RandomBytes(replaying: 6))
-        _ = try vault.reconcile(stored: [], time: Self.time, stateTime: Self.time)
+        let (disk, ring, vault) = try Self.withKeys()
         let objects = [
             try Self.put(Self.noise(10), into: vault), try Self.put(Self.noise(20), into: vault),
         ]

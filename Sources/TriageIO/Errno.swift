@@ -22,6 +22,12 @@ package struct Errno: Hashable, Sendable, CustomStringConvertible {
     package static let noSpace = Errno(rawValue: ENOSPC)
     /// The file is too large.
     package static let fileTooLarge = Errno(rawValue: EFBIG)
+    /// The process has as many files open as it may.
+    package static let tooManyFiles = Errno(rawValue: EMFILE)
+    /// The system has as many files open as it may.
+    package static let tooManyFilesInSystem = Errno(rawValue: ENFILE)
+    /// The kernel has no memory for it.
+    package static let noMemory = Errno(rawValue: ENOMEM)
     /// Disk quota exceeded.
     package static let quotaExceeded = Errno(rawValue: EDQUOT)
     /// No such file or directory.

@@ -38,8 +38,8 @@ package enum JournalError: Error, Equatable, Sendable {
     case bufferFull
     /// A record longer than ``Limits/recordBytesMax``. Nothing was appended.
     case recordTooLarge(bytes: Int)
-    /// No room on the disk for the next segment. Nothing was appended; works again when there is
-    /// room.
+    /// No room for the next segment, on the disk or among the files that may be open. Nothing was
+    /// appended; works again when there is room.
     case noSpace(IOError)
     /// The cryptographic library does not do its part.
     case crypto(CryptoError)

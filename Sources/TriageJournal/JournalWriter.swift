@@ -225,14 +225,13 @@ package final class JournalWriter: Journal {
         var header = prepared
         header.time = lastTime
         header.tree = tree
-        let next = try disk.open(spare, .updateDirect)
+        let next = preparer.take()
         var block = PageBuffer(capacity: Format.blockBytes)
         header.store(in: &block)
         try next.write(block.span(0..<Format.blockBytes), at: 0)
         try next.sync()
         try disk.rename(spare, to: path)
         try disk.syncDirectory(directory)
-        preparer.taken()
         file = next
         segmentBytes = options.segmentBytes
         isEndWanted = false

@@ -42,8 +42,11 @@ extension DataDirectory {
             let next = index + 1 < times.count ? inventory.segments[index + 1] : nil
             return DatedSegment(
                 first: first,
-                // A segment has the time of the last record of the commit that began it.
-                earliest: index > 0 ? times[index - 1] : WallTime(milliseconds: .min),
+                // A segment has the time of the last record of the commit that began it. But the
+                // first one has that of its making: the clock may have been set back since, or
+                // the records are an older version's.
+                earliest: index > 0 && inventory.segments[index - 1] > 1
+                    ? times[index - 1] : WallTime(milliseconds: .min),
                 latest: index + 1 < times.count ? times[index + 1] : .distantFuture,
                 isCovered: next.map { $0 <= (covered ?? 0) + 1 } ?? false
                     && leaves.contains(first) && !archived.contains(first),

@@ -9,7 +9,7 @@ final class SegmentPreparer: Sendable {
     private enum State: Sendable {
         case idle
         case preparing
-        case ready
+        case ready(any DiskFile)
         case failed(IOError, at: MonotonicTime)
     }
 
@@ -64,8 +64,8 @@ final class SegmentPreparer: Sendable {
 
     /// Waits until a spare is ready.
     ///
-    /// - Throws: `.noSpace`, `.io`; the next call tries again, but not more often than once a
-    /// second.
+    /// - Throws: `.noSpace` when the disk, or the system, has no room for it; `.io`. The next call
+    ///   tries again, but not more often than once a second.
     func waitUntilReady() throws(JournalError) {
         start(paced: false)
         let settled = { (state: inout State) -> Result<Void, IOError>? in
@@ -80,19 +80,30 @@ final class SegmentPreparer: Sendable {
         guard case .failure(let failure)? = workers.wait(on: state, before: .never, until: settled)
         else { return }
         switch failure.errno {
-        case .noSpace, .quotaExceeded: throw .noSpace(failure)
+        case .noSpace, .quotaExceeded, .tooManyFiles, .tooManyFilesInSystem, .noMemory:
+            throw .noSpace(failure)
         default: throw .io(failure)
         }
     }
 
-    /// The spare was taken: renamed by the caller.
-    func taken() { state.change { $0 = .idle } }
+    /// The spare, for the caller to rename.
+    ///
+    /// It was never closed, so that taking it needs no descriptor when there is none left.
+    func take() -> any DiskFile {
+        state.change { state in
+            guard case .ready(let file) = state else {
+                preconditionFailure("nothing goes into a segment that is not prepared")
+            }
+            state = .idle
+            return file
+        }
+    }
 
     private func run(paced: Bool) {
         let result: State
         do {
-            try prepare(bytesPerSecond: paced ? options.preparationBytesPerSecond : nil)
-            result = .ready
+            result = .ready(
+                try prepare(bytesPerSecond: paced ? options.preparationBytesPerSecond : nil))
         } catch {
             // Gives the room back; if even that fails, the next attempt cuts the file anyway.
             try? disk.remove(path)
@@ -101,7 +112,7 @@ final class SegmentPreparer: Sendable {
         state.change { $0 = result }
     }
 
-    private func prepare(bytesPerSecond: Int?) throws(IOError) {
+    private func prepare(bytesPerSecond: Int?) throws(IOError) -> any DiskFile {
         let file = try disk.open(path, .createDirect)
         try file.allocate(options.segmentBytes)
         let zeros = PageBuffer(capacity: Self.chunkBytes)
@@ -114,5 +125,6 @@ final class SegmentPreparer: Sendable {
             pacer.wrote(count)
         }
         try file.sync()
+        return file
     }
 }

@@ -167,7 +167,8 @@ extension RPCError {
         case .storageFull:
             self.init(
                 .resourceExhausted, reason: "STORAGE_FULL",
-                message: "the server's disk is full: try again when the operator has made room",
+                message:
+                    "the server has no room for more records: try again when the operator has made some",
                 retryAfterMilliseconds: 5_000)
         case .tooLarge:
             self.init(

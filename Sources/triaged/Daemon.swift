@@ -23,7 +23,7 @@ final class Daemon {
     private let admin: AdminListener
     private let trust: Trust
     private var room = ScarcityWatch(
-        nothingLeft: "the disk is full: writes are refused until there is room",
+        nothingLeft: "no room for the next journal segment: writes are refused until there is",
         enough: "no write is refused for want of room")
     private var descriptors = ScarcityWatch(
         nothingLeft: "no descriptor or memory for another connection; raise LimitNOFILE",

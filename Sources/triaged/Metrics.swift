@@ -106,7 +106,7 @@ enum Metrics {
             status.state == .journalFailed ? 1 : 0)
         page.single(
             "triaged_storage_full_total", "counter",
-            "Writes refused because the disk had no room for the next segment.",
+            "Writes refused because there was no room for the next segment.",
             status.counters.storageFull)
         page.single(
             "triaged_clock_ahead_milliseconds", "gauge",

@@ -385,7 +385,8 @@ def test_a_full_disk_refuses_and_goes_on_when_there_is_room(faulty):
         assert len(shown) == len(acknowledged) and withheld == 0
         assert figure(server, "triaged_journal_failed") == 0
         assert figure(server, "triaged_storage_full_total") > 0
-        await_true(lambda: "the disk is full: writes are refused" in server.said(), 20, "the log")
+        said = "no room for the next journal segment: writes are refused"
+        await_true(lambda: said in server.said(), 20, "the log")
         faults.clear()
 
         def goes_on():

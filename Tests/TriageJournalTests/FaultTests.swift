@@ -33,7 +33,7 @@ import TriageJournal
         #expect(Array(state.records.prefix(3)) == bench.durable)
     }
 
-    @Test(arguments: [SimCall.open, .write, .sync, .rename, .syncDirectory])
+    @Test(arguments: [SimCall.write, .sync, .rename, .syncDirectory])
     func aFailureWhileASegmentBeginsIsFinal(call: SimCall) throws {
         var bench = Workbench()
         let (_, journal) = try bench.start()
@@ -73,6 +73,35 @@ import TriageJournal
         bench.disk.limit(bytes: nil)
         bench.disk.pause(nanoseconds: 1_000_000_000)
         try bench.write([[3000], [3000]], to: journal)
+        bench.disk = bench.disk.copy()
+        var state = Recorded()
+        _ = try bench.open(into: &state)
+        #expect(state.records == bench.durable)
+    }
+
+    @Test(arguments: [Errno.tooManyFiles, .tooManyFilesInSystem, .noMemory])
+    func noDescriptorForTheNextSegmentRefusesAppendsUntilThereIsOne(errno: Errno) throws {
+        var bench = Workbench()
+        let (_, journal) = try bench.start()
+        try bench.write([[3000]], to: journal)
+        let parts = Workbench.parts(2, count: 3000)
+        bench.disk.failNext(.open, on: "spare.tmp", errno)
+        #expect {
+            _ = try journal.append(parts, time: .epoch)
+        } throws: { error in
+            if case .noSpace(let cause) = error as? JournalError {
+                cause.errno == errno
+            } else {
+                false
+            }
+        }
+        bench.disk.pause(nanoseconds: 1_000_000_000)
+        let time = WallTime(milliseconds: 20)
+        #expect(try journal.append(parts, time: time) == 2)
+        bench.durable.append(Written(sequence: 2, milliseconds: time.milliseconds, parts))
+        // What is prepared is open.
+        bench.disk.failNext(.open, errno)
+        try journal.commit()
         bench.disk = bench.disk.copy()
         var state = Recorded()
         _ = try bench.open(into: &state)

@@ -19,13 +19,14 @@ import TriageJournal
 
         init(
             encrypted: Bool = false, _ retention: JournalRetention = .keep,
+            begun: WallTime = WallTime(milliseconds: 1),
             _ configure: (inout StorageOptions) -> Void = { _ in }
         ) throws {
             bench = Workbench(segmentBytes: 16 << 10, encrypted: encrypted)
             bench.options.journalRetention = retention
             bench.options.snapshotsKept = 2
             configure(&bench.options)
-            (data, journal) = try bench.start()
+            (data, journal) = try bench.start(time: begun)
         }
 
         /// Words that no other field has; fewer bytes than what stands for them, if `count` is so.
@@ -61,9 +62,10 @@ import TriageJournal
 
         /// Records 1 to 8 in two segments that are covered, 9 and up in one that is not complete.
         static func usual(
-            encrypted: Bool = false, _ retention: JournalRetention = .keep
+            encrypted: Bool = false, _ retention: JournalRetention = .keep,
+            begun: WallTime = WallTime(milliseconds: 1)
         ) throws -> Scene {
-            var scene = try Scene(encrypted: encrypted, retention)
+            var scene = try Scene(encrypted: encrypted, retention, begun: begun)
             try scene.write([
                 [[3000], [500, 12], []], [[100, 200, 300]], [[4000]],
             ])
@@ -268,8 +270,10 @@ import TriageJournal
         #expect(try Self.records(scene.bench) == scene.bench.durable)
     }
 
-    @Test func aSegmentIsDatedByItsNeighbours() throws {
-        let scene = try Scene.usual()
+    /// Also when the directory was made at a later time than any record has.
+    @Test(arguments: [1, 1_000_000])
+    func aSegmentIsDatedByItsNeighbours(milliseconds: Int64) throws {
+        let scene = try Scene.usual(begun: WallTime(milliseconds: milliseconds))
         let redaction = try scene.data.makeRedaction()
         let segments = redaction.segments
         #expect(segments.map(\.first) == [1, 6, 9])

@@ -147,11 +147,14 @@ struct Workbench {
         return (data, try data.recover(into: &state))
     }
 
-    /// Opens the directory and makes the journal.
-    func start() throws(JournalError) -> (DataDirectory, JournalWriter) {
+    /// Opens the directory and makes the journal, at a time before any record's if not told
+    /// otherwise.
+    func start(
+        time: WallTime = WallTime(milliseconds: 1)
+    ) throws(JournalError) -> (DataDirectory, JournalWriter) {
         var state = Recorded()
         let (data, report) = try open(into: &state)
-        return (data, try data.makeJournal(after: report, time: WallTime(milliseconds: 1)))
+        return (data, try data.makeJournal(after: report, time: time))
     }
 
     /// The directory from outside.

@@ -61,12 +61,16 @@ extension Engine {
             report = try directory.recover(into: &target)
             // Refused before anything is changed.
             vault = try directory.openVault()
-            writer = try directory.makeJournal(after: report, time: clock.wallTime())
-            holdings = try directory.holdings()
         } catch { throw .storage(error) }
         do { world = try target.takeWorld() } catch {
             throw .storage(.rejected(file: path, offset: 0, what: error.what))
         }
+        // Time never runs backwards, whatever happened to the clock while the server was down.
+        let now = max(clock.wallTime(), world.snapshotState.counters.time)
+        do {
+            writer = try directory.makeJournal(after: report, time: now)
+            holdings = try directory.holdings()
+        } catch { throw .storage(error) }
         let workers = storage.workers ?? SystemWorkers()
         let opened = try reconcile(
             vault, directory.keys, world, clock, workers, storage.makeRandom(), vaultFailed)
@@ -74,8 +78,6 @@ extension Engine {
             milliseconds: Int64(clock.monotonicTime().nanoseconds(since: started) / 1_000_000),
             recordsReplayed: report.recordsReplayed,
             report: (keyRepairs + describeRepairs(report) + opened.report).joined(separator: "; "))
-        // Time never runs backwards, whatever happened to the clock while the server was down.
-        let now = max(clock.wallTime(), world.snapshotState.counters.time)
         var status = EngineStatus(startTime: now, counts: world.counts, recovery: summary)
         status.holdings = holdings
         status.snapshot = report.snapshot.map {
@@ -89,9 +91,7 @@ extension Engine {
             resources = try EngineResources(
                 directory, writer, opened.worker, clock, workers, reloadFailed: reloadFailed,
                 auditFailed: auditFailed, backupFailed: backupFailed)
-        } catch {
-            throw .thread(error)
-        }
+        } catch { throw .thread(error) }
         var parts = resources.parts(clock, inbox)
         parts.journalFailed = journalFailed
         parts.snapshotEnded = snapshotEnded

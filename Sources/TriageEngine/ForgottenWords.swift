@@ -25,6 +25,8 @@ final class WordForgetter: @unchecked Sendable {
     /// Erased words of which no record was found yet.
     private struct Wanted {
         let recordedAt: WallTime
+        /// Their record is not behind this one.
+        let upTo: UInt64
         /// Segments that do not have it.
         var looked: Set<UInt64> = []
         /// The segment that has it, and goes as a whole.
@@ -50,7 +52,8 @@ final class WordForgetter: @unchecked Sendable {
     ) -> (forgotten: ForgottenWords, failure: JournalError?) {
         for words in state.erasedWords
         where !done.contains(words.owner) && wanted[words.owner] == nil {
-            wanted[words.owner] = Wanted(recordedAt: words.recordedAt)
+            wanted[words.owner] = Wanted(
+                recordedAt: words.recordedAt, upTo: state.counters.sequence)
         }
         var run = Run()
         lookedThrough = []
@@ -58,14 +61,17 @@ final class WordForgetter: @unchecked Sendable {
         do throws(JournalError) {
             var redaction = try directory.makeRedaction()
             settleRemoved(redaction.segments)
-            let byTime = wanted.mapValues { Self.candidates($0.recordedAt, redaction.segments) }
-            let isThrough = look(byTime, &redaction, &run, goesOn)
-            if isThrough { lookEverywhere(byTime, &redaction, &run, goesOn) }
+            var places = wanted.mapValues { Self.candidates($0.recordedAt, redaction.segments) }
+            // What moves is out of reach: it is looked through whatever the times say.
+            let hints = redaction.moves ? wanted.mapValues { before($0.upTo, redaction) } : places
+            let isThrough =
+                look(hints, &redaction, &run, goesOn)
+                && lookEverywhere(&places, &redaction, &run, goesOn)
             if isThrough, run.failure == nil {
                 lookedThrough = Set(
                     redaction.segments.filter { $0.isCovered || $0.isArchived }.map(\.first))
             }
-            run.forgotten.waitsForSegment = waitsForSegment(byTime, redaction.segments.last)
+            run.forgotten.waitsForSegment = waitsForSegment(places, redaction.segments.last)
         } catch { run.failure = error }
         run.forgotten.waiting = wanted.count
         return (run.forgotten, run.failure)
@@ -88,10 +94,10 @@ final class WordForgetter: @unchecked Sendable {
 
     /// Whether words were looked for everywhere but in the segment that is being written.
     private func waitsForSegment(
-        _ byTime: [WordsOwner: [DatedSegment]], _ last: DatedSegment?
+        _ places: [WordsOwner: [DatedSegment]], _ last: DatedSegment?
     ) -> Bool {
         wanted.contains { owner, words in
-            let left = byTime[owner]?.filter { !words.looked.contains($0.first) } ?? []
+            let left = places[owner]?.filter { !words.looked.contains($0.first) } ?? []
             return words.place == nil && left.count == 1 && left.first == last
         }
     }
@@ -109,24 +115,43 @@ final class WordForgetter: @unchecked Sendable {
         segments.filter { $0.earliest <= time && time <= $0.latest }
     }
 
-    /// Looks for words that were found in no segment of their time: in all segments, once.
+    /// Looks for words that were found in no segment of their time: in all that may have them.
     ///
     /// Of a journal whose beginning is gone they went with it.
+    ///
+    /// - Parameters:
+    ///   - places: Where words are looked for; becomes all segments for these.
+    ///   - redaction: The segments.
+    ///   - run: What came of it so far.
+    ///   - goesOn: Asked before each segment.
+    /// - Returns: Whether all that are covered were looked through.
     private func lookEverywhere(
-        _ byTime: [WordsOwner: [DatedSegment]], _ redaction: inout Redaction, _ run: inout Run,
-        _ goesOn: () -> Bool
-    ) {
-        let lost = byTime.filter { owner, segments in
-            guard isLookedFor(owner), let looked = wanted[owner]?.looked else { return false }
-            return segments.allSatisfy { looked.contains($0.first) }
+        _ places: inout [WordsOwner: [DatedSegment]], _ redaction: inout Redaction,
+        _ run: inout Run, _ goesOn: () -> Bool
+    ) -> Bool {
+        let lost = places.filter { isLookedFor($0.key) && isLookedThrough($0.key, $0.value) }
+        guard redaction.segments.first?.first == 1 else {
+            for owner in lost.keys { settle(owner) }
+            return true
         }
-        guard !lost.isEmpty else { return }
-        if redaction.segments.first?.first == 1 {
-            let all = redaction.segments
-            guard look(lost.mapValues { _ in all }, &redaction, &run, goesOn), run.failure == nil
-            else { return }
+        for owner in lost.keys {
+            places[owner] = before(wanted[owner]?.upTo ?? 0, redaction)
         }
-        for owner in lost.keys { settle(owner) }
+        let isThrough = look(places.filter { lost[$0.key] != nil }, &redaction, &run, goesOn)
+        for owner in lost.keys
+        where isLookedFor(owner) && isLookedThrough(owner, places[owner] ?? []) {
+            settle(owner)
+        }
+        return isThrough
+    }
+
+    /// The segments in which a record that is not behind `last` can be.
+    private func before(_ last: UInt64, _ redaction: borrowing Redaction) -> [DatedSegment] {
+        redaction.segments.filter { $0.first <= last }
+    }
+
+    private func isLookedThrough(_ owner: WordsOwner, _ segments: [DatedSegment]) -> Bool {
+        segments.allSatisfy { wanted[owner]?.looked.contains($0.first) ?? true }
     }
 
     /// Looks for words in those of their segments that are covered, and takes them out; where

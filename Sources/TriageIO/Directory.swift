@@ -87,13 +87,7 @@ package enum Directory {
     ///
     /// Source: fsync(2)
     package static func sync(_ path: String) throws(IOError) {
-        let descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw IOError(.syncDirectory, path: path, .current) }
-        defer { _ = close(descriptor) }
-        while fsync(descriptor) != 0 {
-            if errno == EINTR { continue }
-            throw IOError(.syncDirectory, path: path, .current)
-        }
+        try DirectoryHandle(path).sync()
     }
 
     /// Renames a file, replacing what has the new name.
@@ -118,5 +112,36 @@ package enum Directory {
     /// Source: unlink(2)
     package static func remove(_ path: String) throws(IOError) {
         guard unsafe unlink(path) == 0 else { throw IOError(.remove, path: path, .current) }
+    }
+}
+
+/// An open directory, closed when it is dropped.
+package final class DirectoryHandle: DiskDirectory {
+    private let descriptor: Int32
+    private let path: String
+
+    /// Opens it.
+    ///
+    /// - Throws: ``IOError``: `.syncDirectory`, which is all that it is opened for.
+    ///
+    /// Source: open(2)
+    package init(_ path: String) throws(IOError) {
+        descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        self.path = path
+        guard descriptor >= 0 else { throw IOError(.syncDirectory, path: path, .current) }
+    }
+
+    deinit { if descriptor >= 0 { _ = close(descriptor) } }
+
+    /// Makes names that were created, renamed or removed in it durable.
+    ///
+    /// - Throws: ``IOError``: `.syncDirectory`.
+    ///
+    /// Source: fsync(2)
+    package func sync() throws(IOError) {
+        while fsync(descriptor) != 0 {
+            if errno == EINTR { continue }
+            throw IOError(.syncDirectory, path: path, .current)
+        }
     }
 }

@@ -17,6 +17,12 @@ package protocol DiskFile: AnyObject, Sendable {
     func size() throws(IOError) -> Int
 }
 
+/// An open directory of a ``Disk``: making its names durable needs no descriptor any more.
+package protocol DiskDirectory: AnyObject, Sendable {
+    /// Makes creations, renames and removals in it durable.
+    func sync() throws(IOError)
+}
+
 /// Holds a lock until it is dropped.
 package protocol DiskLock: AnyObject, Sendable {}
 
@@ -36,6 +42,8 @@ package protocol Disk: AnyObject, Sendable {
     func list(_ path: String) throws(IOError) -> [DirectoryEntry]
     /// Makes a directory, unless it exists.
     func makeDirectory(_ path: String) throws(IOError)
+    /// Opens a directory, for whoever makes its names durable again and again.
+    func openDirectory(_ path: String) throws(IOError) -> any DiskDirectory
     /// Makes creations, renames and removals in a directory durable.
     func syncDirectory(_ path: String) throws(IOError)
     /// Renames a file.

@@ -46,6 +46,11 @@ package final class RealDisk: Disk {
 
     package func makeDirectory(_ path: String) throws(IOError) { try Directory.make(path) }
     package func syncDirectory(_ path: String) throws(IOError) { try Directory.sync(path) }
+
+    package func openDirectory(_ path: String) throws(IOError) -> any DiskDirectory {
+        try DirectoryHandle(path)
+    }
+
     package func remove(_ path: String) throws(IOError) { try Directory.remove(path) }
 
     package func rename(_ path: String, to newPath: String) throws(IOError) {

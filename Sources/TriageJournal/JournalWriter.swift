@@ -21,6 +21,7 @@ internal import TriageIO
 package final class JournalWriter: Journal {
     private let disk: any Disk
     private let directory: String
+    private let openDirectory: any DiskDirectory
     private let cluster: ClusterID
     private let options: StorageOptions
     private let keys: KeyRing?
@@ -93,11 +94,17 @@ package final class JournalWriter: Journal {
         let options = start.options
         disk = start.disk
         directory = start.directory
+        openDirectory = try TriageJournal.disk { () throws(IOError) in
+            try start.disk.openDirectory(start.directory)
+        }
         cluster = start.cluster
         self.options = options
         keys = start.keys
         file = start.file
-        segmentBytes = Int(start.header.size)
+        // One without a record that follows others has the date of one that was lost, which may be
+        // later than what comes; the next one takes its place and its name (FORMAT.md 2).
+        let isDated = !start.leaves.isEmpty || start.header.sequence == 1
+        segmentBytes = isDated ? Int(start.header.size) : 0
         nextSequence = start.tree.size + 1
         durableTree = start.tree
         durableHead = JournalHead(start.tree)
@@ -231,7 +238,7 @@ package final class JournalWriter: Journal {
         try next.write(block.span(0..<Format.blockBytes), at: 0)
         try next.sync()
         try disk.rename(spare, to: path)
-        try disk.syncDirectory(directory)
+        try openDirectory.sync()
         file = next
         segmentBytes = options.segmentBytes
         isEndWanted = false

@@ -89,6 +89,11 @@ package struct Redaction: ~Copyable {
     /// soon as they are covered.
     package var rewrites: Bool { directory.options.journalRetention != .remove }
 
+    /// Whether they go to an archive after that.
+    package var moves: Bool {
+        if case .archive = directory.options.journalRetention { true } else { false }
+    }
+
     private let directory: DataDirectory
     private let covered: UInt64
     /// Whether the snapshot that stands for the segments was read.

@@ -168,7 +168,7 @@ extension RPCError {
             self.init(
                 .resourceExhausted, reason: "STORAGE_FULL",
                 message:
-                    "the server has no room for more records: try again when the operator has made some",
+                    "the server has no room for more: try again when the operator has made some",
                 retryAfterMilliseconds: 5_000)
         case .tooLarge:
             self.init(

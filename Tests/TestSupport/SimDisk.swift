@@ -286,6 +286,10 @@ package final class SimDisk: Disk {
     }
 
     package func syncDirectory(_ path: String) throws(IOError) {
+        try openDirectory(path).sync()
+    }
+
+    private func sync(directory path: String) throws(IOError) {
         try perform(.syncDirectory, .syncDirectory, path) {
             (state: inout State) -> Result<Void, IOError> in
             let mine = { (change: NameChange) in change.directory == path }
@@ -295,6 +299,22 @@ package final class SimDisk: Disk {
             state.pendingNames.removeAll(where: mine)
             return .success(())
         }
+    }
+
+    private final class OpenDirectory: DiskDirectory {
+        let disk: SimDisk
+        let path: String
+
+        init(_ disk: SimDisk, _ path: String) {
+            self.disk = disk
+            self.path = path
+        }
+
+        func sync() throws(IOError) { try disk.sync(directory: path) }
+    }
+
+    package func openDirectory(_ path: String) throws(IOError) -> any DiskDirectory {
+        try perform(.open, .syncDirectory, path) { _ in .success(OpenDirectory(self, path)) }
     }
 
     package func rename(_ path: String, to newPath: String) throws(IOError) {

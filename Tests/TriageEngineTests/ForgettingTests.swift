@@ -137,6 +137,17 @@ import TriageJournal
 
         var segments: [String] { disk.fileNames.filter { $0.hasSuffix(".journal") } }
 
+        /// Dates a segment otherwise than its records, at the epoch or far ahead (FORMAT.md 3).
+        func misdate(_ name: String, farAhead: Bool) throws {
+            var bytes = try #require(disk.bytes(of: name))
+            for place in 40..<48 { bytes[place] = farAhead && place == 46 ? 0x70 : 0 }
+            let crc = crc32c(Array(bytes[0..<12] + bytes[16..<4096]).span)
+            for place in 0..<4 {
+                bytes[12 + place] = UInt8(truncatingIfNeeded: crc >> (8 * UInt32(place)))
+            }
+            disk.replace(name, with: bytes)
+        }
+
         /// Names of files that have the words.
         func files(with words: String) -> [String] {
             let wanted = Array(words.utf8)
@@ -303,6 +314,32 @@ import TriageJournal
         #expect(!scene.disk.fileNames.contains { $0.hasPrefix("archive/") })
         try scene.snapshot()
         try expectMovedWithoutWords(scene)
+    }
+
+    /// By its dates only the segment that is being written can have them.
+    @Test func whereDatesAreWrong_noSegmentMovesWithWords() throws {
+        let scene = try Scene(Self.archives)
+        let matter = try scene.report(Self.words, about: 1)
+        try scene.fill(12)
+        try scene.erase(matter)
+        for name in scene.segments.dropFirst() { try scene.misdate(name, farAhead: false) }
+        try scene.snapshot()
+        try scene.snapshot()
+        try expectMovedWithoutWords(scene)
+    }
+
+    /// By its date the segment of the words has later ones, and two older ones may have them.
+    @Test func whereDatesAreWrong_wordsAreNotTakenForGone() throws {
+        let scene = try Scene()
+        try scene.fill(12)
+        try scene.snapshot()
+        let matter = try scene.report(Self.words, about: 1)
+        try scene.fill(8)
+        for name in scene.segments.dropFirst(2) { try scene.misdate(name, farAhead: true) }
+        try scene.erase(matter)
+        #expect(try scene.snapshot().waiting == 1)
+        #expect(try scene.snapshot().waiting == 0)
+        #expect(scene.files(with: Self.words).isEmpty)
     }
 
     @Test func whereTheSearchEndsEarly_noSegmentIsFreeOfWords() throws {

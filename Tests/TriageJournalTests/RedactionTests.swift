@@ -290,6 +290,24 @@ import TriageJournal
         #expect(places(1) == [1, 6] && places(10) == [9])
     }
 
+    /// One that lost its only batch has the date of a record that is not there.
+    @Test func aSegmentWithoutARecordIsDatedAnew() throws {
+        var bench = Workbench()
+        let (_, journal) = try bench.start()
+        try bench.write([[3000]], to: journal)
+        let late = WallTime(milliseconds: 1_000_000)
+        _ = try journal.append(Workbench.parts(2, count: 3000), time: late)
+        // Its header and its name are there, its batch is not.
+        bench.disk.failNext(.syncDirectory, .inputOutput)
+        #expect(throws: JournalError.self) { try journal.commit() }
+        bench.disk = bench.disk.copy()
+        let (data, again) = try bench.start()
+        try bench.write([[3000], [3000]], to: again)
+        let segments = try data.makeRedaction().segments
+        #expect(segments.map(\.first) == [1, 2, 3])
+        #expect(segments[2].earliest == WallTime(milliseconds: 20))
+    }
+
     // MARK: Archives
 
     @Test func whatGoesToTheArchiveIsWithoutTheFields() throws {
@@ -550,6 +568,9 @@ private final class FlippingDisk: Disk {
     func list(_ path: String) throws(IOError) -> [DirectoryEntry] { try base.list(path) }
     func makeDirectory(_ path: String) throws(IOError) { try base.makeDirectory(path) }
     func syncDirectory(_ path: String) throws(IOError) { try base.syncDirectory(path) }
+    func openDirectory(_ path: String) throws(IOError) -> any DiskDirectory {
+        try base.openDirectory(path)
+    }
     func rename(_ path: String, to new: String) throws(IOError) { try base.rename(path, to: new) }
     func remove(_ path: String) throws(IOError) { try base.remove(path) }
     func lock(_ path: String) throws(IOError) -> LockOutcome { try base.lock(path) }

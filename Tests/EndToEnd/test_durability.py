@@ -2,12 +2,13 @@
 
 import random
 import threading
+import time
 
 import grpc
 import pytest
 import stubs
 from builders import filing, submission
-from harness import refused, request_id
+from harness import Refusal, refused, request_id
 
 T, A, S, O = stubs.triage, stubs.assignment, stubs.disclosures, stubs.operations
 WORKERS = 6
@@ -56,10 +57,17 @@ class Load(threading.Thread):
 
 
 def board(client):
-    """Every open case: name to case."""
+    """Every open case: name to case. A page costs as much as many calls: waits when told to."""
     cases, token = {}, ""
     while True:
-        page = client.triage.ListCases(T.ListCasesRequest(page_size=1000, page_token=token))
+        try:
+            page = client.triage.ListCases(T.ListCasesRequest(page_size=1000, page_token=token))
+        except grpc.RpcError as error:
+            retry = Refusal(error).retry
+            if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED or not retry:
+                raise
+            time.sleep(retry.retry_delay.ToTimedelta().total_seconds())
+            continue
         cases.update((each.name, each) for each in page.cases)
         token = page.next_page_token
         if not token:

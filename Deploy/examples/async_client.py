@@ -159,8 +159,9 @@ class Triage:
                         named, pauses = None, Pauses()
                     revision = message.revision
             except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.OUT_OF_RANGE:
-                    # The server has restarted and keeps no change from before: all of it again.
+                if error.code() in (grpc.StatusCode.OUT_OF_RANGE, grpc.StatusCode.ABORTED):
+                    # The server has restarted and keeps no change from before, or what we are
+                    # shown has changed: all of it again.
                     revision = 0
                 # CANCELLED: what the server sent was not taken for half a minute.
                 elif error.code() is not grpc.StatusCode.CANCELLED and not helps_to_wait(error):

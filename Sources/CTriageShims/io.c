@@ -190,6 +190,11 @@ int CTriageShims_spawn(int32_t *process, char *const *arguments, int output) {
         posix_spawn_file_actions_destroy(&actions);
         return code;
     }
+    // Inherited over exec; the kernel would forget how the program ended.
+    struct sigaction ends;
+    if (sigaction(SIGCHLD, NULL, &ends) == 0 &&
+        (ends.sa_handler == SIG_IGN || (ends.sa_flags & SA_NOCLDWAIT) != 0))
+        signal(SIGCHLD, SIG_DFL);
     sigset_t none, all;
     sigemptyset(&none);
     sigfillset(&all);

@@ -79,6 +79,8 @@ package enum Limits {
     package static let unidentifiedConnectionsMax = 100
     /// Connections of a door whose peers have shown no certificate, where none is needed: probes.
     package static let strangersPerDoorMax = 32
+    /// Bytes held for a connection without a certificate: all that it may ask is its health.
+    package static let strangerBytesMax = 64 << 10
     /// When there are too many handshakes: one that began so long ago loses its place
     /// to the next connection.
     package static let handshakePatienceMilliseconds: Int64 = 1_000
@@ -139,6 +141,9 @@ package enum Limits {
     package static let connectionWindowBytes = 4 << 20
     /// New calls of one connection in a loop turn; the rest wait for the next turn.
     package static let newCallsPerTurnMax = 32
+    /// Bytes that the compressed messages of one identity may unpack to in a turn: some 10 ms of
+    /// work, as others' calls wait for it. The message that reaches it is the last one.
+    package static let inflatedBytesPerTurnMax = 4 << 20
     /// Calls a second of one identity on one reactor: about half of what one can answer.
     ///
     /// Reports of emergencies cost nothing: they are never refused for their number.

@@ -51,6 +51,13 @@ package struct StreamedReportResult: Sendable {
         self.requestID = requestID
         self.outcome = outcome
     }
+
+    /// Bytes that it takes in an array that has grown.
+    package var bytesHeldMax: Int {
+        let own = 2 * MemoryLayout<StreamedReportResult>.stride
+        guard case .refused(_, let reason, let message, let field) = outcome else { return own }
+        return own + reason.utf8.count + message.utf8.count + field.utf8.count
+    }
 }
 
 /// How much of a case is shown.

@@ -150,6 +150,10 @@ package protocol CallResponder: AnyObject {
     /// Ends a call: OK when `error` is nil (server streaming), else trailers-only or trailers with
     /// the error.
     func finish(_ call: CallID, _ error: RPCError?)
+    /// Books bytes that the handler keeps for a call until its end against what its peer may hold.
+    ///
+    /// - Returns: False when that is used up: the call is over, with an error.
+    func hold(_ call: CallID, bytes: Int) -> Bool
     /// Lets the next message of a client-streaming call come.
     func requestMore(_ call: CallID)
     /// Marks a streaming call as long-lived: a watch, or one that holds what others wait for.

@@ -448,6 +448,9 @@ internal import TriageBase
 
     // MARK: State
 
+    /// False once a stream is over, also when this turn's events only come to that.
+    package func isOpen(_ stream: HTTP2Stream) -> Bool { state.streams.isCurrent(stream) }
+
     /// Attaches the owner's number to a stream; readable until the stream's events are cleared.
     package func setUserData(_ stream: HTTP2Stream, _ userData: Int) {
         guard state.streams.isCurrent(stream) else { return }
@@ -506,7 +509,7 @@ internal import TriageBase
     package var goAwayDebug: [UInt8] { state.goAwayDebug }
 
     /// True while a header block has begun and not ended: slow peers are timed out by the owner.
-    package var isReceivingHeaders: Bool { state.isReceivingHeaders }
+    package var isReceivingHeaders: Bool { state.isReceivingHeaders || state.blockGoesOn }
 
     /// What the peer has done so far.
     package var counters: HTTP2Counters { state.counters }

@@ -239,7 +239,8 @@ package struct HeaderStore: Sendable {
     /// Keeps the fields from `start` on, moved to the front: a block that is still being received.
     mutating func removeAll(before start: Int) {
         guard start < fields.count else { return removeAll() }
-        let shift = fields[start].nameStart
+        // Not the first one's, where a block was compared: its fixed fields' bytes come last.
+        let shift = fields[start...].reduce(.max) { min($0, $1.nameStart) }
         bytes.removeFirst(Int(shift))
         used -= Int(shift)
         fields.removeFirst(start)

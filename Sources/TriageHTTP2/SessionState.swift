@@ -22,6 +22,8 @@ internal import TriageBase
     var bufferedBytes = 0
     /// A header block has begun and not ended.
     var isReceivingHeaders = false
+    /// A CONTINUATION must follow, also where the block itself was refused.
+    var blockGoesOn = false
     /// The bytes that `receive` was given, while it runs.
     var input: UnsafePointer<UInt8>?
     var inputCount = 0
@@ -71,6 +73,7 @@ internal import TriageBase
         case NGHTTP2_DATA.rawValue: counters.dataFrames += 1
         case NGHTTP2_HEADERS.rawValue:
             counters.headers += 1
+            blockGoesOn = header.flags & UInt8(NGHTTP2_FLAG_END_HEADERS.rawValue) == 0
             guard role == .server else { return }
             if header.stream_id > closedStreams.highestOpened {
                 closedStreams.highestOpened = header.stream_id
@@ -91,7 +94,9 @@ internal import TriageBase
         case NGHTTP2_PING.rawValue:
             if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { counters.pings += 1 }
         case NGHTTP2_WINDOW_UPDATE.rawValue: counters.windowUpdates += 1
-        case NGHTTP2_CONTINUATION.rawValue: counters.continuations += 1
+        case NGHTTP2_CONTINUATION.rawValue:
+            counters.continuations += 1
+            blockGoesOn = header.flags & UInt8(NGHTTP2_FLAG_END_HEADERS.rawValue) == 0
         default: break
         }
     }

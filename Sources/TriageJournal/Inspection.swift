@@ -280,7 +280,7 @@ package struct Inspection: Sendable {
         for first in inventory.segments { directories[first] = path }
         if let archive {
             // What is in both was copied, and not removed before the power went.
-            for first in try Inventory(disk, archive).segments where first < oldest {
+            for first in try Inventory.archived(disk, archive) where first < oldest {
                 directories[first] = archive
             }
         }

@@ -43,6 +43,19 @@ struct Inventory {
         }
     }
 
+    /// First sequences of the segments in an archive, rising; what else is there is its owner's.
+    ///
+    /// - Throws: `.io`.
+    static func archived(
+        _ disk: any Disk, _ archive: String
+    ) throws(JournalError) -> [UInt64] {
+        let entries = try TriageJournal.disk { () throws(IOError) in try disk.list(archive) }
+        return entries.compactMap { entry in
+            guard case .segment(let first) = FileName.meaning(of: entry) else { return nil }
+            return first
+        }.sorted()
+    }
+
     /// Whether nothing was ever finished here.
     var isEmpty: Bool {
         segments.isEmpty && leaves.isEmpty && snapshots.isEmpty && !hasIdentity && !hasKeys

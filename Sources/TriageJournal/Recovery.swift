@@ -132,6 +132,18 @@ struct Recovery {
         for first in inventory.leaves {
             _ = try LeavesFile.header(disk, directory, first, cluster)
         }
+        for sequence in inventory.snapshots {
+            let name = FileName.snapshot(sequence)
+            do throws(JournalError) {
+                let file = try TriageJournal.disk { () throws(IOError) in
+                    try disk.open(directory + "/" + name, .read)
+                }
+                _ = try readHeader(of: file, .snapshot, name, cluster)
+            } catch {
+                // Whether it is needed is seen when one is loaded.
+                guard Self.isUnreadable(error) else { throw error }
+            }
+        }
         if let lost = inventory.lostEnd { throw lost }
     }
 
@@ -202,7 +214,7 @@ struct Recovery {
     }
 
     /// Whether an error means that this one file is bad, so that an older snapshot may do.
-    private static func isUnreadable(_ error: JournalError) -> Bool {
+    static func isUnreadable(_ error: JournalError) -> Bool {
         switch error {
         case .dataLoss: true
         case .io(let cause): cause.operation == .read

@@ -67,12 +67,7 @@ extension DataDirectory {
     /// next tidying compares both.
     private func archived() throws(JournalError) -> Set<UInt64> {
         guard case .archive(let archive) = options.journalRetention else { return [] }
-        let entries = try TriageJournal.disk { () throws(IOError) in try disk.list(archive) }
-        return Set(
-            entries.compactMap { entry in
-                guard case .segment(let first) = FileName.meaning(of: entry) else { return nil }
-                return first
-            })
+        return Set(try Inventory.archived(disk, archive))
     }
 }
 

@@ -25,12 +25,12 @@ extension ServiceHandler {
             let request = try decoded { () throws(RequestError) in
                 try decoder.decodeEraseEvidence(message)
             }
-            ask(caller.call, echo: Echo.erasure, caller.principal, .erase(request))
+            ask(caller, echo: Echo.erasure, .erase(request))
         case .eraseReportTexts:
             let request = try decoded { () throws(RequestError) in
                 try decoder.decodeEraseReportTexts(message)
             }
-            ask(caller.call, echo: 0, caller.principal, .erase(request))
+            ask(caller, echo: 0, .erase(request))
         case .placeHold:
             ask(
                 caller,

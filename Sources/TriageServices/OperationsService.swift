@@ -22,7 +22,7 @@ extension ServiceHandler {
             let request = try decoded { () throws(RequestError) in
                 try decoder.decodeRotateKeys(message)
             }
-            ask(caller.call, echo: 0, caller.principal, .renewKey(request.purpose, request.key))
+            ask(caller, echo: 0, .renewKey(request.purpose, request.key))
         default:
             throw Self.internalError
         }

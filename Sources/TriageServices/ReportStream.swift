@@ -32,7 +32,9 @@ extension ServiceHandler {
                     .resourceExhausted, reason: "TOO_MANY_REPORTS",
                     message: "one stream takes \(Limits.reportsPerStreamMax) reports: repeat these "
                         + "with the same request ids in shorter streams, nothing is counted twice",
-                    metadata: ["limit": String(Limits.reportsPerStreamMax)]))
+                    metadata: [
+                        "limit": "stream_reports", "limit_max": String(Limits.reportsPerStreamMax),
+                    ]))
             return
         }
         let report: StreamedReport
@@ -45,20 +47,31 @@ extension ServiceHandler {
         switch report.write {
         case .success(let write):
             // Replaced when the engine answers.
-            stream.results.append(
-                Self.refused(report.requestID, RPCError(EngineFailure.stopping)))
+            let pending = Self.refused(report.requestID, RPCError(EngineFailure.stopping))
+            guard keep(pending, call, stream) else { return }
             stream.inFlight += 1
             ask(
                 call, echo: Echo.streamItem | UInt64(index), stream.holder.principal,
                 .write(write.command, write.key))
         case .failure(let error):
-            stream.results.append(Self.refused(report.requestID, RPCError(error)))
+            let refused = Self.refused(report.requestID, RPCError(error))
+            guard keep(refused, call, stream) else { return }
         }
         if stream.inFlight < ReportStream.inFlightMax {
             responder.requestMore(call)
         } else {
             stream.isPaused = true
         }
+    }
+
+    /// Adds a result; false when the stream's peer may hold no more, and the stream is over.
+    private func keep(
+        _ result: StreamedReportResult, _ call: CallID, _ stream: ReportStream
+    ) -> Bool {
+        stream.results.append(result)
+        if responder.hold(call, bytes: result.bytesHeldMax) { return true }
+        longCalls[call.raw] = nil
+        return false
     }
 
     func reportCompleted(_ call: CallID, _ completion: Completion) {

@@ -37,8 +37,15 @@ extension ClientConnection {
         for event in events {
             if state == .closed { break }
             switch event {
-            case .headers(let stream, let block): headersReceived(stream, block, headers)
-            case .trailers(let stream, let block):
+            case .headers(let stream, let block), .trailers(let stream, let block):
+                guard !block.isOversize else {
+                    oversizeReceived(stream)
+                    continue
+                }
+                if case .headers = event {
+                    headersReceived(stream, block, headers)
+                    continue
+                }
                 statusReceived(stream, block, headers)
                 let slot = http2.userData(stream) - 1
                 if slot >= 0 { metadataReceived(slot, block, headers, isTrailing: true) }
@@ -63,6 +70,14 @@ extension ClientConnection {
             }
         }
         http2.clearEvents()
+    }
+
+    /// What was dropped may have been the status.
+    private func oversizeReceived(_ stream: HTTP2Stream) {
+        let slot = http2.userData(stream) - 1
+        guard slot >= 0, slots[slot].isUsed, !slots[slot].isEnded else { return }
+        http2.reset(stream, .cancel)
+        ended(slot, ClientCallEnd(error: ClientError.metadataTooLarge))
     }
 
     private func headersReceived(

@@ -1,6 +1,7 @@
 // The errors that a client makes itself, where no status came from the server. One place, so that
 // reasons stay stable.
 
+import TriageBase
 import TriageGRPC
 
 /// The catalogue of a client's own errors.
@@ -20,6 +21,11 @@ enum ClientError {
     static func connectionLost(_ error: TransportError) -> RPCError {
         RPCError(.unavailable, reason: "CONNECTION_LOST", message: "\(error)")
     }
+
+    static let metadataTooLarge = RPCError(
+        .resourceExhausted, reason: "METADATA_TOO_LARGE",
+        message: "The reply's metadata is above the limit of \(Limits.headerListBytesMax) bytes "
+            + "or \(Limits.headerFieldsMax) fields.")
 
     static let statusMissing = RPCError(
         .internal, reason: "STATUS_MISSING", message: "The server sent no grpc-status.")

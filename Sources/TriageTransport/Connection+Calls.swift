@@ -85,6 +85,8 @@ extension Connection {
             core.noteRefusal(.resourceExhausted, method: method)
             return sendWhole(stream, core.fields.trailersOnly(core.refuse(refusal)))
         }
+        // Reset in the same batch: nobody waits, and nothing would end it any more.
+        guard http2.isOpen(stream) else { return core.noteRefusal(.cancelled, method: method) }
         let call = core.calls.open(index, stream)
         let client = timeout.map { core.now.advanced(byNanoseconds: $0) } ?? .never
         let cap = core.now.advanced(
@@ -170,7 +172,8 @@ extension Connection {
         return true
     }
 
-    private func holdInput(_ call: Int, _ bytes: Int) {
+    /// Books bytes that are held for a call.
+    func holdInput(_ call: Int, _ bytes: Int) {
         core.inputBytesHeld += bytes
         share.bytesHeld += bytes
         core.calls[call].heldBytes += bytes

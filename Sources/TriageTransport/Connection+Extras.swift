@@ -49,6 +49,7 @@ extension Connection {
         do throws(RPCError) {
             let unpacked = try core.gzip.inflate(message)
             core.metrics.messagesInflated += 1
+            share.inflated(unpacked.count, in: core.metrics.turns)
             return unpacked
         } catch {
             switch error.reason {

@@ -99,7 +99,7 @@ final class Connection {
         peer = PeerContext(principal: nil, audience: audience)
         self.wire = wire
         self.admission = admission
-        share = core.shares.strangers
+        share = core.shares.stranger(now: core.now)
         abuse = AbuseLimits(now: core.now)
         keepalive = Keepalive(now: core.now)
         acceptedAt = core.now
@@ -182,6 +182,9 @@ final class Connection {
     /// Connected without a certificate, at this door.
     func isStranger(at door: Audience) -> Bool { place == .stranger(door) }
 
+    /// Ended before it was anybody's: told why, it keeps a place from those whose turn it is.
+    var isTurnedAway: Bool { isEnding && place == .unidentified }
+
     private func makeRoom() {
         end(
             "another connection needs its place", .enhanceYourCalm,
@@ -199,6 +202,10 @@ final class Connection {
         swap(&buffer, &core.plaintext)
         defer { swap(&buffer, &core.plaintext) }
         while !isEnding {
+            guard share.mayInflate(in: turn) else {
+                core.metrics.count(.inflatedPerTurn)
+                return .more
+            }
             if let rest = deferred {
                 if newCalls >= core.limits.newCallsPerTurnMax { return .more }
                 deferred = nil

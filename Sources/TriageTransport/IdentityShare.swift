@@ -21,6 +21,9 @@ final class IdentityShare {
     private let perSecond: Int
     private var tokens: Int
     private var filledAt: MonotonicTime
+    /// The turn in which messages were unpacked last, and to how many bytes.
+    private var inflatingTurn: UInt64 = 0
+    private var inflatedBytes = 0
 
     init(bytesMax: Int, burst: Int, perSecond: Int, now: MonotonicTime) {
         self.bytesMax = bytesMax
@@ -54,6 +57,18 @@ final class IdentityShare {
         UInt64(burst) * 1_000_000_000 / UInt64(max(1, perSecond)) + 1_000
     }
 
+    /// True when more may be unpacked in a turn, whatever comes of one message.
+    @inline(__always)
+    func mayInflate(in turn: UInt64) -> Bool {
+        inflatedBytes < Limits.inflatedBytesPerTurnMax || inflatingTurn != turn
+    }
+
+    /// Notes what was unpacked.
+    func inflated(_ bytes: Int, in turn: UInt64) {
+        inflatedBytes = (inflatingTurn == turn ? inflatedBytes : 0) + bytes
+        inflatingTurn = turn
+    }
+
     /// True when forgetting the share would give nobody a burst that it has not earned.
     func isForgettable(at now: MonotonicTime) -> Bool {
         connectionCount == 0 && now.nanoseconds(since: filledAt) >= nanosecondsToFill
@@ -64,8 +79,6 @@ final class IdentityShare {
 ///
 /// - Isolation: confined to the reactor's thread.
 final class IdentityShares {
-    /// Shared by all peers without a certificate.
-    let strangers: IdentityShare
     private var shares: [Principal: IdentityShare] = [:]
     private let limits: ServerLimits
     private let bytesMax: Int
@@ -76,9 +89,15 @@ final class IdentityShares {
         bytesMax = max(
             reactorBytesMax / Limits.identitiesThatFillMemory,
             min(reactorBytesMax, 2 * limits.messageBytesMax))
-        strangers = IdentityShare(
-            bytesMax: bytesMax, burst: limits.callBurstPerIdentity,
-            perSecond: limits.callsPerSecondPerIdentity, now: now)
+    }
+
+    /// The share of one connection that has shown no certificate, so that none of these takes what
+    /// the others need; all of a door have an identity's together.
+    func stranger(now: MonotonicTime) -> IdentityShare {
+        let each = max(1, limits.strangersPerDoorMax)
+        return IdentityShare(
+            bytesMax: Limits.strangerBytesMax, burst: max(1, limits.callBurstPerIdentity / each),
+            perSecond: max(1, limits.callsPerSecondPerIdentity / each), now: now)
     }
 
     /// How many identities there are shares of.

@@ -46,7 +46,9 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
     case longLivedStreams
     case evidenceStreams
     case backupStreams
+    case streamReports
     case newCallsPerTurn
+    case inflatedPerTurn
     case unaryTime
     case bodyTime
     case drainTime
@@ -98,7 +100,9 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .longLivedStreams: "long_lived_streams"
         case .evidenceStreams: "evidence_streams"
         case .backupStreams: "backup_streams"
+        case .streamReports: "stream_reports"
         case .newCallsPerTurn: "new_calls_per_turn"
+        case .inflatedPerTurn: "inflated_per_turn"
         case .unaryTime: "unary_time"
         case .bodyTime: "body_time"
         case .drainTime: "drain_time"
@@ -143,8 +147,8 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
             .messageFields, .messageDepth, .messageUnknownBytes, .messageBytesInFlight,
             .identityBytes, .callRate, .compressionRatio, .longLivedStreams,
             .certificateChain, .evidenceStreams, .backupStreams,
-            .newCallsPerTurn, .unaryTime, .bodyTime, .drainTime, .adminConnections,
-            .adminRequestBytes, .adminTime:
+            .streamReports, .newCallsPerTurn, .inflatedPerTurn, .unaryTime, .bodyTime, .drainTime,
+            .adminConnections, .adminRequestBytes, .adminTime:
             "limit"
         }
     }

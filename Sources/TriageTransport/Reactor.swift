@@ -248,7 +248,7 @@ final class Reactor {
     private func add(_ socket: consuming Socket, _ listener: Listener) {
         let tls = contexts[listener.door]
         var refusal = admission.accept()
-        if refusal == .unidentifiedConnections, evictOldHandshake() {
+        if refusal == .unidentifiedConnections, evictTurnedAway() || evictOldHandshake() {
             core.metrics.count(.unidentifiedConnections)
             refusal = admission.accept()
         }
@@ -276,6 +276,14 @@ final class Reactor {
         } catch {
             close(channel)
         }
+    }
+
+    /// Makes room for a newcomer: one goes that was turned away, and has heard so by now.
+    private func evictTurnedAway() -> Bool {
+        let turnedAway = channels.lazy.compactMap { $0 }.first { $0.connection.isTurnedAway }
+        guard let turnedAway else { return false }
+        close(turnedAway)
+        return true
     }
 
     /// Makes room for a newcomer: the oldest handshake goes that began a while ago.
@@ -357,7 +365,10 @@ final class Reactor {
         guard !resumed.isEmpty else { return }
         let waiting = resumed
         resumed.removeAll(keepingCapacity: true)
-        for channel in waiting {
+        // Not the same one first each time: those of one identity share what a turn may unpack.
+        let first = Int(truncatingIfNeeded: core.metrics.turns) % waiting.count
+        for place in waiting.indices {
+            let channel = waiting[(first + place) % waiting.count]
             channel.isResumed = false
             if isCurrent(channel) { pump(channel) }
         }

@@ -254,6 +254,16 @@ final class ServerCore: CallResponder {
         connection.sendHead(calls[call].stream, fields.head)
     }
 
+    func hold(_ id: CallID, bytes: Int) -> Bool {
+        guard let (call, connection) = open(id) else { return false }
+        if let refusal = connection.refusal(toHold: bytes) {
+            end(call, connection, refuse(refusal))
+            return false
+        }
+        connection.holdInput(call, bytes)
+        return true
+    }
+
     func requestMore(_ id: CallID) {
         guard let (call, connection) = open(id), calls[call].machine.isClientStreaming else {
             return
@@ -368,7 +378,13 @@ final class ServerCore: CallResponder {
         let wanted = deliveries
         deliveries = []
         for id in wanted {
-            if let (call, connection) = open(id) { connection.deliverMessages(call) }
+            guard let (call, connection) = open(id) else { continue }
+            if connection.share.mayInflate(in: metrics.turns) {
+                connection.deliverMessages(call)
+            } else {
+                metrics.count(.inflatedPerTurn)
+                deliveries.append(id)
+            }
         }
     }
 

@@ -89,10 +89,10 @@ struct BackupManifest: Equatable {
 ///   open (locks it) --> take a file, take a file ... --> finish
 /// ```
 ///
-/// In a new folder what never changes gets its name when it has come, and what may change waits
-/// under `NAME.tmp`. In a folder that has a backup everything waits, what never changes under
-/// `NAME.whole.tmp`, so that the backup of before stays as it is until all of the new one is here.
-/// ``finish(_:)`` gives the names, in an order in which what is there verifies at each moment.
+/// Everything waits until all of it is here, what never changes under `NAME.whole.tmp` and what may
+/// change under `NAME.tmp`, so that the backup of before stays as it is. ``finish(_:)`` gives the
+/// names, in an order in which what is there verifies at each moment. A name that no manifest knows
+/// says nothing: it may be what a segment was that has gone on since.
 ///
 /// - Isolation: one task at a time.
 final class BackupFolder {
@@ -109,6 +109,8 @@ final class BackupFolder {
 
     /// Of what has come whole, and waits.
     private static let wholeSuffix = ".whole.tmp"
+    /// The identity, which comes first; without a manifest it shows whose folder this is.
+    private static let waitingIdentity = identityName + wholeSuffix
     private static let manifestBytesMax = 256 << 20
     private static let chunkBytes = 1 << 20
 
@@ -164,13 +166,22 @@ final class BackupFolder {
             }
             guard manifest != nil else {
                 throw BackupProblem(
-                    "\(path)/\(Self.manifestName) is damaged: name another folder, or remove it "
-                        + "and have everything copied again")
+                    "\(path)/\(Self.manifestName) is damaged: name another folder, or empty this "
+                        + "one and have everything copied again")
             }
         } else if sizes[Self.identityName] != nil {
             throw BackupProblem("\(path) is a data directory and no backup: name another folder")
+        } else if sizes[Self.waitingIdentity] == nil, let name = foreignName() {
+            throw BackupProblem(
+                "\(path) holds \(name), and neither a backup nor the beginning of one: name "
+                    + "another folder")
         }
         for file in manifest?.files ?? [] { known[file.name] = file }
+    }
+
+    /// Something that was there before a backup was begun, such as segments in an archive.
+    private func foreignName() -> String? {
+        sizes.keys.sorted().first { $0 != "lock" && $0 != Self.identityName + ".tmp" }
     }
 
     private func readManifest() throws(IOError) -> BackupManifest? {
@@ -189,7 +200,7 @@ final class BackupFolder {
     /// - Throws: ``BackupProblem``.
     func expect(identity digest: String) throws(BackupProblem) {
         // The latter is of a run that did not come to its end.
-        let waiting = Self.identityName + Self.wholeSuffix
+        let waiting = Self.waitingIdentity
         for name in [Self.identityName, waiting] where sizes[name] != nil {
             guard try self.digest(name) == digest else {
                 throw BackupProblem(
@@ -214,9 +225,9 @@ final class BackupFolder {
         {
             return known
         }
-        // Of a run that did not come to its end; what the manifest knows otherwise has changed.
-        let names = [file.name + Self.wholeSuffix] + (known[file.name] == nil ? [file.name] : [])
-        guard let name = names.first(where: { sizes[$0] == file.size }) else { return nil }
+        // Of a run that did not come to its end.
+        let name = file.name + Self.wholeSuffix
+        guard sizes[name] == file.size else { return nil }
         return ManifestFile(
             name: file.name, sha256: try digest(name), size: file.size, isFinal: true)
     }
@@ -240,10 +251,9 @@ final class BackupFolder {
         let taken = try incoming.finish()
         sizes[taken.name + ".tmp"] = taken.size
         guard taken.isFinal else { return taken }
-        let name = manifest == nil ? taken.name : taken.name + Self.wholeSuffix
-        do throws(IOError) { try rename(taken.name + ".tmp", to: name) } catch {
-            throw BackupProblem(error)
-        }
+        do throws(IOError) {
+            try rename(taken.name + ".tmp", to: taken.name + Self.wholeSuffix)
+        } catch { throw BackupProblem(error) }
         return taken
     }
 

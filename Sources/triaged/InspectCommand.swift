@@ -90,7 +90,10 @@ struct InspectCommand: ParsableCommand {
                 for problem in result.problems {
                     StandardStream.error.write("triaged: \(problem)\n")
                 }
-                guard result.problems.isEmpty else { throw ExitCode(65) }
+                let isUnread = result.problems.allSatisfy { problem in
+                    if case .io = problem { true } else { false }
+                }
+                guard result.problems.isEmpty else { throw ExitCode(isUnread ? 74 : 65) }
                 StandardStream.output.write(
                     "verified, \(result.signedHeads) signed heads with it\n")
             }

@@ -20,6 +20,12 @@ struct KeyFlags: ParsableArguments {
     var previous: String?
 
     func validate() throws {
+        // A variable of a script that is not set would leave a directory without encryption.
+        for (name, value) in [
+            ("key-file", file), ("key-command", command), ("previous-key-file", previous),
+        ] where value?.isEmpty ?? false {
+            throw ValidationError("--\(name) is empty: name a key, or leave it out")
+        }
         guard file == nil || command == nil else {
             throw ValidationError("--key-file or --key-command, not both")
         }

@@ -117,9 +117,9 @@ extension SettingReader {
         guard previous.isEmpty || material.isGiven else {
             throw wrong(.previousKeyFile, "goes with key-file or key-command")
         }
-        let folder = data.hasSuffix("/") ? data : data + "/"
+        let folder = ResolvedPath(data)
         for (setting, path) in [(Setting.keyFile, file), (.previousKeyFile, previous)]
-        where path.hasPrefix(folder) {
+        where !path.isEmpty && folder.contains(ResolvedPath(path)) {
             throw wrong(setting, "must be outside the data folder: a backup would have both")
         }
         return material

@@ -37,6 +37,7 @@ struct RestoreCommand: ParsableCommand {
     @OptionGroup var key: KeyFlags
 
     func validate() throws {
+        try NewDirectory.check("--to", to, outside: [from, archive])
         guard sequence == nil || time == nil else {
             throw ValidationError("--sequence or --time, not both")
         }
@@ -73,7 +74,7 @@ struct RestoreCommand: ParsableCommand {
         }
         for damaged in report.damagedObjects {
             StandardStream.error.write(
-                "triaged: copied as it is: \(damaged); all else goes on without it\n")
+                "triaged: of evidence: \(damaged); all else goes on without it\n")
         }
         var lines = [
             "records 1 to \(report.head.sequence), root \(report.head.root)",

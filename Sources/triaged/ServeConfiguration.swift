@@ -106,7 +106,7 @@ struct ServeConfiguration {
                 throw reader.wrong(.journalRetention, "archive needs journal-archive, a folder")
             }
             // The server would refuse its own directory for a folder that is none of its files.
-            guard !(archive + "/").hasPrefix(data.hasSuffix("/") ? data : data + "/") else {
+            guard !ResolvedPath(data).contains(ResolvedPath(archive)) else {
                 throw reader.wrong(.journalArchive, "must be outside the data folder")
             }
             return .archive(archive)

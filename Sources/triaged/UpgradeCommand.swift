@@ -29,10 +29,14 @@ struct UpgradeCommand: ParsableCommand {
     var data: String
     @OptionGroup var key: KeyFlags
 
+    func validate() throws {
+        try NewDirectory.check("--data", data, outside: [from, archive])
+    }
+
     mutating func run() throws {
         do {
-            let upgrade = try Upgrade(
-                from: from, archive: archive, to: data, keys: try key.source())
+            let keys = try key.source()
+            let upgrade = try Upgrade(from: from, archive: archive, to: data, keys: keys)
             var bar = ProgressBar()
             defer { bar.finish() }
             let report = try upgrade.run(StoredRecords(), time: SystemClock().wallTime()) {
@@ -46,6 +50,7 @@ struct UpgradeCommand: ParsableCommand {
             }
             StandardStream.output.write(
                 "\(report.records) records, equal in both; root \(report.head.root)\n"
+                    + (keys == nil ? "not encrypted, and it stays so\n" : "encrypted\n")
                     + "start the server with --data \(data)\n")
         } catch let error as JournalError {
             StandardStream.error.write("triaged: \(error)\n")
@@ -53,6 +58,21 @@ struct UpgradeCommand: ParsableCommand {
         } catch let error as ConfigurationError {
             StandardStream.error.write("triaged: \(error)\n")
             throw ExitCode(error.exitCode)
+        }
+    }
+}
+
+/// A directory that a command makes of others.
+enum NewDirectory {
+    /// Refuses one that lies in another: it would be a foreign folder there.
+    ///
+    /// - Parameters:
+    ///   - name: The option's.
+    ///   - path: The new directory.
+    ///   - others: What it must not lie in.
+    static func check(_ name: String, _ path: String, outside others: [String?]) throws {
+        for case let other? in others where ResolvedPath(other).contains(ResolvedPath(path)) {
+            throw ValidationError("\(name) lies in \(other): name a directory outside of it")
         }
     }
 }

@@ -64,7 +64,7 @@ class Peer:
         self.waiting = b""
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 10)
-        self.socket.settimeout(5)
+        self.socket.settimeout(20)
         self.socket.connect(target.address)
         if handshake:
             self.socket = target.context.wrap_socket(self.socket, server_hostname="localhost")
@@ -430,7 +430,10 @@ def key_updates(target):
              target.certs / f"{target.identity}.key"],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with contextlib.suppress(BrokenPipeError):
-            for _ in range(60):
+            # A slow machine takes its time to connect: it goes on until the server ends it.
+            for _ in range(600):
+                if not target.goes_on:
+                    break
                 # A line of its own is a command.
                 client.stdin.write(b"k\n")
                 client.stdin.flush()

@@ -4,6 +4,7 @@ python soak.py SECONDS; Deploy/soak wire calls it. Nothing that it does makes th
 reports carry request ids that were answered before.
 """
 
+import contextlib
 import pathlib
 import random
 import re
@@ -27,6 +28,8 @@ T, A, H = stubs.triage, stubs.assignment, stubs.health
 GROWTH_BYTES_MAX = 24 << 20
 # What the server keeps for resumption, Limits.swift: full after so many handshakes, then flat.
 SESSIONS_KEPT, SESSION_BYTES = 8_192, 10 << 10
+# What is zero with nobody connected.
+HELD = ("triaged_calls", "triaged_held_bytes")
 
 
 class Soak:
@@ -94,7 +97,7 @@ class Soak:
                             "unread_pages", "unfinished_bodies", "settings_flood"])
         subprocess.run([
             sys.executable, pathlib.Path(__file__).parent / "attacks.py", name,
-            self.server.address, self.server.certs, "chloe", "1"], check=True, timeout=30)
+            self.server.address, self.server.certs, "chloe", "1"], check=True, timeout=60)
         time.sleep(1)
 
     def run(self):
@@ -155,6 +158,10 @@ def soak(server, seconds):
         return 1
     problems = []
     await_true(lambda: gauge(server, "triaged_connections") == 0, 20, "the end of all connections")
+    # What is given back a moment after the last connection.
+    with contextlib.suppress(AssertionError):
+        await_true(lambda: all(gauge(server, name) == 0 for name in HELD)
+                   and descriptors(server) <= open_before, 20)
     open_after = descriptors(server)
     early = max(size for at, size in resident if at <= max(seconds / 4, resident[0][0]))
     late = max(size for at, size in resident if at >= seconds * 3 / 4)
@@ -168,7 +175,7 @@ def soak(server, seconds):
         problems.append("memory grows")
     if open_after > open_before:
         problems.append("descriptors are lost")
-    for name in ("triaged_calls", "triaged_held_bytes"):
+    for name in HELD:
         if gauge(server, name) != 0:
             problems.append(f"{name} is {gauge(server, name)} with nobody connected")
     code = server.stop()

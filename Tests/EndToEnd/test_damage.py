@@ -13,7 +13,7 @@ import subprocess
 import pytest
 import stubs
 from builders import large_submission, submission
-from harness import BIN, Failed, request_id
+from harness import BIN, Failed, request_id, submit_all
 
 T, O = stubs.triage, stubs.operations
 BLOCK = 4096
@@ -221,10 +221,11 @@ def test_another_format_version_is_refused(small, pattern, version):
             refused_start(small, 74 if version else 65, path.name, *says[version])
 
 
-def test_a_snapshot_of_another_cluster_is_refused(small, fresh):
+@pytest.mark.parametrize("records", [2, 20], ids=["older", "newer"])
+def test_a_snapshot_of_another_cluster_is_refused(small, fresh, records):
     other = fresh(name="other").start()
     with other.client("classifier") as intake, other.client("sre") as sre:
-        for _ in range(20):
+        for _ in range(records):
             intake.triage.SubmitReport(submission())
         sre.operations.CreateSnapshot(O.CreateSnapshotRequest(request_id=request_id()))
     other.kill()
@@ -245,7 +246,7 @@ def test_a_journal_with_a_gap_names_the_record(fresh, tmp_path):
     server = fresh().start()
     with server.client("classifier") as intake:
         while len(list(server.data.glob("*.journal"))) < 3:
-            intake.triage.SubmitReport(large_submission())
+            submit_all(intake, [large_submission() for _ in range(100)])
     server.kill()
     first, middle, last = sorted(server.data.glob("*.journal"))
     shutil.move(middle, tmp_path / "aside")

@@ -19,7 +19,7 @@ import grpc
 import pytest
 import stubs
 from builders import large_submission, submission
-from harness import BIN, Failed, await_true, refused, request_id
+from harness import BIN, Failed, await_true, refused, request_id, submit_all
 
 T, A, O, H = stubs.triage, stubs.assignment, stubs.operations, stubs.health
 HERE = pathlib.Path(__file__).parent
@@ -123,7 +123,7 @@ def assert_failed_for_good(server, acknowledged):
         assert status == H.HealthCheckResponse.NOT_SERVING
     assert server.admin_get("/readyz")[0] == 503
     assert server.admin_get("/livez")[0] == 200
-    assert figure(server, "triaged_journal_failed") == 1
+    await_true(lambda: figure(server, "triaged_journal_failed") == 1, what="the metrics")
     assert "journal failed; writes are refused" in server.said()
 
 
@@ -218,8 +218,9 @@ def test_a_segment_that_cannot_be_begun(faulty, call, suffix, skip):
     server.start()
     if skip is None:
         faults.set(call, suffix)
-    acknowledged = []
     with server.client("classifier") as intake:
+        acknowledged = submit_all(intake, [large_submission() for _ in range(350)])
+        assert faults.hits == 0
         fill(intake, acknowledged)
     assert faults.hits == 1
     assert_failed_for_good(server, acknowledged)
@@ -334,7 +335,8 @@ def test_a_snapshot_that_fails_does_no_harm(faulty, call):
         ask = O.CreateSnapshotRequest(request_id=request_id())
         refusal = refused(sre.operations.CreateSnapshot, ask)
         assert refusal.reason == "SNAPSHOT_FAILED"
-        assert figure(server, "triaged_snapshot_failures_total") == 1
+        await_true(lambda: figure(server, "triaged_snapshot_failures_total") == 1,
+                   what="the metrics")
         assert faults.hits > 0 and not list(server.data.glob("*.snapshot*"))
         faults.clear()
         intake.triage.SubmitReport(submission())
@@ -384,7 +386,7 @@ def test_a_full_disk_refuses_and_goes_on_when_there_is_room(faulty):
         shown, withheld = cases(dana)
         assert len(shown) == len(acknowledged) and withheld == 0
         assert figure(server, "triaged_journal_failed") == 0
-        assert figure(server, "triaged_storage_full_total") > 0
+        await_true(lambda: figure(server, "triaged_storage_full_total") > 0, what="the metrics")
         said = "no room for the next journal segment: writes are refused"
         await_true(lambda: said in server.said(), 20, "the log")
         faults.clear()
@@ -528,7 +530,7 @@ def pull_the_plug(server, where, lots, acknowledged):
         loads = [workers.submit(load, number) for number in range(4)]
         before = len(acknowledged)
         wanted = lots.randrange(40, 400)
-        await_true(lambda: len(acknowledged) - before > wanted, 60, "load")
+        await_true(lambda: len(acknowledged) - before > wanted, 300, "load")
         descriptor = os.open(where, os.O_RDONLY)
         try:
             fcntl.ioctl(descriptor, FS_IOC_SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))

@@ -14,7 +14,7 @@ import pytest
 import stubs
 from builders import submission
 from harness import BIN, ROOT, Failed, await_true, key_file, refused, request_id, triagectl
-from test_faults import faulty, shim  # noqa: F401
+from test_faults import faulty, mounted, shim  # noqa: F401
 
 T, O = stubs.triage, stubs.operations
 E, V = stubs.evidences, stubs.evidence
@@ -144,8 +144,10 @@ def test_a_key_file_without_a_key_is_refused(fresh, tmp_path, text, says):
 def test_a_key_inside_the_data_folder_is_refused(fresh):
     server = fresh()
     server.data.mkdir(parents=True)
-    server.extra = ["--key-file", key_file(server.data / "kek")]
-    assert "outside the data folder" in refuses(server)
+    path = key_file(server.data / "kek")
+    for written in (path, f"{server.data.parent}//{server.data.name}/kek"):
+        server.extra = ["--key-file", written]
+        assert "outside the data folder" in refuses(server)
 
 
 def test_a_key_comes_from_a_command(fresh, kek, tmp_path):
@@ -160,6 +162,29 @@ def test_a_key_comes_from_a_command(fresh, kek, tmp_path):
     # Whom it asks may answer again later: not the code after which nobody tries again.
     server.extra = ["--key-command", "/bin/false"]
     assert "key-command" in refuses(server, code=74)
+
+
+def test_a_key_command_under_a_parent_that_ignores_its_children(fresh, kek):
+    """Which is inherited, and makes the kernel forget how the command ended."""
+    server = fresh(extra=["--key-file", kek]).start()
+    assert server.stop() == 0
+    done = subprocess.run(
+        [BIN / "triaged", "inspect", "verify", "--data", server.data, "--key-command",
+         f"/bin/cat {kek}"], capture_output=True, text=True, timeout=120,
+        preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    assert done.returncode == 0, done
+
+
+def test_evidence_is_inspected_where_nothing_can_be_written(fresh, kek, tmp_path):
+    server = fresh(extra=["--key-file", kek]).start()
+    attach(server, case_of(server), b"evidence")
+    assert server.stop() == 0
+    with mounted(tmp_path / "readonly", "-t", "tmpfs", "none") as where:
+        shutil.copytree(server.data, where / "data")
+        subprocess.run(["mount", "-o", "remount,ro", where], check=True)
+        place = ["--data", where / "data", "--key-file", kek]
+        triaged("inspect", "verify", *place)
+        assert "key 2" in triaged("keys", "status", *place[:2]).stdout
 
 
 # ---- Rotation ----

@@ -10,7 +10,7 @@ import pytest
 import stubs
 from builders import submission
 from google.protobuf import duration_pb2
-from harness import BIN, Failed, Refusal, await_true, request_id
+from harness import BIN, Failed, Refusal, await_true, request_id, submit_all
 
 T, A, O = stubs.triage, stubs.assignment, stubs.operations
 STATUS = O.GetStatusRequest()
@@ -258,24 +258,27 @@ def test_superfluous_snapshots_go_and_the_journal_stays_unless_told_otherwise(fr
     (["--journal-retention", "archive"], "journal-archive"),
     (["--journal-archive", "/tmp/elsewhere"], "journal-archive"),
     (["--journal-retention", "archive", "--journal-archive", "DATA/old"], "outside"),
+    (["--journal-retention", "archive", "--journal-archive", "PARENT//NAME/old"], "outside"),
     (["--snapshots-kept", "0"], "snapshots-kept"),
 ])
 def test_a_retention_that_cannot_be_meant(fresh, words, word):
     server = fresh()
-    server.extra = [each.replace("DATA", str(server.data)) for each in words]
+    server.extra = [
+        each.replace("DATA", str(server.data)).replace("NAME", server.data.name)
+        .replace("PARENT", str(server.data.parent)) for each in words]
     with pytest.raises(Failed) as failure:
         server.start()
     assert word in one_line(failure)
 
 
 def test_a_second_start_is_quick(fresh):
-    server = fresh().start()
+    server, empty = fresh().start(), fresh("empty").start()
     with server.client("classifier") as intake:
-        for _ in range(200):
-            intake.triage.SubmitReport(submission())
-    assert server.stop() == 0
-    server.start()
-    assert server.recovery_seconds < 2
+        submit_all(intake, [submission() for _ in range(200)])
+    for each in (server, empty):
+        assert each.stop() == 0
+        each.start()
+    assert server.recovery_seconds < empty.recovery_seconds + 2
 
 
 def test_flags_come_before_environment_before_file(fresh, tmp_path):

@@ -21,7 +21,7 @@ from harness import await_true, request_id
 
 SECONDS = 1.5
 # So many handshakes take their time where the attacker has only a part of a CPU.
-LONGER = {"many_connections": 6, "strangers": 4}
+LONGER = {"many_connections": 6, "strangers": 4, "key_updates": 4}
 SERVER_WORDS = ["--client-certificates", "optional"]
 SLOWEST_CALL = 1.0
 # The attacker's own room: a quarter of the message memory (16 MiB), what 100 unread watches may
@@ -80,7 +80,7 @@ class Neighbour(threading.Thread):
     def run(self):
         with self.server.client("sre") as sre, self.server.client("classifier") as intake:
             for client in (sre, intake):
-                grpc.channel_ready_future(client.raw).result(10)
+                grpc.channel_ready_future(client.raw).result(60)
             self.ready.set()
             while not self.done.is_set():
                 for call, message in (
@@ -89,7 +89,7 @@ class Neighbour(threading.Thread):
                         (intake.triage.SubmitReport, submission())):
                     began = time.monotonic()
                     try:
-                        call(message, timeout=5)
+                        call(message, timeout=30)
                     except grpc.RpcError as error:
                         self.failures.append(f"{error.code()} {error.details()}")
                     self.times.append(time.monotonic() - began)
@@ -102,7 +102,7 @@ def attack(server, name, seconds):
         server.certs, "chloe", str(seconds)], stderr=subprocess.PIPE)
     try:
         yield
-        _, said = process.communicate(timeout=seconds + 20)
+        _, said = process.communicate(timeout=seconds + 60)
         assert process.returncode == 0, said.decode()
     finally:
         if process.poll() is None:
@@ -112,11 +112,23 @@ def attack(server, name, seconds):
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_neighbour_hardly_notices(board, name):
-    slowest = attacked(board, name)
-    if slowest >= SLOWEST_CALL:
+    slowest, allowed = attacked(board, name), SLOWEST_CALL
+    if slowest >= allowed:
         # A machine that is busy with something else is late by itself; what repeats is ours.
+        allowed += 2 * undisturbed(board)
         slowest = attacked(board, name)
-    assert slowest < SLOWEST_CALL
+    assert slowest < allowed
+
+
+def undisturbed(board):
+    """The slowest call without an attack, in seconds: a report waits for the disk."""
+    neighbour = Neighbour(board)
+    neighbour.start()
+    assert neighbour.ready.wait(60)
+    time.sleep(SECONDS)
+    neighbour.done.set()
+    neighbour.join()
+    return max(neighbour.times)
 
 
 def attacked(board, name):
@@ -125,7 +137,7 @@ def attacked(board, name):
     neighbour = Neighbour(board)
     largest = 0
     neighbour.start()
-    assert neighbour.ready.wait(10)
+    assert neighbour.ready.wait(60)
     seconds = LONGER.get(name, SECONDS)
     with attack(board, name, seconds):
         end = time.monotonic() + seconds
@@ -153,6 +165,5 @@ def test_afterwards_everything_is_given_back(board):
     def gauge(name):
         return int(re.search(rf"^{name} (\d+)", board.admin_get("/metrics")[1], re.M)[1])
 
-    await_true(lambda: gauge("triaged_connections") == 0, 10, "the end of all connections")
-    assert gauge("triaged_held_bytes") == 0
-    assert gauge("triaged_calls") == 0
+    for name in ("triaged_connections", "triaged_held_bytes", "triaged_calls"):
+        await_true(lambda: gauge(name) == 0, what=f"the end of all {name}")

@@ -103,6 +103,9 @@ def test_a_hand_over_refuses_no_connection_and_fails_no_call(fresh):
 
 def test_a_watch_does_not_hold_a_hand_over_up_and_resumes_behind_it(fresh):
     server = fresh().start()
+    began = time.monotonic()
+    hand_over(server)
+    without = time.monotonic() - began
     with server.client("dana") as dana, server.client("classifier") as intake:
         intake.triage.SubmitReport(submission())
         watch = dana.triage.WatchBoard(T.WatchBoardRequest(), timeout=60)
@@ -111,7 +114,7 @@ def test_a_watch_does_not_hold_a_hand_over_up_and_resumes_behind_it(fresh):
         began = time.monotonic()
         hand_over(server)
         # Far below the 10 s that a drain may take for a call that is still open.
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < without + 5
         with pytest.raises(grpc.RpcError) as failure:
             next(watch)
         assert failure.value.code() is grpc.StatusCode.UNAVAILABLE

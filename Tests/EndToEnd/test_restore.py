@@ -177,6 +177,24 @@ def test_a_target_that_holds_something_is_refused(aged, tmp_path):
     assert (target / "notes").read_text() == "mine"
 
 
+@pytest.mark.parametrize("written", ["data/new", "other/../data/new", "link/new"])
+def test_a_target_inside_the_source_is_refused(aged, tmp_path, written):
+    """It would be a foreign folder there, and its server would not start any more."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link").symlink_to(aged.data)
+    target = written.replace("data", aged.data.name)
+    base = tmp_path if "link" in written else aged.data.parent
+    before = sorted(aged.data.rglob("*"))
+    assert "outside of it" in restore(aged, base / target, code=64)
+    assert sorted(aged.data.rglob("*")) == before
+
+
+def test_a_refused_point_leaves_the_target_usable(aged, tmp_path):
+    target = tmp_path / "new"
+    assert "is not in the journal" in restore(aged, target, "--sequence", 99_999, code=64)
+    assert "records 1 to 2," in restore(aged, target, "--sequence", 2)
+
+
 def test_a_full_disk_says_what_to_do(aged, tmp_path):
     with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=30m", "none") as where:
         said = restore(aged, where / "new", code=74)

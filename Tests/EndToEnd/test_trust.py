@@ -194,16 +194,16 @@ def test_a_certificate_in_its_last_third_is_an_alarm(fresh, mine):
 
 def test_a_connection_does_not_outlive_its_certificate_nor_does_its_session(fresh, mine):
     server = fresh(certs=mine).start()
-    until, at = stamp(SOON / 2)
+    until, at = stamp(SOON)
     sign(mine, "ana", stamp(-60)[0], until, "URI:spiffe://triaged.example/specialist/ana",
          "clientAuth")
     context = raw.tls_context(mine, "ana")
-    connection = raw.Connection(server.address, mine, "ana", context=context, seconds=SOON)
+    connection = raw.Connection(server.address, mine, "ana", context=context, seconds=3 * SOON)
     connection.await_frame(raw.GOAWAY)
     ping = connection.await_frame(raw.PING, 0)[3]
     connection.send(raw.frame(raw.PING, raw.ACK, 0, ping))
     assert connection.await_frame(raw.GOAWAY)[3][8:] == b"max_age"
-    assert at - 1 <= time.time() < at + 5
+    assert at - 1 <= time.time() < at + 30
     await_true(lambda: time.time() > at, 5, "the certificate's end")
     assert not is_let_in(server, mine, "ana", context=context, session=connection.tls.session)
     assert not is_let_in(server, mine, "ana")

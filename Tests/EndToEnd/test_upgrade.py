@@ -83,6 +83,22 @@ def test_a_directory_of_version_1_is_upgraded_and_served(old, fresh, tmp_path, r
         "upgrade", "--from", new, "--data", tmp_path / "again", *extra, code=74)
 
 
+@pytest.mark.parametrize("words, says", [
+    (["--data", "NEW", "--key-file", ""], "--key-file is empty"),
+    (["--data", "NEW", "--key-command", ""], "--key-command is empty"),
+    (["--data", "OLD/new"], "outside of it"),
+    (["--data", "NEW/../OLDNAME/new"], "outside of it"),
+])
+def test_an_upgrade_that_cannot_be_meant(old, tmp_path, words, says):
+    before = content(old.data)
+    new = old.data.parent / "new"
+    words = [word.replace("OLDNAME", old.data.name).replace("OLD", str(old.data))
+             .replace("NEW", str(new)) for word in words]
+    assert says in triaged("upgrade", "--from", old.data, *words, code=64)
+    assert content(old.data) == before and not new.exists()
+    assert "not encrypted" in triaged("upgrade", "--from", old.data, "--data", new)
+
+
 def test_what_needs_the_tree_names_the_upgrade(old, tmp_path):
     before = content(old.data)
     for words in (["restore", "--from", old.data, "--to", tmp_path / "new"],

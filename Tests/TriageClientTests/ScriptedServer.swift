@@ -35,6 +35,10 @@ final class ScriptedServer: Sendable {
         case tellThenReset([UInt8], HTTP2ErrorCode)
         /// A message, then that status.
         case tellThenFail([UInt8], StatusCode)
+        /// A message, then that error with all that it says.
+        case tellThenSay([UInt8], RPCError)
+        /// A message, then OK behind that many bytes of metadata.
+        case tellThenOverflow([UInt8], Int)
     }
 
     private let act: @Sendable (Int) -> Act
@@ -239,6 +243,17 @@ final class ScriptedServer: Sendable {
             try tell(message, stream, http2)
             http2.submitTrailers(
                 stream, HeaderFields([.init("grpc-status", String(code.rawValue))]))
+        case .tellThenSay(let message, let error):
+            try tell(message, stream, http2)
+            http2.submitTrailers(stream, ReplyFields.shared.trailers(error))
+        case .tellThenOverflow(let message, let count):
+            try tell(message, stream, http2)
+            http2.submitTrailers(
+                stream,
+                HeaderFields([
+                    .init("x-much", String(repeating: "m", count: count)),
+                    .init("grpc-status", "0"),
+                ]))
         }
     }
 

@@ -77,6 +77,15 @@ import TriageHTTP2
         #expect(read.requests == (isRepeated ? 2 : 1))
     }
 
+    /// The status may have been in what was dropped.
+    @Test(arguments: [(8 << 10, true), (20 << 10, false)])
+    func trailersThatAreTooLarge_areSaidToBe(count: Int, fits: Bool) async throws {
+        let outcome = try await call([.tellThenOverflow([], count)])
+        #expect(outcome.failure?.reason == (fits ? nil : "METADATA_TOO_LARGE"))
+        #expect(outcome.failure?.code == (fits ? nil : .resourceExhausted))
+        #expect(outcome.connections == 1 && outcome.requests == 1)
+    }
+
     /// The server has answered a call whose client has not said all: it reads no more of it.
     @Test func anAnswerBeforeTheLastMessage_leavesNoStreamOpen() async throws {
         let server = try ScriptedServer { _ in .unavailableAlone }

@@ -119,11 +119,12 @@ import TriageIO
     }
 
     /// Cuts the power at each call of `finish`, over some seeds, looks at what is left, and lets
-    /// another run come to its end.
+    /// another run come to its end, by when there are the files `later`.
     private func cutAtEachCall(
         of disk: SimDisk, _ files: [(ListedFile, [UInt8])],
-        look: (Set<String>, Comment) throws -> Void
+        later: [(ListedFile, [UInt8])]? = nil, look: (Set<String>, Comment) throws -> Void
     ) throws {
+        let later = later ?? files
         func names(_ disk: SimDisk) -> Set<String> {
             Set(disk.fileNames.map { String($0.dropFirst("backup/".count)) }).subtracting(["lock"])
         }
@@ -143,9 +144,14 @@ import TriageIO
                 let after = cut.afterPowerCut(seed: seed)
                 try look(names(after), what)
                 let again = try BackupFolder("backup", disk: after)
-                try again.finish(try copyAll(files, sequence: 9, into: again))
-                let expected = Set(files.map(\.0.name) + ["backup", "identity"])
-                #expect(names(after.afterPowerCut(seed: seed)) == expected, what)
+                try again.finish(try copyAll(later, sequence: 9, into: again))
+                let end = after.afterPowerCut(seed: seed)
+                let expected = Set(later.map(\.0.name) + ["backup", "identity"])
+                #expect(names(end) == expected, what)
+                for (file, bytes) in later {
+                    let zeros = [UInt8](repeating: 0, count: file.size - file.count)
+                    #expect(end.bytes(of: "backup/" + file.name) == bytes + zeros, what)
+                }
             }
             call += 1
         }
@@ -159,6 +165,35 @@ import TriageIO
         ) { names, what in
             #expect(!names.contains("identity") || names.contains("backup"), what)
         }
+    }
+
+    /// What was given a name while it was open is not what it is when it is complete.
+    @Test(arguments: [false, true])
+    func aSegmentThatWasCompletedSince_isCopiedAgain(isRefresh: Bool) throws {
+        let disk = SimDisk(seed: 1)
+        if isRefresh {
+            let folder = try BackupFolder("backup", disk: disk)
+            try folder.finish(try copyAll([open(one, [4], size: 1)], sequence: 3, into: folder))
+        }
+        let three = "00000000000000000012.journal"
+        try cutAtEachCall(
+            of: disk, [final(one, [5]), open(two, [9], size: 2)],
+            later: [final(one, [5]), final(two, [9, 7]), open(three, [6], size: 2)]
+        ) { _, _ in }
+    }
+
+    /// An archive of segments looks like a part of a backup.
+    @Test(arguments: ["00000000000000000001.journal", "mine.tmp", "keys"])
+    func aFolderWithNeitherABackupNorTheBeginningOfOne_isRefused(name: String) throws {
+        let disk = SimDisk(seed: 1)
+        try disk.makeDirectory("backup")
+        disk.replace("backup/" + name, with: [1])
+        #expect {
+            _ = try BackupFolder("backup", disk: disk)
+        } throws: { error in
+            "\(error)".contains(name) && "\(error)".contains("another folder")
+        }
+        #expect(disk.bytes(of: "backup/" + name) == [1])
     }
 
     @Test func aPowerCutLeavesNoGapInWhatGoes() throws {

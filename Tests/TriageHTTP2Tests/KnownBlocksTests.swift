@@ -136,6 +136,24 @@ private func ask(_ path: String, _ more: [HeaderFields.Field] = []) -> [HeaderFi
         #expect(twins.knowing.counters.oversizeHeaders == 2)
     }
 
+    /// A block that is cut between two reads, once it has turned out to be none of the known ones:
+    /// what it had that varies lies before what did not.
+    @Test(arguments: [1, 2, 3, 5, 8]) func aMissBehindWhatVaries_cutAnywhere(chunk: Int) throws {
+        let twins = try Twins()
+        func request(_ names: [String]) -> [HeaderFields.Field] {
+            ask("/a.A/A", [.init("grpc-timeout", "1S")] + names.map { .init($0, "1") })
+        }
+        // Each name is in nghttp2's table by now, and each block but the last is known.
+        for names in [["x-a"], ["x-b"], ["x-c"], ["x-a"], ["x-a"]] {
+            for _ in 0..<3 { _ = try twins.send([request(names)]) }
+        }
+        for _ in 0..<4 {
+            _ = try twins.send(
+                [request(["x-a"]), request(["x-b", "x-c"]), request(["x-c", "x-b", "x-a"])],
+                chunk: chunk)
+        }
+    }
+
     /// Everything at once, many times over: see `Twins.receive` for what is checked.
     @Test(arguments: 1...12) func anyRequests_inAnyPieces_areToldTheSame(seed: Int) throws {
         var random = SeededRandom(seed: UInt64(seed))

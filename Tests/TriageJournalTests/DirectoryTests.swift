@@ -71,6 +71,29 @@ import TriageJournal
         }
     }
 
+    /// Also one that is not loaded: it would be pruned as if it were one of ours.
+    @Test(arguments: [2, 9])
+    func aSnapshotOfAnotherClusterIsRefused(sequence: Int) throws {
+        let bench = try Self.withEverything()
+        var other = Workbench(seed: 2)
+        let (foreign, journal) = try other.start()
+        for _ in 0..<sequence { try other.write([[10]], to: journal) }
+        _ = try foreign.makeSnapshot(at: journal.durableTree, time: .epoch).finish()
+        let name = Workbench.file("0000000000000000000\(sequence).snapshot")
+        let disk = bench.disk.copy()
+        disk.replace(name, with: try #require(other.disk.bytes(of: name)))
+        let data = try DataDirectory(opening: Workbench.path, disk: disk, options: bench.options)
+        var state = Recorded()
+        #expect {
+            _ = try data.recover(into: &state)
+        } throws: { error in
+            guard case .foreignCluster(let file, data.cluster, _) = error as? JournalError
+            else { return false }
+            return name.hasSuffix(file)
+        }
+        #expect(disk.bytes(of: name) == other.disk.bytes(of: name))
+    }
+
     /// A directory with every kind of file that has a header.
     static func withEverything(encrypted: Bool = false) throws -> Workbench {
         var bench = Workbench(encrypted: encrypted)

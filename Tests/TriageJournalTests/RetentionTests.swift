@@ -94,6 +94,11 @@ import TriageJournal
         let whole = try bench.inspection(archive: Self.archive).verify()
         #expect(whole.problems.isEmpty)
         #expect(whole.statistics.segments.map(\.first) == [1, 2, 3, 4, 5, 6])
+        // What else somebody keeps there is not ours to judge.
+        bench.disk.replace(Self.archive + "/SHA256SUMS", with: [1])
+        #expect(try bench.inspection(archive: Self.archive).verify().problems.isEmpty)
+        #expect(
+            try KeyUsage(of: Workbench.path, archive: Self.archive, disk: bench.disk) == usage)
         // The leaves of a segment that was only removed stand for it; one that should be in the
         // archive is missing.
         #expect(try bench.inspection().verify().problems.isEmpty)

@@ -182,6 +182,27 @@ private struct Halves: RecordLifting {
         }
     }
 
+    /// The old directory is not to blame, and there is nothing to be restored.
+    @Test func aFullDisk_isNoDamage() throws {
+        let start = try oldDisk()
+        var isDone = false
+        var refusals = 0
+        for kilobytes in stride(from: 0, to: 1024, by: 8) where !isDone {
+            let disk = start.copy()
+            disk.limit(bytes: disk.bytesUsed + kilobytes << 10)
+            do throws(JournalError) {
+                _ = try Upgrade(from: "old", to: "new", disk: disk, options: options())
+                    .run(Halves(), time: Self.now) { _ in }
+                isDone = true
+            } catch {
+                #expect(!error.isDamage, "\(kilobytes) KiB: \(error)")
+                #expect("\(error)".contains("no space"), "\(kilobytes) KiB: \(error)")
+                refusals += 1
+            }
+        }
+        #expect(isDone && refusals > 5)
+    }
+
     /// Going back and upgrading again is another line of history, which a backup must tell from the
     /// first one (FORMAT.md §16).
     @Test func twoUpgradesOfOneDirectory_haveTwoIdentities() throws {

@@ -99,4 +99,38 @@ import TriageIO
         #expect(bench.engine.core.currentStatus().counters.expired == 1)
         #expect(try receipt(id).bool("opened"), "a repeat is done")
     }
+
+    /// Nothing can take these back.
+    @Test(arguments: [Route.eraseReportTexts, .eraseEvidence, .rotateKeys])
+    func whatCannotBeUndone_isNotBegunAfterItsDeadline(route: Route) throws {
+        let bench = ServiceBench(vault: FakeVault())
+        try bench.submit()
+        let records = bench.engine.journal.records.count
+        let erasure = DynamicValue.message(
+            message([
+                "ground": .enumeration("ERASURE_GROUND_DATA_SUBJECT_REQUEST"),
+                "legal_basis": .string("GDPR 17"), "reason": .string("Asked for."),
+            ]))
+        let fields: KeyValuePairs<String, DynamicValue> =
+            switch route {
+            case .rotateKeys:
+                ["request_id": bench.uuid(), "kind": .enumeration("KEY_KIND_DATA")]
+            case .eraseEvidence:
+                [
+                    "request_id": bench.uuid(), "name": .string("cases/1/evidence/1"),
+                    "erasure": erasure,
+                ]
+            default:
+                ["request_id": bench.uuid(), "case": .string("cases/1"), "erasure": erasure]
+            }
+        let call = bench.begin(
+            route, by: route == .rotateKeys ? "operator" : "legal",
+            try bench.schema(route).request.encode(message(fields)),
+            deadline: bench.engine.clock.monotonicTime().advanced(byNanoseconds: 1_000_000))
+        bench.handler.turnEnded()
+        bench.engine.clock.advance(milliseconds: 2)
+        bench.settle()
+        #expect(bench.answer(call).error?.code == .deadlineExceeded)
+        #expect(bench.engine.journal.records.count == records)
+    }
 }

@@ -61,6 +61,14 @@ final class FakeResponder: CallResponder {
         answers[call.raw, default: Answer()].end = .some(error)
     }
 
+    /// Bytes that handlers have booked, and may.
+    private(set) var heldBytes = 0
+    var heldBytesMax = Int.max
+    func hold(_ call: CallID, bytes: Int) -> Bool {
+        heldBytes += bytes
+        return heldBytes <= heldBytesMax
+    }
+
     func requestMore(_ call: CallID) { answers[call.raw, default: Answer()].requestedMore += 1 }
     func markLongLived(_ call: CallID) -> Bool {
         answers[call.raw, default: Answer()].isLongLived = true

@@ -54,6 +54,39 @@ import TriageJournal
         #expect(bench.answer(call).isOver)
     }
 
+    /// The results wait for the end of the stream, and cost their sender.
+    @Test func whatIsKeptOfAStream_isBooked_andEndsWithIt() throws {
+        let bench = ServiceBench()
+        let call = bench.open(.submitReports, by: "intake")
+        try send(bench, call, ["request_id": bench.uuid()])
+        let one = bench.responder.heldBytes
+        #expect(one > 2 * MemoryLayout<StreamedReportResult>.stride)
+        for _ in 0..<3 {
+            try send(bench, call, ["request_id": bench.uuid(), "report": bench.report()])
+        }
+        bench.settle()
+        #expect(bench.responder.heldBytes > 3 * one)
+        bench.responder.heldBytesMax = bench.responder.heldBytes
+        try send(bench, call, ["request_id": bench.uuid()])
+        // Nothing is answered: the responder has ended it.
+        bench.handler.streamInputEnded(call)
+        bench.settle()
+        #expect(!bench.answer(call).isOver)
+        #expect(bench.engine.journal.records.count == 3, "what was with the engine is done")
+    }
+
+    @Test func aStreamThatIsTooLong_isToldSo() {
+        let bench = ServiceBench()
+        let call = bench.open(.submitReports, by: "intake")
+        for _ in 0..<Limits.reportsPerStreamMax {
+            bench.handler.streamMessageReceived(call, [UInt8]().span)
+        }
+        #expect(!bench.answer(call).isOver)
+        bench.handler.streamMessageReceived(call, [UInt8]().span)
+        #expect(bench.answer(call).error?.reason == "TOO_MANY_REPORTS")
+        #expect(bench.answer(call).error?.metadata["limit"] == "stream_reports")
+    }
+
     @Test func anEmptyStream_isAnsweredEmpty() throws {
         let bench = ServiceBench()
         let call = bench.open(.submitReports, by: "partner")

@@ -1,6 +1,7 @@
 // gzip both ways on one connection, and what is refused for it; metadata and attempts of a call.
 // Source: gRPC doc/compression.md, PROTOCOL-HTTP2, proposal A6.
 
+import TestSupport
 import Testing
 import TriageBase
 import TriageGRPC
@@ -41,6 +42,32 @@ import TriageHTTP2
     }
 
     // MARK: Requests
+
+    /// Unpacking takes milliseconds; others' calls do not wait for all that one identity has sent.
+    @Test func whatUnpacksToALot_waitsForTheNextTurn() throws {
+        let machine = try Machine()
+        let second = try Machine(beside: machine)
+        var random = SeededRandom(seed: 3)
+        let message = (0..<1_000_000).map {
+            $0 % 64 == 0 ? UInt8(truncatingIfNeeded: random.next()) : 0
+        }
+        let framed = Self.frame(try Self.pack(message), flag: 1)
+        func send(_ machine: Machine) throws {
+            let stream = try machine.open("Hold", changes: Self.gzip)
+            machine.send(stream, framed, end: true)
+        }
+        for _ in 0..<6 { try send(machine) }
+        try machine.turn()
+        expectHit(.inflatedPerTurn, in: machine)
+        #expect(machine.handler.held.count == 6, "it was done in the turn behind")
+        // The identity's, on whichever connection.
+        machine.core.shares.share(of: try #require(machine.connection.peer.principal), now: .never)
+            .inflated(Limits.inflatedBytesPerTurnMax, in: machine.core.metrics.turns)
+        try send(second)
+        try second.turn()
+        expectHit(.inflatedPerTurn, 2, in: machine)
+        #expect(machine.handler.held.count == 7)
+    }
 
     @Test func aCompressedRequest_isAnsweredLikeAPlainOne() throws {
         let machine = try Machine()

@@ -172,10 +172,16 @@ import TriageIO
             row(
                 "files that are read for backups at once; of which for an identity",
                 "\(Limits.backupStreamsMax), \(Limits.backupStreamsPerIdentityMax)", refused)
+        case .streamReports:
+            row("reports of a SubmitReports call", "\(Limits.reportsPerStreamMax)", refused)
         case .newCallsPerTurn:
             row(
                 "new calls of a connection in a turn of the loop",
                 "\(Limits.newCallsPerTurnMax)", "the rest waits for the next turn")
+        case .inflatedPerTurn:
+            row(
+                "what an identity's gzip messages unpack to in a turn of the loop",
+                bytes(Limits.inflatedBytesPerTurnMax), "the rest waits for the next turn")
         case .callRate:
             row(
                 "calls of an identity; a bulk read counts \(Limits.bulkReadCost), a report nothing",

@@ -203,7 +203,7 @@ import TriageTLS
         let machine = try Machine()
         let names = [
             "message_fields", "message_depth", "message_unknown_bytes", "evidence_streams",
-            "backup_streams", "no_such_limit",
+            "backup_streams", "stream_reports", "no_such_limit",
         ]
         for name in names {
             let stream = try machine.open("Hold")
@@ -222,6 +222,7 @@ import TriageTLS
         expectHit(.messageUnknownBytes, in: machine)
         expectHit(.evidenceStreams, in: machine)
         expectHit(.backupStreams, in: machine)
+        expectHit(.streamReports, in: machine)
     }
 
     // MARK: Resets
@@ -239,6 +240,7 @@ import TriageTLS
                 stream += 2
             }
             try peer.send([], frames)
+            #expect(peer.core.calls.count == 0, "nothing would end what is kept of them")
         }
         expectCalm(.resets, peer)
         let started = peer.core.methodCounts.map(\.started).reduce(0, +)

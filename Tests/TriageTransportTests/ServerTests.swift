@@ -208,7 +208,7 @@ private final class Caller: ClientCallReceiver, ClientConnectionReceiver {
         for number in [0, 99, 499] {
             #expect(clientEvents.all.filter { $0 == "\(number): ok 1 n\(number)" }.count == 4)
         }
-        let metrics = try #require(server.scrape())
+        let metrics = try #require(server.scrape(waitMilliseconds: 60_000))
         #expect(metrics.methods[0].handled[0] == 2_000)
         #expect(metrics.connectionsOpen == 4)
         #expect(metrics.connectionsAccepted == 4)
@@ -237,7 +237,7 @@ private final class Caller: ClientCallReceiver, ClientConnectionReceiver {
         try connect { context, connection, box in
             let hold = Self.method("Hold")
             _ = connection.call(
-                hold, [], deadline: context.now.advanced(byNanoseconds: 50_000_000), tag: 1,
+                hold, [], deadline: context.now.advanced(byNanoseconds: 2_000_000_000), tag: 1,
                 receiver: box.caller)
             if let call = connection.call(hold, [], tag: 2, receiver: box.caller) {
                 connection.cancel(call)
@@ -275,7 +275,7 @@ private final class Caller: ClientCallReceiver, ClientConnectionReceiver {
         #expect(clientEvents.wait("ended"))
         server.beginDrain()
         #expect(clientEvents.wait("draining"))
-        let draining = try #require(server.scrape())
+        let draining = try #require(server.scrape(waitMilliseconds: 60_000))
         #expect(draining.callsOpen == 1 && draining.methods[0].started == 1)
         for mailbox in server.mailboxes { mailbox.post(ReleaseJob()) }
         #expect(clientEvents.wait("closed"))
@@ -312,7 +312,7 @@ private final class Caller: ClientCallReceiver, ClientConnectionReceiver {
     @Test func reloadedCertificates_areUsedForNewConnections() throws {
         server.reload(tls: [try Credentials.server(optional: true)])
         // The scrape is queued behind the reload on every reactor.
-        _ = server.scrape()
+        _ = server.scrape(waitMilliseconds: 60_000)
         try connect(identified: false) { _, connection, box in
             _ = connection.call(Self.method("Echo"), [1], tag: 1, receiver: box.caller)
         }

@@ -73,6 +73,39 @@ import TriageHTTP2
         #expect(ada.seen[held[6].id]?.error == nil || ada.seen[held[6].id]?.isEnded == false)
     }
 
+    @Test func whatAHandlerKeepsForACall_isItsPeers() throws {
+        let ada = try Machine(limits: tight())
+        let bob = try Machine(isBob: true, beside: ada)
+        let stream = try ada.open("Hold")
+        ada.send(stream, MessageFramer.frame([1].span), end: true)
+        try ada.turn()
+        let call = try #require(ada.handler.held.last)
+        #expect(ada.core.hold(call, bytes: 150_000))
+        #expect(ada.core.inputBytesHeld >= 150_000)
+        #expect(!ada.core.hold(call, bytes: 50_001))
+        expectHit(.identityBytes, in: ada)
+        try ada.turn()
+        #expect(ada.seen[stream.id]?.error?.reason == "IDENTITY_MEMORY_EXHAUSTED")
+        #expect(ada.core.inputBytesHeld == 0, "the call is over")
+        #expect(!ada.core.hold(call, bytes: 1))
+        #expect(try bob.call("Echo").status == "0")
+    }
+
+    /// They have no identity that their calls could be put to.
+    @Test func connectionsWithoutACertificate_haveAShareEach() throws {
+        let first = try Machine(identified: false)
+        let second = try Machine(identified: false, beside: first)
+        let stream = try first.open("Probe")
+        first.send(stream, [0, 0, 15, 66, 64] + [UInt8](repeating: 1, count: 60_000))
+        try first.turn()
+        #expect(first.seen[stream.id]?.isEnded != true)
+        #expect(try second.call("Probe", [UInt8](repeating: 1, count: 20_000)).status == "0")
+        first.send(stream, [UInt8](repeating: 1, count: 10_000))
+        try first.turn()
+        #expect(first.seen[stream.id]?.error?.reason == "IDENTITY_MEMORY_EXHAUSTED")
+        expectHit(.identityBytes, in: first)
+    }
+
     @Test func unfinishedRequests_useUpTheSendersOwnRoom() throws {
         let ada = try Machine(limits: tight())
         let bob = try Machine(isBob: true, beside: ada)

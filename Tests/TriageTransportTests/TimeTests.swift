@@ -252,6 +252,19 @@ import TriageIO
         #expect(!machine.connection.isEnding)
     }
 
+    /// nghttp2 has reset its stream, and reads on.
+    @Test func headerBlock_thatWasRefusedAndDoesNotEnd_isClosed() throws {
+        let peer = try RawPeer()
+        let block = RawFrame.literals([("connection", "close")])
+        try peer.send([], .headers(1, block, complete: false))
+        try peer.advance(milliseconds: 1_000)
+        try peer.advance(milliseconds: 9_000)
+        #expect(!peer.connection.isEnding)
+        try peer.advance(milliseconds: 2_000)
+        #expect(peer.connection.isEnding)
+        expectHit(.headerBlockTime, in: peer)
+    }
+
     @Test func headerBlock_thatDoesNotEnd_isClosed() throws {
         let machine = try Machine()
         // HEADERS on stream 1 without END_HEADERS, and nothing after it.

@@ -109,6 +109,8 @@ package struct Watch: Sendable {
             guard hasBegun else { return false }
             switch (error.code, error.reason) {
             case (.outOfRange, "REVISION_COMPACTED") where revision != 0: revision = 0
+            // Other things are shown from now on.
+            case (.aborted, "POLICY_CHANGED"): revision = 0
             case (.unavailable, _): break
             // The server cannot hold what waits for us, or gave up waiting until we take it. A
             // message that is too large for us would be so again.

@@ -37,9 +37,9 @@ package struct RestoreReport: Equatable, Sendable {
     /// Keys of the vault without an object: of objects that the source lacks, or that were put, set
     /// aside or erased while it was backed up or copied.
     package let keysWithoutObject: Int
-    /// Objects of the vault, and their keys, that do not verify.
+    /// Objects of the vault, and their keys, that do not verify, or cannot be read.
     ///
-    /// They were copied as they are: a server reads all else.
+    /// The former were copied as they are, the latter left out: a server reads all else.
     package let damagedObjects: [JournalError]
 }
 
@@ -87,7 +87,10 @@ package struct Restore {
         self.makeRandom = makeRandom
         let isEmpty = try TriageJournal.disk { () throws(IOError) in
             try disk.makeDirectory(target)
-            return try disk.list(target).allSatisfy { $0.name == "lost+found" }
+            // The latter is of a restore that was refused, or stopped before it copied anything.
+            return try disk.list(target).allSatisfy {
+                $0.name == "lost+found" || $0.name == FileName.lock
+            }
         }
         guard isEmpty else { throw .notEmpty(directory: target) }
         let path = target + "/" + FileName.lock
@@ -126,7 +129,7 @@ package struct Restore {
             disk, from: cut.directory + "/" + name, to: target + "/" + name, source.keys, &random
         ) { counter.add($0) }
         let heads = try copyHeads(upTo: cut.segment.tree.size)
-        try copyVaultAndKeys(&counter)
+        let unreadable = try copyVaultAndKeys(&counter)
         let tree = cut.segment.tree
         try TriageJournal.disk { () throws(IOError) in
             try MarkFile.make(disk, target, source.cluster, tree, time)
@@ -136,7 +139,7 @@ package struct Restore {
             head: JournalHead(tree), snapshot: snapshots.last, rejectedSnapshots: rejected,
             headsKept: heads.kept, headsLeftOut: heads.leftOut, signingKey: signingKey,
             keysWithoutObject: verified.vault?.withoutObject ?? 0,
-            damagedObjects: verified.objectProblems)
+            damagedObjects: unreadable + verified.objectProblems)
     }
 
     // MARK: The point
@@ -213,7 +216,7 @@ package struct Restore {
                 _ = try source.readSnapshot(after: sequence, into: &none)
                 good.append(sequence)
             } catch {
-                guard error.isDamage else { throw error }
+                guard error.isDamage || Recovery.isUnreadable(error) else { throw error }
                 rejected.append(
                     RejectedSnapshot(file: FileName.snapshot(sequence), error: error))
             }
@@ -286,8 +289,13 @@ package struct Restore {
 
     /// Copies what has no sequence: objects that the journal does not refer to are set aside when a
     /// server starts.
-    private func copyVaultAndKeys(_ counter: inout ByteCounter) throws(JournalError) {
-        guard inventory.hasKeys else { return }
+    ///
+    /// - Returns: Why objects could not be read, which are not in the new directory.
+    private func copyVaultAndKeys(
+        _ counter: inout ByteCounter
+    ) throws(JournalError) -> [JournalError] {
+        guard inventory.hasKeys else { return [] }
+        var unreadable: [JournalError] = []
         let entries = try listVault(disk, source.path).filter { !$0.name.hasSuffix(".tmp") }
         do throws(IOError) {
             var copying = FileCopy(disk)
@@ -297,6 +305,9 @@ package struct Restore {
                 let name = vault + "/" + entry.name
                 do throws(IOError) {
                     try copying.copy(source.path + name, to: target + name) { counter.add($0) }
+                } catch where error.operation == .read && entry.name != VaultLayout.keysName {
+                    unreadable.append(.io(error))
+                    try disk.remove(target + name + ".tmp")
                 } catch {
                     // Erased meanwhile, by a server that runs on the source.
                     guard error.operation == .open, error.errno == .notFound else { throw error }
@@ -307,6 +318,7 @@ package struct Restore {
             try copying.copy(source.path + name, to: target + name)
             try disk.syncDirectory(target)
         } catch { throw .io(error) }
+        return unreadable
     }
 
     // MARK: The end

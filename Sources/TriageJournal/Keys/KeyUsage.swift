@@ -44,7 +44,7 @@ package struct KeyUsage: Equatable, Sendable {
             snapshots[header.keyNumber, default: 0] += 1
         }
         if let archive {
-            for first in try Inventory(disk, archive).segments {
+            for first in try Inventory.archived(disk, archive) {
                 let header = try Self.header(
                     disk, archive, FileName.segment(first), .segment, cluster)
                 segments[header.keyNumber, default: 0] += 1

@@ -261,12 +261,16 @@ package struct Prover {
 
 extension DataDirectory {
     /// Makes proofs from the directory while its journal is being written; also of records whose
-    /// segments are in the archive.
+    /// segments are in the archive, as long as that can be listed.
     ///
     /// - Throws: ``ProverError``.
     package func makeProver() throws(ProverError) -> Prover {
         var archive: String?
-        if case .archive(let place) = options.journalRetention { archive = place }
+        if case .archive(let place) = options.journalRetention,
+            (try? Inventory.archived(disk, place)) != nil
+        {
+            archive = place
+        }
         return try Prover(Inspection(self, archive: archive))
     }
 }

@@ -30,6 +30,8 @@ struct SlotTable {
     private let cluster: ClusterID
     private let crcKey: UInt32
     private var file: (any DiskFile)?
+    /// Whether that takes writes: who only looks opens it to be read.
+    private var isWritable = false
     private var slots: [ObjectName: Place] = [:]
     private var free: [Int] = []
     private var count = 0
@@ -59,7 +61,7 @@ struct SlotTable {
         guard exists else { return }
         let path = path
         let opened = try TriageJournal.disk { () throws(IOError) in
-            let file = try disk.open(path, .update)
+            let file = try disk.open(path, .read)
             return (file, try file.size())
         }
         let (file, size) = opened
@@ -172,7 +174,7 @@ struct SlotTable {
     ///
     /// - Durability: on disk when this returns
     mutating func prepare(_ time: WallTime) throws(IOError) {
-        guard let file else { return try makeFile(time) }
+        guard let file = try writableFile() else { return try makeFile(time) }
         let stepBytes = VaultLayout.slotsPerStep * VaultLayout.slotBytes
         var buffer = PageBuffer(capacity: stepBytes)
         for offset in stride(from: Format.blockBytes, to: Self.offset(count), by: stepBytes) {
@@ -188,6 +190,15 @@ struct SlotTable {
         damage.torn = []
     }
 
+    /// The file, opened for writing from now on; nil: there is none.
+    private mutating func writableFile() throws(IOError) -> (any DiskFile)? {
+        if file != nil, !isWritable {
+            file = try disk.open(path, .update)
+            isWritable = true
+        }
+        return file
+    }
+
     private mutating func makeFile(_ time: WallTime) throws(IOError) {
         let bytes = Format.blockBytes + VaultLayout.slotsPerStep * VaultLayout.slotBytes
         var buffer = PageBuffer(capacity: bytes)
@@ -198,6 +209,7 @@ struct SlotTable {
         try disk.rename(path + ".tmp", to: path)
         try disk.syncDirectory(directory)
         file = try disk.open(path, .update)
+        isWritable = true
         count = VaultLayout.slotsPerStep
         free = Array((0..<count).reversed())
     }
@@ -208,7 +220,9 @@ struct SlotTable {
     ///
     /// - Durability: on disk when this returns
     mutating func reserve() throws(IOError) {
-        guard let file else { preconditionFailure("the table was prepared") }
+        guard let file = try writableFile() else {
+            preconditionFailure("the table was prepared")
+        }
         guard free.isEmpty else { return }
         let bytes = VaultLayout.slotsPerStep * VaultLayout.slotBytes
         let zeros = PageBuffer(capacity: bytes)
@@ -223,7 +237,7 @@ struct SlotTable {
     ///
     /// - Durability: on disk when this returns
     mutating func insert(_ slot: VaultSlot) throws(IOError) {
-        guard let file, let index = free.last else {
+        guard let file = try writableFile(), let index = free.last else {
             preconditionFailure("a slot was reserved")
         }
         try write(slot, at: index, file)
@@ -243,7 +257,7 @@ struct SlotTable {
     ///
     /// - Durability: on disk when this returns
     mutating func erase(_ name: ObjectName) throws(IOError) {
-        guard let file else { return }
+        guard let file = try writableFile() else { return }
         let damagedSlots = damage.damaged.filter { $0.name == name }.map(\.slot)
         let indexes = damagedSlots + (slots[name].map { [$0.index] } ?? [])
         guard !indexes.isEmpty else { return }
@@ -259,7 +273,7 @@ struct SlotTable {
 
     /// Wraps a slot's key anew; durable after ``sync()``.
     mutating func replace(_ slot: VaultSlot) throws(IOError) {
-        guard let file, let place = slots[slot.name] else {
+        guard let file = try writableFile(), let place = slots[slot.name] else {
             preconditionFailure("only what is there is wrapped anew")
         }
         try write(slot, at: place.index, file)

@@ -119,9 +119,12 @@ package struct Upgrade {
         invariant(recovered.isFirstStart, "nothing but the lock was there")
         let journal = try directory.makeJournal(after: recovered, time: time)
         var copier = Copier(journal: journal, lifting: lifting)
-        let statistics = try old.readJournal(into: &copier) {
-            progress(UpgradeProgress(step: .copying, done: $0, total: $1))
-        }
+        let statistics: DirectoryStatistics
+        do throws(JournalError) {
+            statistics = try old.readJournal(into: &copier) {
+                progress(UpgradeProgress(step: .copying, done: $0, total: $1))
+            }
+        } catch { throw copier.failure ?? error }
         try journal.commit()
         let head = journal.durableHead
         journal.close(time: time)
@@ -182,6 +185,8 @@ private struct Copier<Lifting: RecordLifting>: RecordVisitor, ~Copyable {
     let journal: JournalWriter
     let lifting: Lifting
     var digests = RecordDigests()
+    /// Why the new journal takes no more.
+    private(set) var failure: JournalError?
     private var record = RecordParts()
 
     private static var batchBytes: Int { 1 << 20 }
@@ -200,6 +205,7 @@ private struct Copier<Lifting: RecordLifting>: RecordVisitor, ~Copyable {
             invariant(try append(time) == sequence, "an old journal has no gap")
             if journal.pendingBytes >= Self.batchBytes { try journal.commit() }
         } catch {
+            failure = error
             throw RecordRejection("record \(sequence) cannot be written: \(error)")
         }
     }

@@ -73,6 +73,14 @@ import TriageHTTP2
         #expect(outcome.asked == [4, 5])
     }
 
+    /// What the server shows has changed: all of it is looked at again.
+    @Test func aPolicyThatHasChanged_beginsAnew() async throws {
+        let change = RPCError(.aborted, reason: "POLICY_CHANGED", message: "call again")
+        let outcome = try await watch { .tellThenSay($0, change) }
+        #expect(outcome.failure == nil && outcome.told == [5, 6])
+        #expect(outcome.asked == [4, 0])
+    }
+
     @Test(arguments: [StatusCode.permissionDenied, .internal, .cancelled])
     func whatWaitingDoesNotMend_endsIt(code: StatusCode) async throws {
         let outcome = try await watch { .tellThenFail($0, code) }

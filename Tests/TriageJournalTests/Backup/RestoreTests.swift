@@ -239,6 +239,43 @@ import TriageJournal
         #expect(try VaultTests.read(object.name, from: copy) == bytes)
     }
 
+    @Test func aSnapshotThatCannotBeRead_isLeftOut() throws {
+        let (bench, _) = try Self.source(encrypted: false)
+        bench.disk.spoil(Workbench.file("00000000000000000004.snapshot"), sector: 8)
+        let report = try Self.restore(bench, .end)
+        #expect(report.snapshot == nil)
+        #expect(report.rejectedSnapshots.map(\.file) == ["00000000000000000004.snapshot"])
+        try Self.expect(bench, endsWith: report.head.sequence, "without its snapshot")
+    }
+
+    @Test func evidenceThatCannotBeRead_isLeftOut() throws {
+        let (bench, data) = try Self.source(encrypted: true)
+        let vault = try #require(try data.openVault())
+        _ = try vault.reconcile(stored: [], time: Self.now, stateTime: Self.now)
+        let bad = try VaultTests.put(VaultTests.noise(100_000), into: vault)
+        let good = try VaultTests.put(VaultTests.noise(50_000), into: vault)
+        bench.disk.spoil(VaultTests.path(bad.name), sector: 9)
+        let report = try Self.restore(bench, .end)
+        #expect(report.damagedObjects.count == 1 && report.keysWithoutObject == 1)
+        #expect("\(report.damagedObjects)".contains("\(bad.name)"))
+        #expect(!bench.disk.fileNames.contains { $0.hasSuffix(".tmp") })
+        let after = bench.disk.afterPowerCut()
+        let copy = try Vault(
+            opening: "new", disk: after, keys: try KeyRing.open(after, "new", bench.keys),
+            random: RandomBytes(replaying: 3))
+        #expect(try VaultTests.read(good.name, from: copy) == VaultTests.noise(50_000))
+    }
+
+    /// The directory of a restore that was refused can be named again.
+    @Test func aPointThatIsNotThere_leavesTheTargetUsable() throws {
+        let (bench, _) = try Self.source(encrypted: false)
+        #expect(throws: JournalError.self) { try Self.restore(bench, .sequence(999)) }
+        let disk = bench.disk.afterPowerCut()
+        var again = bench
+        again.disk = disk
+        #expect(try Self.restore(again, .sequence(3)).head.sequence == 3)
+    }
+
     @Test(arguments: [false, true]) func damagedEvidenceIsNamed_andAllElseComesAlong(
         slot: Bool
     ) throws {

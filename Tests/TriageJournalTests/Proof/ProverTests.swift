@@ -65,6 +65,29 @@ import TriageJournal
         }
     }
 
+    /// Leaves are kept so that no old segment is needed (FORMAT.md §8).
+    @Test func anArchiveThatIsNotThere_isMissedByWhatIsInItAlone() throws {
+        let (bench, key) = try Self.bench()
+        var options = bench.options
+        options.journalRetention = .archive("elsewhere")
+        let disk = bench.disk.copy()
+        // In the archive by now, which nobody has mounted.
+        disk.erase(Workbench.file("00000000000000000001.journal"))
+        let data = try DataDirectory(
+            opening: Workbench.path, disk: disk, options: options, keys: bench.keys)
+        var prover = try data.makeProver()
+        let history = try prover.prove(from: prover.head(of: 1), to: prover.head(of: 12))
+        guard case .history = try HistoryProof(history.description).verify([key]) else {
+            Issue.record("no history")
+            return
+        }
+        let last = try prover.prove(12, in: prover.head(of: 12)).description
+        guard case .record(12, .some, _) = try RecordProof(last).verify([key]) else {
+            Issue.record("no record")
+            return
+        }
+    }
+
     private static func export(
         _ prover: inout Prover, _ range: ClosedRange<UInt64>, size: UInt64?,
         shows: @escaping (UInt64, Int) -> Bool

@@ -70,6 +70,7 @@ enum NewDirectory {
     ///   - name: The option's.
     ///   - path: The new directory.
     ///   - others: What it must not lie in.
+    /// - Throws: `ValidationError` with what to do.
     static func check(_ name: String, _ path: String, outside others: [String?]) throws {
         for case let other? in others where ResolvedPath(other).contains(ResolvedPath(path)) {
             throw ValidationError("\(name) lies in \(other): name a directory outside of it")

@@ -305,10 +305,12 @@ package struct Restore {
                 let name = vault + "/" + entry.name
                 do throws(IOError) {
                     try copying.copy(source.path + name, to: target + name) { counter.add($0) }
-                } catch where error.operation == .read && entry.name != VaultLayout.keysName {
-                    unreadable.append(.io(error))
-                    try disk.remove(target + name + ".tmp")
                 } catch {
+                    if error.operation == .read, entry.name != VaultLayout.keysName {
+                        unreadable.append(.io(error))
+                        try disk.remove(target + name + ".tmp")
+                        continue
+                    }
                     // Erased meanwhile, by a server that runs on the source.
                     guard error.operation == .open, error.errno == .notFound else { throw error }
                 }

@@ -141,8 +141,9 @@ package enum Limits {
     package static let connectionWindowBytes = 4 << 20
     /// New calls of one connection in a loop turn; the rest wait for the next turn.
     package static let newCallsPerTurnMax = 32
-    /// Bytes that the compressed messages of one identity may unpack to in a turn: some 10 ms of
-    /// work, as others' calls wait for it. The message that reaches it is the last one.
+    /// Bytes that the compressed messages of one identity may unpack to in a turn.
+    ///
+    /// Some 10 ms of work, for which others' calls wait. The message that reaches it is the last.
     package static let inflatedBytesPerTurnMax = 4 << 20
     /// Calls a second of one identity on one reactor: about half of what one can answer.
     ///

@@ -127,7 +127,11 @@ extension MessageSchema {
         let kind = schema.kind
         if schema.isRepeated {
             var values: [DynamicValue] = []
-            if case .list(let before) = slot { values = before }
+            if case .list(let before) = slot {
+                values = before
+                // Else each element would copy those before it.
+                slot = nil
+            }
             if wireType == 2, kind.wireType != 2 {
                 let end = try reader.lengthDelimitedEnd()
                 while reader.offset < end { values.append(try scalar(&reader, schema)) }
@@ -175,16 +179,25 @@ extension MessageSchema {
         }
     }
 
+    /// Source: google/protobuf/duration.proto.
+    private static let durationSeconds: ClosedRange<Int64> = -315_576_000_000...315_576_000_000
+
     private static func nested(
         _ bytes: [UInt8], _ schema: MessageSchema
     ) throws(DynamicMessageError) -> DynamicValue {
         let message = try schema.decode(bytes.span)
-        let milliseconds = message.int("seconds") &* 1_000 &+ message.int("nanos") / 1_000_000
+        let (seconds, nanos) = (message.int("seconds"), message.int("nanos"))
+        let isInRange: Bool
         switch schema.name {
-        case "google.protobuf.Timestamp": return .timestamp(WallTime(milliseconds: milliseconds))
-        case "google.protobuf.Duration": return .duration(milliseconds: milliseconds)
+        case "google.protobuf.Timestamp": isInRange = Form.isInRange(seconds: seconds, nanos: nanos)
+        case "google.protobuf.Duration": isInRange = durationSeconds.contains(seconds)
         default: return .message(message)
         }
+        guard isInRange else { throw DynamicMessageError(path: "", problem: "is out of range") }
+        let milliseconds = seconds * 1_000 + nanos / 1_000_000
+        return schema.name == "google.protobuf.Timestamp"
+            ? .timestamp(WallTime(milliseconds: milliseconds))
+            : .duration(milliseconds: milliseconds)
     }
 }
 

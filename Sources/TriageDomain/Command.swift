@@ -44,10 +44,10 @@ package enum Command: Sendable {
     /// `leaseMilliseconds` 0 means the level's default.
     case renewLease(assignment: AssignmentNumber, token: AssignmentNumber, leaseMilliseconds: Int64)
     case releaseLease(assignment: AssignmentNumber, token: AssignmentNumber, reason: ReleaseReason)
-    /// `eligibility` is that of the specialist who is to take it.
+    /// `eligibility` is that of the specialist who is to take it; nil: there is none of that name.
     case handOffCase(
         assignment: AssignmentNumber, token: AssignmentNumber, to: Principal,
-        eligibility: Eligibility, note: String)
+        eligibility: Eligibility?, note: String)
     case completeCase(assignment: AssignmentNumber, token: AssignmentNumber)
 
     /// Indirect: it is rare and large, and would make every command large.

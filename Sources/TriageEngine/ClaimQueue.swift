@@ -64,6 +64,8 @@ extension EngineCore {
         _ request: EngineRequest, _ eligibility: Eligibility, _ key: WriteKey, _ wait: Int64,
         _ reactor: Int
     ) -> EngineReply? {
+        // Who waits was here first, also for what this turn has brought.
+        if !claims.changed.isEmpty { offerToWaiting() }
         let reply = write(.claimNext(eligibility: eligibility), key, request.principal)
         guard case .outcome(.nothingToClaim) = reply, wait > 0 else { return reply }
         let milliseconds = UInt64(min(wait, Limits.claimWaitMillisecondsMax))

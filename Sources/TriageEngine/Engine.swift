@@ -201,7 +201,7 @@ package final class Engine: Sendable {
 
     /// Records the key that is being made: it is in use, and whoever asked for it hears so.
     private func awaitKey() {
-        while core.isRenewingKey {
+        while core.keyRenewal.isRunning {
             let results = workers.wait(on: inbox, before: .never) { inbox in
                 defer { inbox.renewed = [] }
                 return inbox.renewed.isEmpty ? nil : inbox.renewed

@@ -5,6 +5,14 @@ internal import TriageBase
 internal import TriageCodec
 internal import TriageDomain
 
+/// The one key that is being made at a time.
+struct KeyRenewal {
+    var isRunning = false
+    /// Keys that are in use and of which the journal had no room for the record: the next call that
+    /// asks for one gets this one, so that repeats make no further ones.
+    var unrecorded: [KeyPurpose: KeyAnswer] = [:]
+}
+
 extension EngineCore {
     /// The answer to a request about evidence, holds or keys; nil when it comes later.
     func answerEvidence(_ request: EngineRequest, _ reactor: Int) -> EngineReply? {
@@ -108,8 +116,11 @@ extension EngineCore {
             return .refused(error)
         }
         guard let vault = parts.vault else { return .failed(.encryptionRequired) }
-        guard !isRenewingKey else { return .failed(.rotationRunning) }
-        isRenewingKey = true
+        guard !keyRenewal.isRunning else { return .failed(.rotationRunning) }
+        if let made = keyRenewal.unrecorded[purpose] {
+            return record(made, purpose, key, request.principal)
+        }
+        keyRenewal.isRunning = true
         let renewed = parts.renewed
         vault.renew(purpose) { answer in
             renewed(RenewedKey(request: request, key: key, reactor: reactor, answer: answer))
@@ -119,12 +130,23 @@ extension EngineCore {
 
     /// Records a key that was made, and answers who asked for it.
     func keyRenewed(_ result: RenewedKey) {
-        isRenewingKey = false
-        guard let answer = result.answer else {
+        keyRenewal.isRunning = false
+        guard let answer = result.answer,
+            case .renewKey(let purpose, _) = result.request.operation
+        else {
             hold(result.request, .failed(.rotationFailed), result.reactor)
             return
         }
-        let reply = write(.recordKey(answer), result.key, result.request.principal)
+        let reply = record(answer, purpose, result.key, result.request.principal)
         hold(result.request, reply, result.reactor)
+    }
+
+    private func record(
+        _ made: KeyAnswer, _ purpose: KeyPurpose, _ key: WriteKey, _ principal: Principal
+    ) -> EngineReply {
+        let reply = write(.recordKey(made), key, principal)
+        let isRecorded = if case .outcome = reply { true } else { false }
+        keyRenewal.unrecorded[purpose] = isRecorded ? nil : made
+        return reply
     }
 }

@@ -164,7 +164,7 @@ package final class EngineCore: @unchecked Sendable {
     let identities = CaseIdentities()
     /// Objects whose erasure was applied and is not durable yet.
     private var erasures: [ObjectName] = []
-    var isRenewingKey = false
+    var keyRenewal = KeyRenewal()
     private var markedAt: MonotonicTime
     /// When timers are tried again that the journal had no room for.
     private var timersHeldUntil = MonotonicTime(nanoseconds: 0)

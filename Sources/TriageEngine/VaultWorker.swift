@@ -56,6 +56,8 @@ package enum VaultFailure: Error, Equatable, Sendable {
     case otherDigest
     /// The object is missing or does not verify.
     case damaged
+    /// The object was erased, perhaps while it was being read.
+    case erased
     /// The disk failed.
     case failed
     /// The server stops.
@@ -179,10 +181,13 @@ private final class VaultCore: @unchecked Sendable {
 
     private final class Read {
         let principal: Principal
-        var reader: ObjectReader
+        let name: ObjectName
+        /// nil: the object was erased.
+        var reader: ObjectReader?
         init(_ principal: Principal, _ reader: consuming ObjectReader) {
             self.principal = principal
-            self.reader = reader
+            name = reader.name
+            self.reader = .some(consume reader)
         }
     }
 
@@ -193,6 +198,8 @@ private final class VaultCore: @unchecked Sendable {
     private var random: RandomBytes
     private var puts: [UInt64: Put] = [:]
     private var reads: [UInt64: Read] = [:]
+    /// What was erased since the start: a read of it was allowed before that, and is no damage.
+    private var erased: Set<ObjectName> = []
     private(set) var status = VaultStatus()
 
     init(
@@ -223,12 +230,12 @@ private final class VaultCore: @unchecked Sendable {
             case .finish(let expected): return try finish(call, expected)
             case .open(let name, let principal):
                 if let refusal = refusal(principal) { return .failed(refusal) }
+                if erased.contains(name) { return .failed(.erased) }
                 reads[call] = Read(principal, try vault.read(name))
                 return .opened
             case .next: return try next(call)
             case .erase(let name):
-                try vault.erase(name)
-                status.missing = vault.missingCount
+                try destroy(name)
                 status.erasures += 1
                 return .erased
             case .cancel:
@@ -259,6 +266,7 @@ private final class VaultCore: @unchecked Sendable {
             return .failed(.otherDigest)
         }
         let object = try vault.finish(writer)
+        erased.remove(object.name)
         status.puts += 1
         status.bytesPut += UInt64(object.size)
         return .stored(object.name, sha256: object.sha256)
@@ -267,13 +275,25 @@ private final class VaultCore: @unchecked Sendable {
     private func next(_ call: UInt64) throws(JournalError) -> VaultReply {
         guard let read = reads[call] else { return .failed(.failed) }
         var bytes: [UInt8] = []
-        if try read.reader.next({ bytes.append(copying: $0) }) {
+        guard let isMore = try read.reader?.next({ bytes.append(copying: $0) }) else {
+            reads[call] = nil
+            return .failed(.erased)
+        }
+        if isMore {
             status.bytesRead += UInt64(bytes.count)
             return .chunk(bytes)
         }
         reads[call] = nil
         status.reads += 1
         return .ended
+    }
+
+    /// Destroys an object, and what those who read it still have of it: an open file and its key.
+    private func destroy(_ name: ObjectName) throws(JournalError) {
+        erased.insert(name)
+        for read in reads.values where read.name == name { read.reader = nil }
+        try vault.erase(name)
+        status.missing = vault.missingCount
     }
 
     private func giveUp(_ call: UInt64) {
@@ -286,8 +306,7 @@ private final class VaultCore: @unchecked Sendable {
 
     func erase(_ name: ObjectName) -> VaultFailure? {
         do throws(JournalError) {
-            try vault.erase(name)
-            status.missing = vault.missingCount
+            try destroy(name)
             return nil
         } catch {
             return note(error)

@@ -52,7 +52,7 @@ extension SessionState {
             {
                 return at
             }
-            skipped(type: byte(at + 3), streamID(at))
+            skipped(at)
         }
         return inputCount
     }
@@ -62,6 +62,10 @@ extension SessionState {
     mutating func batchEnded() {
         guard role == .server else { return }
         if ledger.next < inputCount { settle() }
+        // All of the block is here, and nghttp2 did not tell of its end: we have closed the stream.
+        if isReceivingHeaders, !blockGoesOn, ledger.next <= inputCount {
+            isReceivingHeaders = false
+        }
         ledger.next -= inputCount
     }
 
@@ -70,7 +74,7 @@ extension SessionState {
             let at = ledger.next
             let length = byte(at) << 16 | byte(at + 1) << 8 | byte(at + 2)
             ledger.next = at + FrameLedger.headerBytes + length
-            skipped(type: byte(at + 3), streamID(at))
+            skipped(at)
         }
         // The batch may end within a header: its bytes are needed to know what it was.
         guard ledger.next < inputCount else { return ledger.carry = [] }
@@ -92,9 +96,14 @@ extension SessionState {
     }
 
     /// A frame that nghttp2 did not care for.
-    private mutating func skipped(type: Int, _ stream: Int32) {
-        guard type == Int(NGHTTP2_DATA.rawValue), violation == nil else { return }
-        switch closedStreams.fate(stream) {
+    private mutating func skipped(_ at: Int) {
+        let type = UInt32(byte(at + 3))
+        if type == NGHTTP2_CONTINUATION.rawValue {
+            // Of a block that was refused.
+            blockGoesOn = byte(at + 4) & Int(NGHTTP2_FLAG_END_HEADERS.rawValue) == 0
+        }
+        guard type == NGHTTP2_DATA.rawValue, violation == nil else { return }
+        switch closedStreams.fate(streamID(at)) {
         case .ended, .resetByPeer: violation = .streamClosed
         case .skipped, .resetByUs, nil: break
         }

@@ -18,6 +18,8 @@ package enum FileAccess: Sendable {
     case ensure
     /// A new file, or an existing one cut to nothing, for writing and reading.
     case create
+    /// A file that was not there, for writing and reading; no link is followed.
+    case exclusive
     /// As ``create``, past the page cache where the file system can: addresses, offsets and counts
     /// are then multiples of 4096.
     case createDirect
@@ -43,13 +45,14 @@ package struct FileHandle: ~Copyable, Sendable {
         case .read: flags = O_RDONLY
         case .update, .updateDirect: flags = O_RDWR
         case .ensure: flags = O_RDWR | O_CREAT
+        case .exclusive: flags = O_RDWR | O_CREAT | O_EXCL
         case .create, .createDirect: flags = O_RDWR | O_CREAT | O_TRUNC
         }
         var descriptor = Int32(-1)
         switch access {
         case .createDirect, .updateDirect:
             descriptor = Self.open(path, flags | CTriageShims_O_DIRECT())
-        case .read, .update, .ensure, .create: break
+        case .read, .update, .ensure, .create, .exclusive: break
         }
         if descriptor < 0 { descriptor = Self.open(path, flags) }
         guard descriptor >= 0 else { throw IOError(.open, path: path, .current) }

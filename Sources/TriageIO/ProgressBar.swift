@@ -87,8 +87,9 @@ package struct ProgressBar {
         guard done > 0, seconds > 0 else { return line }
         let rate = Double(done) / seconds
         line += "  \(size(Int(rate)))/s"
-        let left = max(0, Double(total - done) / rate)
-        return line + (done < total ? "  \(time(Int(left.rounded(.up)))) left" : "")
+        let left = (Double(total) - Double(done)) / rate
+        guard done < total, left < 1e9 else { return line }
+        return line + "  \(time(Int(left.rounded(.up)))) left"
     }
 
     private static func size(_ bytes: Int) -> String {

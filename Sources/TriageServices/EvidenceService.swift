@@ -108,6 +108,7 @@ extension RPCError {
                 .dataLoss, reason: "EVIDENCE_DAMAGED",
                 message: "the object is missing or does not verify: the operator has to restore "
                     + "it from a backup")
+        case .erased: self = .evidenceErased
         case .failed:
             self.init(
                 .unavailable, reason: "VAULT_FAILED",
@@ -116,6 +117,10 @@ extension RPCError {
         case .stopping: self.init(EngineFailure.stopping)
         }
     }
+
+    static let evidenceErased = RPCError(
+        .failedPrecondition, reason: "EVIDENCE_ERASED",
+        message: "the evidence was erased for good: ListEvidence says by whom")
 
     private static func evidenceStreams(_ count: Int, _ whose: String) -> RPCError {
         RPCError(

@@ -223,11 +223,7 @@ extension ServiceHandler {
         switch completion.reply {
         case .evidence(let view):
             guard view.value.erasure == nil else {
-                endRead(
-                    call,
-                    RPCError(
-                        .failedPrecondition, reason: "EVIDENCE_ERASED",
-                        message: "the evidence was erased for good: ListEvidence says by whom"))
+                endRead(call, .evidenceErased)
                 return
             }
             read.view = view

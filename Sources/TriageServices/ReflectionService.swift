@@ -7,6 +7,7 @@ internal import TriageGRPC
 
 extension ServiceHandler {
     func questionReceived(_ call: CallID, _ message: Span<UInt8>) {
+        guard case .reflection(let holder, paused: _) = longCalls[call.raw] else { return }
         let question: ReflectionRequest
         do { question = try decoder.decodeReflection(message) } catch {
             longCalls[call.raw] = nil
@@ -15,7 +16,7 @@ extension ServiceHandler {
         }
         switch responder.send(call, encoder.reflection(question, shared.descriptors)) {
         case .queued: responder.requestMore(call)
-        case .full: longCalls[call.raw] = .reflection(paused: true)
+        case .full: longCalls[call.raw] = .reflection(holder, paused: true)
         case .gone: longCalls[call.raw] = nil
         }
     }

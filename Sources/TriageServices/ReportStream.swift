@@ -18,6 +18,8 @@ final class ReportStream {
     /// The next message waits for room.
     var isPaused = false
     var inputEnded = false
+    /// Why its client may report no more, since the policy has changed.
+    var refusal: RPCError?
 
     init(_ holder: ServiceHandler.Holder) { self.holder = holder }
 }
@@ -45,6 +47,9 @@ extension ServiceHandler {
         }
         let index = stream.results.count
         switch report.write {
+        case .success where stream.refusal != nil:
+            let refused = Self.refused(report.requestID, stream.refusal ?? Self.internalError)
+            guard keep(refused, call, stream) else { return }
         case .success(let write):
             // Replaced when the engine answers.
             let pending = Self.refused(report.requestID, RPCError(EngineFailure.stopping))

@@ -39,7 +39,7 @@ package final class ServiceHandler: CallHandler {
         /// Health Watch of a service, and what it was told last.
         case health(HealthService, toldServing: Bool)
         /// A reflection stream.
-        case reflection(paused: Bool)
+        case reflection(Holder, paused: Bool)
     }
 
     /// Who has a call that outlives its turn, under which entry of the policy it began, and one of
@@ -188,7 +188,10 @@ package final class ServiceHandler: CallHandler {
                 guard responder.markLongLived(call) else { return }
                 longCalls[call.raw] = .attach(AttachCall(holder))
             case .reflection, .reflectionAlpha:
-                longCalls[call.raw] = .reflection(paused: false)
+                let holder = Holder(
+                    principal: peer.principal, door: peer.door, entry: entry,
+                    roles: roles ?? .all)
+                longCalls[call.raw] = .reflection(holder, paused: false)
             default: throw Self.internalError
             }
         } catch let error as RPCError {
@@ -237,8 +240,8 @@ package final class ServiceHandler: CallHandler {
             watch.isFull = false
             ask(call, echo: 0, .system, .credit(watch.partsTaken))
             watch.partsTaken = 0
-        case .reflection(paused: true):
-            longCalls[call.raw] = .reflection(paused: false)
+        case .reflection(let holder, paused: true):
+            longCalls[call.raw] = .reflection(holder, paused: false)
             responder.requestMore(call)
         case .read(let read): readWritable(call, read)
         case .backup(let backup): backupWritable(call, backup)
@@ -249,7 +252,15 @@ package final class ServiceHandler: CallHandler {
     /// Ends what those have open who may not have it any more, or may only have it otherwise.
     func policyChanged() {
         for (raw, known) in longCalls {
-            do { try check(known) } catch {
+            do {
+                try check(known)
+                if case .reports(let stream) = known { stream.refusal = nil }
+            } catch {
+                // What stands is told of; only what follows is refused.
+                if case .reports(let stream) = known, !stream.results.isEmpty {
+                    stream.refusal = error
+                    continue
+                }
                 longCalls[raw] = nil
                 let call = CallID(raw: raw)
                 responder.finish(call, error)
@@ -269,10 +280,13 @@ package final class ServiceHandler: CallHandler {
         case .claim(let claimant): holder = claimant
         case .watch(let watch): holder = watch.holder
         case .reports(let stream): holder = stream.holder
+        // Past its commit point.
+        case .attach(let attach) where attach.step == .recording: return
         case .attach(let attach): holder = attach.holder
         case .read(let read): holder = read.holder
         case .backup(let backup): holder = backup.holder
-        case .list, .erasure, .health, .reflection: return
+        case .reflection(let asking, paused: _): holder = asking
+        case .list, .erasure, .health: return
         }
         let peer = PeerPolicy(
             holder.principal, through: holder.door, shared.policy, generation: 0)

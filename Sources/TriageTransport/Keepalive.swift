@@ -85,4 +85,15 @@ package struct KeepaliveTimes: Equatable, Sendable {
         self.silenceMilliseconds = silenceMilliseconds
         self.answerMilliseconds = answerMilliseconds
     }
+
+    /// What a client goes on with that was told that it pings too much: twice the silence, up to a
+    /// connection's greatest age, however often it is told.
+    ///
+    /// Source: gRPC proposal A8, "Client-side Keepalive".
+    package var halvedPings: KeepaliveTimes {
+        let most = max(silenceMilliseconds, Limits.ageMillisecondsMax)
+        return KeepaliveTimes(
+            silenceMilliseconds: silenceMilliseconds > most / 2 ? most : silenceMilliseconds * 2,
+            answerMilliseconds: answerMilliseconds)
+    }
 }

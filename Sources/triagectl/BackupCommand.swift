@@ -88,7 +88,7 @@ struct BackupCommand: AsyncParsableCommand {
                 missing.append(file)
             }
         }
-        let total = missing.reduce(0) { $0 + $1.count }
+        let total = missing.reduce(0) { $0 &+ $1.count }
         for file in missing {
             entries[file.name] = try await fetch(file, client, folder) { count in
                 outcome.bytes += count
@@ -116,6 +116,9 @@ struct BackupCommand: AsyncParsableCommand {
         }
         for file in files where !Self.isSafe(file.name) {
             throw BackupProblem("the server lists a file of the name \(file.name)")
+        }
+        for file in files where !file.isPossible {
+            throw BackupProblem("the server lists \(file.name) with an impossible size")
         }
         return (outcome, files)
     }

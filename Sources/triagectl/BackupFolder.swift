@@ -28,6 +28,17 @@ struct ListedFile: Equatable {
     let size: Int
     /// Whether it never changes any more.
     let isFinal: Bool
+
+    /// No disk has more.
+    private static let sizeMax = 1 << 50
+
+    /// Whether there is such a file.
+    ///
+    /// Only a segment that goes on has more bytes than are read, which are zeros then.
+    var isPossible: Bool {
+        0 <= count && count <= size && size <= Self.sizeMax
+            && size - count <= (isFinal ? 0 : Limits.segmentBytes)
+    }
 }
 
 /// What the manifest says of a file.

@@ -142,17 +142,22 @@ struct EvidenceCommand: AsyncParsableCommand {
                 request["name"] = .string(command.name)
                 request["purpose"] = .string(command.purpose)
                 var evidence = DynamicMessage()
-                try await command.global.withClient { client in
-                    try await client.stream("ReadEvidence", request) { message in
-                        if let value = message.message("evidence") {
-                            evidence = value
-                        } else {
-                            try target.append(message.bytes("chunk"))
+                do {
+                    try await command.global.withClient { client in
+                        try await client.stream("ReadEvidence", request) { message in
+                            if let value = message.message("evidence") {
+                                evidence = value
+                            } else {
+                                try target.append(message.bytes("chunk"))
+                            }
+                            return true
                         }
-                        return true
                     }
+                    try target.finish(expecting: evidence.text("sha256"))
+                } catch {
+                    target.discard()
+                    throw error
                 }
-                try target.finish(expecting: evidence.text("sha256"))
                 if command.global.json { return Output.json(evidence) }
                 Output.line("\(Shown.evidence(evidence)) in \(command.out)")
             }
@@ -262,7 +267,8 @@ struct DownloadedFile {
             throw ValidationError("\(path) is there already: name a new file")
         }
         do throws(IOError) { handle = try SharedFile(path + ".part") } catch {
-            throw ValidationError("\(error)")
+            let isThere = error.errno == .exists
+            throw ValidationError("\(error)" + (isThere ? ": remove it, or name another file" : ""))
         }
     }
 
@@ -275,11 +281,13 @@ struct DownloadedFile {
         count += bytes.count
     }
 
-    /// Gives the file its name if it is what it should be; removes it otherwise.
+    /// Removes what has come: nobody is to find a part of it.
+    func discard() { try? Directory.remove(path + ".part") }
+
+    /// Gives the file its name if it is what it should be.
     func finish(expecting sha256: String) throws {
         do throws(IOError) {
             guard hash.finalize().description == sha256 else {
-                try Directory.remove(path + ".part")
                 throw IOError(.read, path: path, .inputOutput)
             }
             try handle.file.sync()
@@ -294,5 +302,5 @@ struct DownloadedFile {
 private final class SharedFile {
     let file: FileHandle
 
-    init(_ path: String) throws(IOError) { file = try FileHandle(path: path, access: .create) }
+    init(_ path: String) throws(IOError) { file = try FileHandle(path: path, access: .exclusive) }
 }

@@ -216,6 +216,8 @@ final class Daemon {
     }
 
     private func start() throws {
+        // Nobody can ask yet; later it would hide a journal that fails in the first turn.
+        health.set(serving: true)
         engine.start()
         do {
             try server.start()
@@ -223,7 +225,6 @@ final class Daemon {
         } catch {
             throw StartError(description: "\(error)", exitCode: 71)
         }
-        health.set(serving: true)
         let addresses = zip(configuration.doors, server.ports).map {
             Endpoint(host: $0.listen.host, port: $1)
         }
@@ -255,13 +256,25 @@ final class Daemon {
     private func serve(until signals: borrowing SignalSource) -> End {
         let watchdog = ServiceManager.watchdogMilliseconds()
         let pause = Int32(clamping: min(Self.lookMilliseconds, watchdog ?? .max))
+        var rehearsal: Rehearsal?
+        var looked = SystemClock().monotonicTime()
         while true {
-            switch signals.next(waitMilliseconds: pause) {
+            let wait = rehearsal == nil ? pause : min(pause, Rehearsal.lookMilliseconds)
+            switch signals.next(waitMilliseconds: wait) {
             case SignalSource.hangUp?: reload()
-            case SignalSource.handOver?: if successorIsFit() { return .handOver }
-            case nil: lookAround(alive: watchdog != nil)
+            case SignalSource.handOver?: rehearsal = rehearsal ?? beginRehearsal()
+            case nil:
+                let now = SystemClock().monotonicTime()
+                if rehearsal == nil || now.nanoseconds(since: looked) >= UInt64(pause) * 1_000_000 {
+                    looked = now
+                    lookAround(alive: watchdog != nil)
+                }
             default: return .stop
             }
+            guard let verdict = rehearsal?.verdict else { continue }
+            rehearsal = nil
+            guard case .unfit(let trouble) = verdict else { return .handOver }
+            log.error("not handed over; this process goes on", metadata: ["error": "\(trouble)"])
         }
     }
 
@@ -353,16 +366,17 @@ final class Daemon {
         return 70
     }
 
-    /// Whether the program, as it is on disk now, would serve with the settings as they are now.
-    private func successorIsFit() -> Bool {
+    /// Finds out whether the program, as it is on disk now, would serve with the settings as they
+    /// are now; nil when there is no thread for it.
+    private func beginRehearsal() -> Rehearsal? {
         var words = CommandLine.arguments
         if let verb = words.firstIndex(of: "serve") { words[verb] = "check-config" }
-        let trouble = ServiceManager.alive {
-            Handover.rehearse(words, milliseconds: Self.rehearsalMilliseconds)
+        do {
+            return try Rehearsal(words, milliseconds: Self.rehearsalMilliseconds)
+        } catch {
+            log.error("not handed over; this process goes on", metadata: ["error": "\(error)"])
+            return nil
         }
-        guard let trouble else { return true }
-        log.error("not handed over; this process goes on", metadata: ["error": "\(trouble)"])
-        return false
     }
 
     /// Finishes what is in flight and becomes the successor, which finds everybody who has

@@ -435,6 +435,16 @@ def test_damaged_evidence_is_named_and_all_else_goes_on(fresh, kek):
     assert refusal.code is grpc.StatusCode.DATA_LOSS
     await_true(lambda: "triaged_vault_damaged_total 1" in server.admin_get("/metrics")[1],
                10, "the count")
+    # What came of it before that is left nowhere.
+    out = server.data.parent / "out"
+    done = triagectl(server, "evidence", "read", bad.name, "--purpose", "to look", "--out",
+                     str(out), identity="ana", check=False)
+    assert done.returncode != 0 and not list(server.data.parent.glob("out*"))
+    (server.data.parent / "out.part").symlink_to(server.data.parent / "elsewhere")
+    done = triagectl(server, "evidence", "read", good.name, "--purpose", "to look", "--out",
+                     str(out), identity="ana", check=False)
+    assert done.returncode != 0 and "remove it" in done.stderr
+    assert not (server.data.parent / "elsewhere").exists()
     assert read(server, good.name) == b"good"
     case_of(server)
     # Gone altogether, it is missed too.

@@ -3,13 +3,14 @@
 import os
 import re
 import shutil
+import signal
 import ssl
 import subprocess
 import time
 
 import pytest
 import raw
-from harness import ROOT, await_true
+from harness import ROOT, await_true, key_file
 
 
 def mint(directory, *words):
@@ -49,6 +50,27 @@ def test_a_revocation_ends_open_connections_and_sessions_within_10_s(fresh, mine
         raw.Connection(server.address, mine, "ana", context=context, session=session)
     other.send(raw.frame(raw.PING, 0, 0, b"12345678"))
     assert other.await_frame(raw.PING, raw.ACK)[3] == b"12345678", "others go on"
+
+
+def test_a_revocation_does_not_wait_for_a_hand_over(fresh, mine, tmp_path):
+    """Whoever is asked for the key when a successor is tried may take its time."""
+    slow, kek = tmp_path / "slow", key_file(tmp_path / "kek")
+    command = tmp_path / "key"
+    command.write_text(f"#!/bin/sh\nwhile [ -e {slow} ]; do sleep 0.1; done\nexec cat {kek}\n")
+    command.chmod(0o700)
+    server = fresh(certs=mine, extra=["--key-command", str(command)]).start()
+    connection = raw.Connection(server.address, mine, "ana")
+    slow.touch()
+    server.signal(signal.SIGUSR2)
+    mint(mine, "--revoke", "ana")
+    began = time.monotonic()
+    assert connection.await_frame(raw.GOAWAY)[3][8:] == b"certificate_refused"
+    assert time.monotonic() - began < 10
+    assert "handing over" not in server.said(), "its successor is being tried"
+    slow.unlink()
+    assert server.process.stdout.readline().decode().startswith("listening ")
+    assert server.said().count("handing over") == 1
+    assert server.stop() == 0
 
 
 def served_certificate(server, certs):

@@ -251,13 +251,14 @@ package final class SimDisk: Disk {
                 case .create, .createDirect:
                     state.changes += 1
                     state.files[id]?.empty()
+                case .exclusive: return .failure(IOError(.open, path: path, .exists))
                 }
                 return .success(id)
             }
             switch access {
             case .read, .update, .updateDirect:
                 return .failure(IOError(.open, path: path, .notFound))
-            case .ensure, .create, .createDirect:
+            case .ensure, .create, .createDirect, .exclusive:
                 state.changes += 1
                 return .success(state.makeFile(path))
             }

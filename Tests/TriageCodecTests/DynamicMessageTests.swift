@@ -7,6 +7,39 @@ import TriageCodec
 @Suite struct DynamicMessageTests {
     let schema = MethodSchema.named("SubmitReport").request
 
+    /// What a server says is no more to be trusted than what a client does.
+    @Test(arguments: [
+        (Int64.min, false), (-9_223_372_036_854_775, false), (-62_135_596_800, true),
+        (253_402_300_799, true), (253_402_300_800, false), (Int64.max, false),
+    ])
+    func timesOutOfRange_areRefused(seconds: Int64, isInRange: Bool) throws {
+        let reply = MethodSchema.named("GetCase").reply
+        var known = DynamicMessage()
+        known["create_time"] = .timestamp(WallTime(milliseconds: 1_000))
+        let bytes = try reply.encode(known)
+        try #require(bytes.count == Int(bytes[1]) + 2, "tag, length, time")
+        var bits = UInt64(bitPattern: seconds)
+        var number: [UInt8] = []
+        repeat {
+            number.append(UInt8(bits & 0x7F) | (bits > 0x7F ? 0x80 : 0))
+            bits >>= 7
+        } while bits > 0
+        let other = [bytes[0], UInt8(number.count + 1), 0x08] + number
+        let time = try? reply.decode(other.span).time("create_time")
+        #expect(time?.milliseconds == (isInRange ? seconds &* 1_000 : nil))
+    }
+
+    /// As many as fit into the largest reply: none of them copies those before it.
+    @Test(.timeLimit(.minutes(5))) func aLongListIsReadInOneGo() throws {
+        let reply = MethodSchema.named("ListCases").reply
+        var one = DynamicMessage()
+        one["cases"] = .list([.message(DynamicMessage())])
+        let bytes = try reply.encode(one)
+        let count = 500_000
+        let all = [UInt8]((0..<count).lazy.flatMap { _ in bytes })
+        #expect(try reply.decode(all.span).messages("cases").count == count)
+    }
+
     func sample() -> DynamicMessage {
         var stream = DynamicMessage()
         stream["live"] = .bool(true)

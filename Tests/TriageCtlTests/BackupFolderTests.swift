@@ -67,6 +67,16 @@ import TriageIO
     private let two = "00000000000000000009.journal"
     private let leaves = "00000000000000000001.leaves"
 
+    @Test(arguments: [
+        (0, 0, true, true), (3, 3, true, true), (3, 4, false, true), (3, 4, true, false),
+        (4, 3, false, false), (-1, 3, false, false), (1, Int.max, false, false),
+        (Int.max, Int.max, true, false),
+    ])
+    func sizesAreWhatADiskCanHave(count: Int, size: Int, isFinal: Bool, isPossible: Bool) {
+        let file = ListedFile(name: one, count: count, size: size, isFinal: isFinal)
+        #expect(file.isPossible == isPossible)
+    }
+
     /// A backup that ended well: one segment that goes on.
     private func makeFirst() throws {
         let folder = try BackupFolder(path)

@@ -37,6 +37,18 @@ import TriageDomain
         #expect(later.last?.call == second.call)
     }
 
+    @Test func aNewcomer_takesNothingFromWhoWaits() {
+        let bench = EngineBench()
+        let first = wait(bench, anything, by: "ana", 1_000)
+        #expect(bench.turn(first).isEmpty)
+        let newcomer = wait(bench, anything, by: "ben", 0)
+        let replies = bench.turn(
+            bench.request(.write(bench.report(about: 1), bench.freshKey()), by: "intake"),
+            newcomer)
+        #expect(replies.first { $0.reply.kind == "offer" }?.call == first.call)
+        #expect(replies.first { $0.call == newcomer.call }?.reply.kind == "nothingToClaim")
+    }
+
     @Test func aWaitingClaim_isNotWokenByWhatItMayNotTake() {
         let bench = EngineBench()
         let picky = wait(bench, suicideOnly, by: "ana", 1_000)

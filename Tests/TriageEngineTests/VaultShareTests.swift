@@ -71,6 +71,58 @@ import TriageJournal
         #expect(try answers(requests) == taken + ["shareUsed", "shareUsed", "ready", "damaged"])
     }
 
+    /// Who reads it has an open file and its key.
+    @Test func whatIsErased_isReadNoFurther_andIsNoDamage() throws {
+        let directory = try TempDirectory()
+        var options = StorageOptions()
+        options.segmentBytes = 4 << 20
+        options.preparationBytesPerSecond = nil
+        var secret = [UInt8](repeating: 7, count: 32)
+        let key = try #require(KeyEncryptionKey(wiping: &secret))
+        let engine = try Engine.open(
+            directory.path, storage: options, keys: KeySource(current: key))
+        engine.start()
+        defer { engine.stop() }
+        let vault = try #require(engine.vault)
+        let replies = Monitor<[VaultReply]>([])
+        let sink = Replies(replies)
+        vault.connect(reactor: 0, sink: sink)
+        func ask(_ request: VaultRequest, call: UInt64) -> VaultReply? {
+            vault.submit(request, call: call, reactor: 0)
+            return replies.wait(before: .never) { $0.isEmpty ? nil : $0.removeFirst() }
+        }
+        _ = ask(.begin(size: 200_000, Self.ada), call: 1)
+        _ = ask(.append([UInt8](repeating: 9, count: 200_000)), call: 1)
+        guard case .stored(let name, _) = ask(.finish(expected: nil), call: 1) else {
+            Issue.record("not stored")
+            return
+        }
+        for call in [2, 3] as [UInt64] { _ = ask(.open(name, Self.ada), call: call) }
+        guard case .chunk = ask(.next, call: 2) else {
+            Issue.record("not read")
+            return
+        }
+        guard case .erased = ask(.erase(name), call: 4) else {
+            Issue.record("not erased")
+            return
+        }
+        for (request, call) in [
+            (VaultRequest.next, 2), (.next, 3), (.open(name, Self.ada), 5),
+        ] as [(VaultRequest, UInt64)] {
+            guard case .failed(.erased) = ask(request, call: call) else {
+                Issue.record("call \(call) was not told")
+                continue
+            }
+        }
+        #expect(vault.status.damaged == 0 && vault.status.open == 0)
+    }
+
+    private final class Replies: VaultSink {
+        private let kept: Monitor<[VaultReply]>
+        init(_ kept: Monitor<[VaultReply]>) { self.kept = kept }
+        func deliver(_ call: UInt64, _ reply: VaultReply) { kept.change { $0.append(reply) } }
+    }
+
     @Test func whatIsGivenUpOrStored_makesRoom() throws {
         var requests: [(VaultRequest, call: UInt64)] = (0..<Self.share).map {
             (.begin(size: 1, Self.ada), call: UInt64($0))

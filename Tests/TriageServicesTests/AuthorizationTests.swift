@@ -176,6 +176,48 @@ import TriageGRPC
         #expect(bench.engine.core.watches.count == 1 && bench.engine.core.claims.count == 0)
     }
 
+    /// What was accepted stands, and is told of; what follows is refused one by one.
+    @Test func reportsOfAStream_thatStand_areToldOf_whenThePolicyChanges() throws {
+        let bench = ServiceBench()
+        let call = bench.open(.submitReports, by: "intake")
+        func send() throws {
+            let bytes = try bench.schema(.submitReports).request.encode(
+                message(["request_id": bench.uuid(), "report": bench.report()]))
+            bench.handler.streamMessageReceived(call, bytes.span)
+            bench.settle()
+        }
+        func set(_ roles: RoleSet) {
+            var policy = ServiceBench.policy()
+            policy.entries[ServiceBench.principal("intake")]?.roles = roles
+            bench.policy.replace(policy)
+            bench.settle()
+        }
+        try send()
+        set(RoleSet(.operator))
+        try send()
+        set(RoleSet(.intake))
+        try send()
+        bench.handler.streamInputEnded(call)
+        bench.settle()
+        let reply = try #require(try bench.messages(.submitReports, call).first)
+        #expect(reply.messages("results").map { $0.int("code") } == [0, 7, 0])
+        #expect(reply.messages("results")[1].text("reason") == "ROLE_REQUIRED")
+        #expect(bench.engine.journal.records.count == 2)
+    }
+
+    @Test func whoIsNotKnownAnyMore_asksReflectionNothingMore() throws {
+        let bench = ServiceBench()
+        let calls = ["auditor", "lead"].map { bench.open(.reflection, by: $0) }
+        var policy = ServiceBench.policy()
+        policy.entries[ServiceBench.principal("auditor")] = nil
+        bench.policy.replace(policy)
+        bench.settle()
+        for call in calls { bench.handler.streamMessageReceived(call, [UInt8]([0x3A, 0x00]).span) }
+        #expect(bench.answer(calls[0]).error?.code == .permissionDenied)
+        #expect(bench.answer(calls[0]).messages.isEmpty)
+        #expect(bench.answer(calls[1]).messages.count == 1)
+    }
+
     @Test func aDoorsRole_isAllThatCountsThere_alsoWhenThePolicyChanges() throws {
         let bench = ServiceBench()
         bench.enter("partner", through: .partner)

@@ -94,13 +94,19 @@ import TriageGRPC
                 "specialist": .string("spiffe://triaged.example/intake"), "note": .string("n"),
             ])
         #expect(unknown.fieldViolations.map(\.field) == ["specialist"])
-        let handed = try bench.reply(
-            .handOffCase, by: "ben",
-            [
-                "request_id": bench.uuid(), "name": second, "fencing_token": next,
-                "specialist": .string("spiffe://triaged.example/lead"), "note": .string("n"),
-            ])
+        let handing: KeyValuePairs<String, DynamicValue> = [
+            "request_id": bench.uuid(), "name": second, "fencing_token": next,
+            "specialist": .string("spiffe://triaged.example/lead"), "note": .string("n"),
+        ]
+        let handed = try bench.reply(.handOffCase, by: "ben", handing)
         #expect(handed.text("specialist") == "spiffe://triaged.example/lead")
+        // A repeat is one, also when nobody could be handed anything by now.
+        var policy = ServiceBench.policy()
+        policy.entries[ServiceBench.principal("lead")]?.roles = RoleSet(.auditor)
+        bench.policy.replace(policy)
+        #expect(
+            try bench.reply(.handOffCase, by: "ben", handing).text("name") == handed.text("name"))
+        bench.policy.replace(ServiceBench.policy())
         let (third, last) = (DynamicValue.string(handed.text("name")), handed.int("fencing_token"))
         _ = try bench.reply(
             .acceptCase, by: "lead",

@@ -112,6 +112,26 @@ import TriageJournal
         #expect(bench.answer(call).isOver && bench.answer(call).error == nil)
     }
 
+    /// It is past its commit point: what it is told is what stands.
+    @Test func aPolicyThatChangesWhileItIsRecorded_refusesNothingThatStands() throws {
+        try bench.submit()
+        let call = bench.open(.attachEvidence, by: "specialist")
+        try send(call, start())
+        try send(call, chunk(Self.bytes))
+        vault.isHeld = true
+        bench.handler.streamInputEnded(call)
+        bench.settle()
+        vault.isHeld = false
+        vault.run()
+        bench.mailbox.run(bench.handler)
+        var policy = ServiceBench.policy()
+        policy.entries[ServiceBench.principal("specialist")] = nil
+        bench.policy.replace(policy)
+        bench.settle()
+        #expect(try attached(call).text("name") == "cases/1/evidence/1")
+        #expect(vault.objects.count == 1)
+    }
+
     @Test func nothing_isEvidenceToo() throws {
         try bench.submit()
         let evidence = try attached(try attach(start(0), []))
@@ -178,6 +198,7 @@ import TriageJournal
         (VaultFailure.busy, "TOO_MUCH_EVIDENCE_AT_ONCE", StatusCode.resourceExhausted),
         (.shareUsed, "TOO_MUCH_EVIDENCE_AT_ONCE", .resourceExhausted),
         (.noSpace, "STORAGE_FULL", .resourceExhausted), (.failed, "VAULT_FAILED", .unavailable),
+        (.erased, "EVIDENCE_ERASED", .failedPrecondition),
     ])
     func whatTheVaultCannotDo_isTold(
         failure: VaultFailure, reason: String, code: StatusCode
@@ -468,6 +489,27 @@ import TriageJournal
             .rotateKeys, by: "operator",
             ["request_id": bench.uuid(), "kind": .enumeration("KEY_KIND_SIGNING")])
         #expect(failed.reason == "ROTATION_FAILED")
+    }
+
+    /// The key is in use, and each repeat would make another one.
+    @Test func aKeyThatTheJournalHadNoRoomFor_isRecordedByTheNextCall() throws {
+        let id = bench.uuid()
+        let fields: KeyValuePairs<String, DynamicValue> = [
+            "request_id": id, "kind": .enumeration("KEY_KIND_DATA"),
+        ]
+        bench.engine.journal.appendError = .noSpace(IOError(.allocate, path: "x", .noSpace))
+        #expect(try bench.refusal(.rotateKeys, by: "operator", fields).reason == "STORAGE_FULL")
+        bench.engine.journal.appendError = nil
+        vault.answer = KeyAnswer(number: 4, objects: 9)
+        let signing = try bench.reply(
+            .rotateKeys, by: "operator",
+            ["request_id": bench.uuid(), "kind": .enumeration("KEY_KIND_SIGNING")])
+        #expect(signing.int("key_number") == 4, "of another kind")
+        #expect(try bench.reply(.rotateKeys, by: "operator", fields).int("key_number") == 3)
+        let next = try bench.reply(
+            .rotateKeys, by: "operator",
+            ["request_id": bench.uuid(), "kind": .enumeration("KEY_KIND_DATA")])
+        #expect(next.int("key_number") == 4)
     }
 
     // MARK: Without encryption

@@ -243,6 +243,17 @@ import TriageIO
         expectHit(.idleTime, in: machine)
     }
 
+    /// A server may say so for as long as a client comes back.
+    @Test func whoIsToldForEverThatItPingsTooMuch_pingsOnceAnAge() {
+        var times = KeepaliveTimes(silenceMilliseconds: 60_000, answerMilliseconds: 20_000)
+        let now = MonotonicTime(nanoseconds: 1)
+        times = times.halvedPings
+        #expect(times.silenceMilliseconds == 120_000)
+        for _ in 0..<100 { times = times.halvedPings }
+        #expect(times.silenceMilliseconds == Limits.ageMillisecondsMax)
+        #expect(Keepalive(now: now).nextLook(times) > now)
+    }
+
     @Test func openStream_keepsAConnection() throws {
         let machine = try Machine()
         let stream = try machine.open("Pull")
@@ -263,6 +274,32 @@ import TriageIO
         try peer.advance(milliseconds: 2_000)
         #expect(peer.connection.isEnding)
         expectHit(.headerBlockTime, in: peer)
+    }
+
+    /// nghttp2 tells of the end of neither: the connection must live, with what is open on it.
+    @Test(arguments: [false, true])
+    func headerBlock_thatEndsUnheard_isNoneThatGoesOn(isTrailers: Bool) throws {
+        let peer = try RawPeer()
+        try peer.send(
+            [], .headers(1, RawFrame.request("Hold")), .headers(3, RawFrame.request("Hold")),
+            .data(3, [0, 0, 0, 0, 1, 7], end: true))
+        let stream: Int32 = isTrailers ? 1 : 5
+        let block = RawFrame.literals([isTrailers ? ("x-end", "1") : ("connection", "close")])
+        try peer.send([], .headers(stream, block, end: isTrailers, complete: false))
+        if isTrailers {
+            // Answered before its end has come, and so closed by us.
+            let calls = peer.core.calls.slots
+            let call = try #require(calls.first { peer.core.calls[$0].stream.id == 1 })
+            peer.core.finish(peer.core.id(call), WireError.memoryExhausted)
+            try peer.pump()
+        }
+        try peer.send([], .continuation(stream, complete: true))
+        for _ in 0..<12 { try peer.advance(milliseconds: 1_000) }
+        #expect(!peer.connection.isEnding, "\(peer.connection.endReason)")
+        #expect(peer.hits(.headerBlockTime) == 0)
+        peer.core.respond(try #require(peer.handler.held.last), [1])
+        try peer.pump()
+        #expect(peer.frames.contains { $0.stream == 3 && $0.type == 0 })
     }
 
     @Test func headerBlock_thatDoesNotEnd_isClosed() throws {

@@ -234,11 +234,7 @@ extension Channel: ClientConnectionReceiver {
     func connectionDraining(_ connection: ClientConnection) {
         tell(.draining(connection.address))
         pool.draining(connection.tag, now)
-        guard connection.isPingedTooMuch, let times = keepalive else { return }
-        // Source: gRPC proposal A8, "Client-side Keepalive": the interval doubles.
-        let doubled = KeepaliveTimes(
-            silenceMilliseconds: times.silenceMilliseconds * 2,
-            answerMilliseconds: times.answerMilliseconds)
+        guard connection.isPingedTooMuch, let doubled = keepalive?.halvedPings else { return }
         keepalive = doubled
         tell(.pingsHalved(connection.address, silenceMilliseconds: doubled.silenceMilliseconds))
     }

@@ -142,9 +142,14 @@ extension World {
 
     func handOffCase(
         _ number: AssignmentNumber, _ token: AssignmentNumber, to specialist: Principal,
-        _ eligibility: Eligibility, note: String, _ context: CommandContext,
+        _ eligibility: Eligibility?, note: String, _ context: CommandContext,
         _ events: inout [Event]
     ) throws(DomainError) -> Decision {
+        guard let eligibility else {
+            throw .invalidField(
+                field: "specialist",
+                description: "must be the identity of a specialist or lead that the policy names")
+        }
         let assignment = try held(number, token, context)
         try AssignmentRules.check(.handOff, from: assignment.state)
         let place = Int(assignment.caseNumber.value)

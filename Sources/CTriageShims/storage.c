@@ -1,5 +1,6 @@
 #include "CTriageShimsStorage.h"
 
+#include <stdio.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/random.h>
@@ -408,6 +409,16 @@ int CTriageShims_open(const char *path, int flags, uint32_t mode) {
 }
 
 int CTriageShims_O_DIRECT(void) { return O_DIRECT; }
+
+int CTriageShims_open_unnamed(const char *directory) {
+    return open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+}
+
+int CTriageShims_give_name(int fd, const char *path) {
+    char own[64];
+    snprintf(own, sizeof own, "/proc/self/fd/%d", fd);
+    return linkat(AT_FDCWD, own, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+}
 
 int CTriageShims_fallocate(int fd, int64_t offset, int64_t count) {
     return fallocate(fd, 0, offset, count);

@@ -2,7 +2,7 @@
 
 /// Writes JSON string literals.
 package enum JSONText {
-    /// Quotes `text`, escaping what JSON demands and nothing else.
+    /// Quotes `text`, escaping what JSON demands, and all control characters.
     ///
     /// - Parameter text: Any text.
     /// - Returns: The literal, quotation marks included.
@@ -18,7 +18,8 @@ package enum JSONText {
             case "\r": out += "\\r"
             case "\t": out += "\\t"
             default:
-                if scalar.value < 0x20 {
+                // The last ones are no control characters to JSON, and are to terminals.
+                if scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) {
                     out += "\\u" + hexText(UInt64(scalar.value)).suffix(4)
                 } else {
                     out.unicodeScalars.append(scalar)

@@ -72,7 +72,7 @@ package enum Directory {
     }
 
     /// The directory that a path is in.
-    static func parent(of path: String) -> String {
+    package static func parent(of path: String) -> String {
         var end = path.endIndex
         while end > path.startIndex, path[path.index(before: end)] == "/" {
             end = path.index(before: end)

@@ -34,6 +34,8 @@ package struct Errno: Hashable, Sendable, CustomStringConvertible {
     package static let notFound = Errno(rawValue: ENOENT)
     /// The file exists.
     package static let exists = Errno(rawValue: EEXIST)
+    /// Is a directory.
+    package static let isDirectory = Errno(rawValue: EISDIR)
     /// Not a directory.
     package static let notDirectory = Errno(rawValue: ENOTDIR)
     /// Permission denied.

@@ -60,6 +60,30 @@ package struct FileHandle: ~Copyable, Sendable {
         self.path = path
     }
 
+    /// Makes a file of mode 0600 without a name: it is gone when the handle is, however that ends.
+    ///
+    /// - Parameter directory: Where ``give(name:)`` may give it one.
+    /// - Throws: ``IOError``: `.open`; with `.notSupported` or `.isDirectory` where the file system
+    ///   has no such files.
+    ///
+    /// Source: open(2) O_TMPFILE
+    package init(unnamedIn directory: String) throws(IOError) {
+        descriptor = unsafe CTriageShims_open_unnamed(directory)
+        path = directory
+        guard descriptor >= 0 else { throw IOError(.open, path: directory, .current) }
+    }
+
+    /// Gives a file its name, which nobody may have.
+    ///
+    /// - Throws: ``IOError``: `.rename`; `.exists` when there is one of that name.
+    ///
+    /// Source: linkat(2)
+    package borrowing func give(name path: String) throws(IOError) {
+        guard unsafe CTriageShims_give_name(descriptor, path) == 0 else {
+            throw IOError(.rename, path: path, .current)
+        }
+    }
+
     private static func open(_ path: String, _ flags: Int32) -> Int32 {
         while true {
             let descriptor = unsafe CTriageShims_open(path, flags | O_CLOEXEC, 0o600)

@@ -22,6 +22,13 @@ package struct InheritedSocket: Sendable, Equatable {
     package let origin: Origin
     let descriptor: Int32
 
+    /// Groups the three.
+    package init(name: String, origin: Origin, descriptor: Int32) {
+        self.name = name
+        self.origin = origin
+        self.descriptor = descriptor
+    }
+
     /// An accepting socket on its queue.
     ///
     /// A predecessor's is taken with it, and can be opened once.

@@ -1,6 +1,8 @@
 // The process's standard output and error, unbuffered, safe from any thread.
 
 import Glibc
+import Synchronization
+import TriageBase
 
 /// One of the process's standard streams.
 package struct StandardStream: Sendable {
@@ -16,8 +18,18 @@ package struct StandardStream: Sendable {
     /// Source: isatty(3).
     package var isTerminal: Bool { isatty(descriptor) == 1 }
 
-    /// Writes all of `text`; gives up silently when the other side is gone, since nobody is left to
-    /// tell.
+    /// What a write to standard output failed with first, unless its reader had gone.
+    package static var outputFailure: IOError? {
+        let code = lost.load(ordering: .relaxed)
+        return code == 0
+            ? nil : IOError(.write, path: "standard output", Errno(rawValue: Int32(code)))
+    }
+
+    private static let lost = Atomic<Int>(0)
+
+    /// Writes all of `text`; gives up when it cannot, see ``outputFailure``.
+    ///
+    /// When the other side is gone nobody is left to tell.
     ///
     /// Source: write(2); EINTR is retried.
     package func write(_ text: String) {
@@ -28,6 +40,10 @@ package struct StandardStream: Sendable {
             }
             if count < 0 {
                 if errno == EINTR { continue }
+                if descriptor == 1, errno != EPIPE {
+                    _ = Self.lost.compareExchange(
+                        expected: 0, desired: Int(errno), ordering: .relaxed)
+                }
                 return
             }
             rest = rest.dropFirst(count)

@@ -10,18 +10,29 @@ package enum TextFileError: Error, Equatable, Sendable, CustomStringConvertible 
     case tooLarge(limitBytes: Int)
     /// It is not UTF-8.
     case notUTF8
+    /// It is a pipe, a directory or a device.
+    case notRegular
 
     package var description: String {
         switch self {
         case .system(let words): words
         case .tooLarge(let limit): "is larger than \(limit) bytes"
         case .notUTF8: "is not UTF-8 text"
+        case .notRegular: "is no file that can be read again: write it to one first"
         }
     }
 }
 
 /// Reads text files whole.
 package enum TextFile {
+    /// Whether there is a regular file, which can be read more than once; links are followed.
+    ///
+    /// Source: stat(2).
+    package static func isRegular(path: String) -> Bool {
+        var info = stat()
+        return unsafe stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG
+    }
+
     /// Reads a file.
     ///
     /// - Parameters:

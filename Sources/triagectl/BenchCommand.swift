@@ -72,7 +72,8 @@ struct BenchCommand: AsyncParsableCommand {
 
     mutating func validate() throws {
         guard (1...1_000).contains(connections), (1...100).contains(streams), calls > 0, cases > 0,
-            seconds > 0, warmup >= 0, (0...100).contains(ineligiblePercent), rate ?? 1 > 0
+            (0.001...86_400).contains(seconds), (0...86_400).contains(warmup),
+            (0...100).contains(ineligiblePercent), (0.001...1e9).contains(rate ?? 1)
         else {
             throw ValidationError(
                 "a count or time is out of range: 100 streams a connection at most")

@@ -76,10 +76,7 @@ struct BoardCommand: AsyncParsableCommand {
         }
         table.print()
         Output.line("\(pages.last?.int("open_count") ?? 0) open")
-        let withheld = pages.reduce(0) { $0 &+ $1.int("withheld_count") }
-        if withheld > 0 {
-            Output.line("\(withheld) left out: the server's storage failed; try again shortly")
-        }
+        Shown.leftOut(pages)
     }
 
     private func follow() async throws {

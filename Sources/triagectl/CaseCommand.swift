@@ -54,17 +54,18 @@ enum Listing {
                         Output.line("\(space)  -")
                         print(nested, indent: indent + 4)
                     } else {
-                        Output.line("\(space)  - \(text(value))")
+                        Output.line("\(space)  - \(text(value, indent + 4))")
                     }
                 }
-            default: Output.line("\(space)\(field.name): \(text(field.value))")
+            default: Output.line("\(space)\(field.name): \(text(field.value, indent + 2))")
             }
         }
     }
 
-    private static func text(_ value: DynamicValue) -> String {
+    private static func text(_ value: DynamicValue, _ indent: Int) -> String {
         switch value {
-        case .string(let text), .enumeration(let text): text
+        case .string(let text), .enumeration(let text):
+            Output.visible(text, margin: String(repeating: " ", count: indent) + "| ")
         case .int(let number), .long(let number): String(number)
         case .timestamp(let time): Shown.time(time)
         default: JSONMapping.text(value)

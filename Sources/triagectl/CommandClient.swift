@@ -12,13 +12,13 @@ struct CallFailure: Error, CustomStringConvertible {
     let error: RPCError
 
     var description: String {
-        var text = error.message
+        var text = Output.visible(error.message)
         for violation in error.fieldViolations {
-            text += "\n  \(violation.field): \(violation.description)"
+            text += Output.visible("\n\(violation.field): \(violation.description)", margin: "  ")
         }
         if let delay = error.retryAfterMilliseconds { text += "\n  try again in \(delay) ms" }
         let attempts = error.metadata["attempts"].map { ", tried \($0) times" } ?? ""
-        return "\(text)\n  (\(error.code.name), \(error.reason)\(attempts))"
+        return "\(text)\n  (\(error.code.name), \(Output.visible(error.reason + attempts)))"
     }
 
     /// Exit codes as `triagectl --help` lists them.

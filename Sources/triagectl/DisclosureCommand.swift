@@ -82,17 +82,15 @@ struct DisclosureCommand: AsyncParsableCommand {
         mutating func run() async throws {
             let command = self
             try await reportingFailures {
-                var request = DynamicMessage()
-                request["page_size"] = .int(command.limit)
-                if !command.state.isEmpty {
-                    request["states"] = .list(command.state.map { .enumeration($0) })
+                let pages = try await command.pages()
+                if command.global.json {
+                    for page in pages { Output.json(page) }
+                    return
                 }
-                let reply = try await command.global.call("ListDisclosureRequests", request)
-                if command.global.json { return Output.json(reply) }
                 var table = Table([
                     "REQUEST", "KIND", "STATE", "INSTRUMENT", "RECEIVED", "NEXT CLOCK",
                 ])
-                for value in reply.messages("disclosure_requests") {
+                for value in pages.flatMap({ $0.messages("disclosure_requests") }) {
                     let clock = value.messages("clocks").compactMap { $0.time("deadline_time") }
                         .min()
                     table.add([
@@ -104,6 +102,30 @@ struct DisclosureCommand: AsyncParsableCommand {
                     ])
                 }
                 table.print()
+                Shown.leftOut(pages)
+            }
+        }
+
+        private func pages() async throws -> [DynamicMessage] {
+            try await global.withClient { client in
+                var pages: [DynamicMessage] = []
+                var left = limit
+                var token = ""
+                repeat {
+                    var request = DynamicMessage()
+                    request["page_size"] = .int(min(left, 1_000))
+                    if !token.isEmpty { request["page_token"] = .string(token) }
+                    if !state.isEmpty {
+                        request["states"] = .list(state.map { .enumeration($0) })
+                    }
+                    let page = try await client.call(
+                        "ListDisclosureRequests", request,
+                        timeoutMilliseconds: global.timeoutMilliseconds)
+                    pages.append(page)
+                    left -= Int64(page.messages("disclosure_requests").count)
+                    token = page.text("next_page_token")
+                } while left > 0 && !token.isEmpty
+                return pages
             }
         }
     }

@@ -253,7 +253,8 @@ extension GlobalOptions {
     }
 }
 
-/// A file that is being written, under a name of its own until it is whole.
+/// A file that is being written: without a name until it is whole, so that nothing is left of it
+/// however this ends, or where there is no such thing under `PATH.part`.
 struct DownloadedFile {
     private let path: String
     private let handle: SharedFile
@@ -266,7 +267,7 @@ struct DownloadedFile {
         guard FileStamp(path: path) == nil else {
             throw ValidationError("\(path) is there already: name a new file")
         }
-        do throws(IOError) { handle = try SharedFile(path + ".part") } catch {
+        do throws(IOError) { handle = try SharedFile(path) } catch {
             let isThere = error.errno == .exists
             throw ValidationError("\(error)" + (isThere ? ": remove it, or name another file" : ""))
         }
@@ -282,25 +283,39 @@ struct DownloadedFile {
     }
 
     /// Removes what has come: nobody is to find a part of it.
-    func discard() { try? Directory.remove(path + ".part") }
+    func discard() { if let part = handle.part { try? Directory.remove(part) } }
 
     /// Gives the file its name if it is what it should be.
     func finish(expecting sha256: String) throws {
-        do throws(IOError) {
-            guard hash.finalize().description == sha256 else {
-                throw IOError(.read, path: path, .inputOutput)
-            }
-            try handle.file.sync()
-            try Directory.rename(path + ".part", to: path)
-        } catch {
-            throw ValidationError("\(error): the bytes that came are not the evidence")
+        guard hash.finalize().description == sha256 else {
+            throw ValidationError("\(path): the bytes that came are not the evidence")
         }
+        do throws(IOError) {
+            try handle.file.sync()
+            if let part = handle.part {
+                try Directory.rename(part, to: path)
+            } else {
+                try handle.file.give(name: path)
+            }
+            try Directory.sync(Directory.parent(of: path))
+        } catch { throw ValidationError("\(error)") }
     }
 }
 
 /// A file handle that a copyable value can hold.
 private final class SharedFile {
     let file: FileHandle
+    /// The name that it has until it is whole; nil: none.
+    let part: String?
 
-    init(_ path: String) throws(IOError) { file = try FileHandle(path: path, access: .exclusive) }
+    init(_ path: String) throws(IOError) {
+        do throws(IOError) {
+            file = try FileHandle(unnamedIn: Directory.parent(of: path))
+            part = nil
+        } catch {
+            guard error.errno == .notSupported || error.errno == .isDirectory else { throw error }
+            file = try FileHandle(path: path + ".part", access: .exclusive)
+            part = path + ".part"
+        }
+    }
 }

@@ -29,7 +29,7 @@ struct GlobalOptions: ParsableArguments {
     @Option(name: .customLong("server-name"), help: "Name that the server's certificate must have.")
     var serverName: String = "localhost"
     @Option(help: "Seconds to wait for an answer; default 30, and 600 for a snapshot.")
-    var timeout: Double?
+    var timeout: Seconds?
     @Flag(
         name: .customLong("wait-for-ready"),
         help: "Wait, no longer than --timeout, while no server answers.")
@@ -84,12 +84,12 @@ struct GlobalOptions: ParsableArguments {
     }
 
     /// The timeout of most calls as a whole number of milliseconds, at least 1.
-    var timeoutMilliseconds: Int64 { timeoutMilliseconds(orElse: 30) }
+    var timeoutMilliseconds: Int64 { timeoutMilliseconds(orElse: Seconds(30)) }
 
     /// The timeout as a whole number of milliseconds, at least 1; `seconds` when the user does not
     /// say.
-    private func timeoutMilliseconds(orElse seconds: Double) -> Int64 {
-        Int64(max(1, (timeout ?? seconds) * 1_000))
+    private func timeoutMilliseconds(orElse seconds: Seconds) -> Int64 {
+        max(1, (timeout ?? seconds).milliseconds)
     }
 
     /// Makes one unary call.
@@ -101,7 +101,7 @@ struct GlobalOptions: ParsableArguments {
     /// - Returns: The reply.
     /// - Throws: ``CallFailure`` when the server refuses or cannot be reached.
     func call(
-        _ method: String, _ request: DynamicMessage, seconds: Double = 30
+        _ method: String, _ request: DynamicMessage, seconds: Seconds = Seconds(30)
     ) async throws -> DynamicMessage {
         try await withClient { client in
             try await client.call(

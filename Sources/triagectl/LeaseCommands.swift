@@ -11,7 +11,7 @@ struct ClaimCommand: AsyncParsableCommand {
 
     @OptionGroup var global: GlobalOptions
     @Option(help: "Seconds to wait for a case when there is none, at most 55.")
-    var wait: Double = 0
+    var wait = Seconds(0)
     @Flag(help: "Accept it at once.")
     var accept = false
     @Option(name: .customLong("request-id"), help: "UUID; give the same one to repeat safely.")
@@ -26,8 +26,8 @@ struct ClaimCommand: AsyncParsableCommand {
         try await global.withClient { client in
             var request = DynamicMessage()
             request["request_id"] = .string(requestID ?? RequestIDText.fresh())
-            request["wait_duration"] = .duration(milliseconds: Int64(wait * 1_000))
-            let timeout = global.timeoutMilliseconds + Int64(wait * 1_000)
+            request["wait_duration"] = .duration(milliseconds: wait.milliseconds)
+            let timeout = global.timeoutMilliseconds + wait.milliseconds
             var reply = try await client.call("ClaimNext", request, timeoutMilliseconds: timeout)
             guard let offer = reply.message("assignment") else {
                 if global.json {
@@ -157,15 +157,15 @@ struct LeaseCommand: AsyncParsableCommand {
         @OptionGroup var global: GlobalOptions
         @OptionGroup var target: LeaseTarget
         @Option(help: "Seconds from now; the level's default when not given.")
-        var seconds: Double = 0
+        var seconds = Seconds(0)
 
         mutating func run() async throws {
             let command = self
             try await reportingFailures {
                 try await send("RenewLease", command.target, command.global) { request in
-                    if command.seconds > 0 {
+                    if command.seconds.milliseconds > 0 {
                         request["lease_duration"] = .duration(
-                            milliseconds: Int64(command.seconds * 1_000))
+                            milliseconds: command.seconds.milliseconds)
                     }
                 }
             }

@@ -19,6 +19,26 @@ enum Output {
         line(JSONMapping.text(.message(message)))
     }
 
+    /// Text that people wrote, so that none of it reads as our own lines or moves the cursor.
+    ///
+    /// - Parameters:
+    ///   - text: Any text.
+    ///   - margin: Stands before each line behind the first one; nil: all is kept in one line.
+    /// - Returns: The text, with control characters and those that turn the direction of writing as
+    ///   `\u{..}`.
+    static func visible(_ text: String, margin: String? = nil) -> String {
+        var out = ""
+        for scalar in text.unicodeScalars {
+            switch scalar.value {
+            case 0x0A where margin != nil: out += "\n" + (margin ?? "")
+            case 0..<0x20, 0x7F...0x9F, 0x202A...0x202E, 0x2066...0x2069:
+                out += "\\u{" + String(scalar.value, radix: 16) + "}"
+            default: out.unicodeScalars.append(scalar)
+            }
+        }
+        return out
+    }
+
     /// Wraps `text` in a colour when a terminal shows it.
     static func coloured(_ text: String, _ colour: Colour) -> String {
         guard StandardStream.output.isTerminal, Environment.value("NO_COLOR") == nil else {
@@ -60,7 +80,7 @@ struct Table {
     /// Adds a row, in a colour if any.
     mutating func add(_ cells: [String], colour: Output.Colour? = nil) {
         precondition(cells.count == header.count, "a row has as many cells as the header")
-        rows.append(cells)
+        rows.append(cells.map { Output.visible($0) })
         colours.append(colour)
     }
 

@@ -55,9 +55,13 @@ struct ReplayCommand: AsyncParsableCommand {
     private func replay() async throws {
         guard let speed = Double(speed.hasSuffix("x") ? String(speed.dropLast()) : speed), speed > 0
         else { throw ValidationError("--speed takes a number, such as 60x") }
-        guard hours > 0, rate >= 0, (0..<168).contains(startHour), each > 0 else {
+        let most = 1e6
+        guard hours > 0, rate >= 0, (0..<168).contains(startHour), each > 0, hours <= most,
+            rate <= 1e9, speed <= 1e9, speed >= 1e-6, surgeAt.magnitude <= most
+        else {
             throw ValidationError(
-                "--hours and --each are above 0, --rate is not below, --start-hour is 0 to 167")
+                "--hours and --each are above 0, --rate is not below, --start-hour is 0 to 167, "
+                    + "and nothing is beyond a million hours or a thousand million a day")
         }
         let data = try ReplayData(folder: sample)
         var planner = ReplayPlanner(

@@ -42,6 +42,17 @@ enum Shown {
         return seconds < 0 ? "\(text) ago" : "in \(text)"
     }
 
+    /// Says what pages of a list do not show.
+    static func leftOut(_ pages: [DynamicMessage]) {
+        if pages.last?.text("next_page_token").isEmpty == false {
+            Output.line("there are more: give a larger --limit")
+        }
+        let withheld = pages.reduce(0) { $0 &+ $1.int("withheld_count") }
+        if withheld > 0 {
+            Output.line("\(withheld) left out: the server's storage failed; try again shortly")
+        }
+    }
+
     /// The header of a table of cases.
     static let caseColumns = [
         "CASE", "LEVEL", "CODE", "DUE", "STATE", "HARM", "LANG", "REPORTS", "HELD BY",

@@ -33,7 +33,8 @@ struct SnapshotCommand: AsyncParsableCommand {
             var request = DynamicMessage()
             request["request_id"] = .string(RequestIDText.fresh())
             // Written at a pace that spares the intake: 10,000,000 cases take 35 s.
-            let reply = try await command.global.call("CreateSnapshot", request, seconds: 600)
+            let reply = try await command.global.call(
+                "CreateSnapshot", request, seconds: Seconds(600))
             if command.global.json { return Output.json(reply) }
             Listing.print(reply, indent: 0)
         }

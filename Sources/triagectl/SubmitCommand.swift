@@ -123,19 +123,21 @@ struct SubmitCommand: AsyncParsableCommand {
             try await client.upload(
                 "SubmitReports", requests, timeoutMilliseconds: global.timeoutMilliseconds)
         }
-        if global.json { return Output.json(reply) }
-        for (index, result) in reply.messages("results").enumerated() {
+        if global.json { Output.json(reply) }
+        for (index, result) in reply.messages("results").enumerated() where !global.json {
             if let response = result.message("response") {
                 let verb = response.bool("opened") ? "opened" : "joined"
                 Output.line(
                     "\(index + 1): \(verb) \(response.text("case")) at \(Shown.level(response))")
             } else {
-                Output.line(
-                    "\(index + 1): refused: \(result.text("message")) (\(result.text("reason")))")
+                let why = Output.visible(result.text("message"))
+                Output.line("\(index + 1): refused: \(why) (\(result.text("reason")))")
             }
         }
-        Output.line(
-            "\(reply.int("accepted_count")) accepted, \(reply.int("refused_count")) refused")
+        if !global.json {
+            Output.line(
+                "\(reply.int("accepted_count")) accepted, \(reply.int("refused_count")) refused")
+        }
         if reply.int("refused_count") > 0 { throw ExitCode(6) }
     }
 }

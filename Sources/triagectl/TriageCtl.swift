@@ -2,6 +2,7 @@
 // own; all of them are calls that any other gRPC client could make.
 
 internal import ArgumentParser
+internal import TriageIO
 
 /// `triagectl`: the whole API from a terminal or a script.
 @main
@@ -23,4 +24,14 @@ struct TriageCtl: AsyncParsableCommand {
             KeysCommand.self, AuditCommand.self, ReplayCommand.self, BenchCommand.self,
             StatusCommand.self, SnapshotCommand.self, BackupCommand.self,
         ])
+}
+
+extension TriageCtl {
+    static func main() async {
+        await main(nil)
+        // What was to be read is not there: an empty file must not pass for a good one.
+        guard let failure = StandardStream.outputFailure else { return }
+        StandardStream.error.write("triagectl: \(failure)\n")
+        exit(withError: ExitCode(1))
+    }
 }

@@ -19,7 +19,8 @@ struct CheckConfigCommand: ParsableCommand {
     mutating func run() throws {
         do {
             let values = try flags.resolve(environment: Environment.value)
-            let configuration = try ServeConfiguration(values)
+            let configuration = try ServeConfiguration(
+                values, inherited: Self.doorsOfTheManager(values))
             for setting in Setting.allCases {
                 guard let value = values[setting] else { continue }
                 let text = value.text.isEmpty ? "(none)" : value.text
@@ -42,6 +43,23 @@ struct CheckConfigCommand: ParsableCommand {
         } catch let error as ConfigurationError {
             StandardStream.error.write("triaged: \(error)\n")
             throw ExitCode(error.exitCode)
+        }
+    }
+
+    /// Stand-ins for sockets that a service manager hands to `serve` and nobody to us: of the doors
+    /// that have a trust bundle and no address.
+    private static func doorsOfTheManager(_ values: [Setting: SettingValue]) -> [InheritedSocket] {
+        func isGiven(_ setting: Setting) -> Bool {
+            values[setting].map { !$0.text.isEmpty } ?? false
+        }
+        let doors: [(String, Setting, Setting)] = [
+            ("partner", .partnerListen, .partnerClientCA),
+            ("external", .externalListen, .externalClientCA),
+        ]
+        return doors.filter { isGiven($0.2) && !isGiven($0.1) }.map { name, listen, _ in
+            StandardStream.output.write(
+                "\(listen.rawValue): that of the service manager's socket, named \(name)\n")
+            return InheritedSocket(name: name, origin: .manager, descriptor: -1)
         }
     }
 

@@ -130,11 +130,15 @@ struct InspectCommand: ParsableCommand {
         @Flag(help: "Print everything, sensitive fields too.")
         var content = false
 
+        func validate() throws {
+            guard from <= to else { throw ValidationError("--from must be at most --to") }
+        }
+
         mutating func run() throws {
             let options = self
             try inspecting(place) { inspection in
                 var printer = RecordPrinter(
-                    range: options.from...max(options.from, options.to),
+                    range: options.from...options.to,
                     content: options.content, version: inspection.version)
                 _ = try inspection.readJournal(into: &printer)
             }

@@ -172,7 +172,9 @@ extension InspectCommand {
         var signer: [String]
         @Option(
             name: .customLong("leaf"),
-            help: "Leaf hash of the record, in hexadecimal digits, if the proof does not hold it.")
+            help: ArgumentHelp(
+                "Leaf hash that the record must have, in hexadecimal digits; needed if the proof "
+                    + "does not hold the record."))
         var leaf: String?
         @Flag(help: "Print the records, once they are proved, as JSON lines.")
         var records = false
@@ -210,6 +212,10 @@ extension InspectCommand {
         private static func check(
             _ path: String, _ keys: [NoteKey], _ leaf: Digest?, prints: Bool
         ) throws -> Proven {
+            // It is read more than once.
+            guard TextFile.isRegular(path: path) else {
+                throw TextFileError.notRegular
+            }
             var reader = try LineReader(path: path, lineBytesMax: lineBytesMax)
             guard let first = try reader.next() else {
                 throw ProofError.malformed(line: 1, what: "the file is empty")

@@ -181,6 +181,19 @@ def test_channelz_shows_every_door_and_who_came_through_it(house):
         assert socket.remote_name == "spiffe://triaged.example/partner/hotline"
 
 
+def test_a_door_of_the_service_managers_passes_the_check(fresh, authorities):
+    """Its socket is handed to the server alone: the check, a successor's too, has none."""
+    server = fresh(extra=["--partner-client-ca", authorities["partner"] / "ca.crt",
+                          "--partner-crl", authorities["partner"] / "crl.pem"])
+    words = [str(word) for word in server.arguments()]
+    words[words.index("serve")] = "check-config"
+    server.data.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "partner-listen: that of the service manager's socket" in done.stdout
+    assert "partner certificate" in done.stdout
+
+
 @pytest.mark.parametrize("extra", [
     ["--partner-listen", "127.0.0.1:0"], ["--external-client-ca", "x.pem"],
     ["--partner-crl", "x.pem"], ["--partner-client-certificates", "optional"],

@@ -94,6 +94,13 @@ def test_the_command_line_and_the_files_tell_the_same(own, tmp_path):
     assert inspect(own, "heads", "--note", "--records", 4) == note
     check(record, key)
     assert inspect(own, "prove", "--record", 2, "--head", 4) == record.read_text()
+    # Whoever keeps a leaf is told whether it is this record's.
+    other = triaged("inspect", "check", record, "--signer", key, "--leaf", "0" * 64, code=65)
+    assert "another record" in other
+    # A pipe is read once, and so proves nothing: said as what it is.
+    done = subprocess.run([BIN / "triaged", "inspect", "check", "/dev/stdin", "--signer", key],
+                          input=record.read_text(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 74 and "write it to one first" in done.stderr, done
     history = tmp_path / "history"
     history.write_text(inspect(own, "prove", "--from", 4))
     check(history, key)

@@ -3,6 +3,7 @@
 import Testing
 import TriageBase
 import TriageCodec
+import TriageGRPC
 
 @testable import triagectl
 
@@ -28,6 +29,33 @@ import TriageCodec
     @Test(arguments: [("pageSize", "page_size"), ("page_size", "page_size"), ("a", "a")])
     func fieldNamesAreTakenInBothForms(_ written: String, _ name: String) {
         #expect(JSONMapping.snakeCase(written) == name)
+    }
+
+    /// Reports come from anybody.
+    @Test func whatPeopleWrote_movesNoCursorAndReadsAsNoLineOfOurs() {
+        let text = "x\nlevel: P4\u{1B}[8m\u{9B}2J\u{7F}\u{202E}é\t"
+        #expect(
+            Output.visible(text)
+                == "x\\u{a}level: P4\\u{1b}[8m\\u{9b}2J\\u{7f}\\u{202e}é\\u{9}")
+        #expect(Output.visible("a\nb", margin: "  | ") == "a\n  | b")
+        var table = Table(["A"])
+        table.add(["1\n2\u{1B}"])
+        #expect(table.lines.last == "1\\u{a}2\\u{1b}")
+        let failure = CallFailure(
+            error: RPCError(.notFound, reason: "NO\u{1B}", message: "gone\u{1B}[2J\nall is well"))
+        #expect(
+            failure.description
+                == "gone\\u{1b}[2J\\u{a}all is well\n  (NOT_FOUND, NO\\u{1b})")
+        #expect(JSONMapping.text(.string("\u{7F}\u{9B}é")) == #""\u007f\u009bé""#)
+    }
+
+    @Test(arguments: ["nan", "inf", "-1", "1e11", "x"]) func noTime(text: String) {
+        #expect(Seconds(argument: text) == nil)
+    }
+
+    @Test func times() {
+        #expect(Seconds(argument: "0.25")?.milliseconds == 250)
+        #expect(Seconds(argument: "31536000")?.milliseconds == 31_536_000_000)
     }
 
     @Test func tableColumnsAlign() {

@@ -38,6 +38,10 @@ void CTriageShims_sha256_force_portable(int portable);
 
 int CTriageShims_open(const char *path, int flags, uint32_t mode);
 int CTriageShims_O_DIRECT(void);
+// Makes a file of mode 0600 without a name, in a directory: its descriptor, or -1 with errno.
+int CTriageShims_open_unnamed(const char *directory);
+// Gives it one that is not there: 0, or -1 with errno.
+int CTriageShims_give_name(int fd, const char *path);
 int CTriageShims_fallocate(int fd, int64_t offset, int64_t count);
 // Takes an exclusive open-file-description lock on the whole file: 0, or -1 with errno.
 int CTriageShims_ofd_lock(int fd);

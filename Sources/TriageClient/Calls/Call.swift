@@ -88,7 +88,8 @@ final class Call: @unchecked Sendable {
                         byNanoseconds: UInt64(Limits.clientCallMilliseconds) * 1_000_000)
                 }
             case .after(let milliseconds):
-                now.advanced(byNanoseconds: UInt64(max(1, milliseconds)) * 1_000_000)
+                now.advanced(
+                    byNanoseconds: UInt64(min(max(1, milliseconds), .max / 1_000_000)) * 1_000_000)
             case .at(let time): time
             case .never: .never
             }

@@ -74,19 +74,23 @@ package struct Watch: Sendable {
         var backoff = Backoff(Self.backoff)
         var pause: UInt64 = 0
         while true {
-            let begunAt = client.now
+            state.servedSince = nil
             let stream = client.serverStream(
                 path: method.path, message: try request(state), options: state.options,
                 pause: pause)
             do throws(RPCError) {
-                guard try await read(stream, &state, body) else { return }
+                guard try await read(stream, &state, client, body) else { return }
                 return
             } catch {
                 guard state.resumes(after: error), await body(.interrupted(error)) else {
                     throw error
                 }
             }
-            if client.now.nanoseconds(since: begunAt) > Self.goodAfter { backoff.reset() }
+            // Neither our pause nor the wait for a server is good time.
+            if let since = state.servedSince, client.now.nanoseconds(since: since) > Self.goodAfter
+            {
+                backoff.reset()
+            }
             pause = backoff.pause(&jitter)
         }
     }
@@ -97,6 +101,8 @@ package struct Watch: Sendable {
         var options: CallOptions
         var mirror = WatchMirror()
         var hasBegun = false
+        /// When the first message of this stream came.
+        var servedSince: MonotonicTime?
 
         init(revision: Int64, options: CallOptions) {
             self.revision = revision
@@ -144,7 +150,8 @@ package struct Watch: Sendable {
     ///
     /// - Returns: False when the reader wants no more.
     private func read(
-        _ stream: OpenCall, _ state: inout State, _ body: (WatchEvent) async -> Bool
+        _ stream: OpenCall, _ state: inout State, _ client: TriageClient,
+        _ body: (WatchEvent) async -> Bool
     ) async throws(RPCError) -> Bool {
         while let bytes = try await stream.next() {
             let message: DynamicMessage
@@ -156,6 +163,7 @@ package struct Watch: Sendable {
                     message: "The server's reply is not what the API says: \(error).")
             }
             state.hasBegun = true
+            state.servedSince = state.servedSince ?? client.now
             for event in events(message, &state) {
                 guard await body(event) else { return false }
             }

@@ -111,19 +111,22 @@ package struct RecordProof: Equatable, Sendable, CustomStringConvertible {
     ///
     /// - Parameters:
     ///   - keys: Whose signatures count.
-    ///   - leaf: Of the record, if the proof has no entry.
+    ///   - leaf: Of the record, which it must be; needed if the proof has no entry.
     /// - Returns: What is proved.
     /// - Throws: ``ProofError``.
     package func verify(_ keys: [NoteKey], leaf: Digest? = nil) throws(ProofError) -> Proven {
         let head = try keys.head(of: note)
-        guard let leaf = entry?.leaf ?? leaf else {
+        guard let known = entry?.leaf ?? leaf else {
             throw .contradiction(what: "the proof holds no record: give its leaf's hash")
+        }
+        guard leaf == nil || leaf == known else {
+            throw .contradiction(what: "the proof holds another record than the leaf's")
         }
         if let entry, entry.sequence != proof.index &+ 1 {
             throw .contradiction(
                 what: "it is record \(entry.sequence), and the proof is of \(proof.index &+ 1)")
         }
-        guard proof.verifies(leaf, in: head.head) else {
+        guard proof.verifies(known, in: head.head) else {
             throw .contradiction(
                 what: "record \(proof.index &+ 1) does not stand in the signed tree like this")
         }

@@ -30,8 +30,8 @@ struct ServeCommand: ParsableCommand {
             let configuration = try ServeConfiguration(
                 try flags.resolve(environment: Environment.value), inherited: inherited)
             configuration.close(others: inherited)
-            let code = try Daemon.run(configuration)
-            if code != 0 { throw ExitCode(code) }
+            // Also when it is 0: that nobody could be told the address is no failure of a server.
+            throw ExitCode(try Daemon.run(configuration))
         } catch let error as ConfigurationError {
             StandardStream.error.write("triaged: \(error)\n")
             throw ExitCode(error.exitCode)

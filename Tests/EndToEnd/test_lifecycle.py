@@ -271,6 +271,24 @@ def test_a_retention_that_cannot_be_meant(fresh, words, word):
     assert word in one_line(failure)
 
 
+def test_an_address_that_nobody_could_be_told_is_no_failure(fresh):
+    server = fresh()
+    server.data.mkdir(parents=True)
+    with open("/dev/full", "w") as full, open(server.log, "ab") as log:
+        process = subprocess.Popen(
+            server.arguments(), stdout=full, stderr=log, stdin=subprocess.DEVNULL)
+
+    def is_ready():
+        try:
+            return server.admin_get("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    await_true(is_ready, what="the server")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+
+
 def test_a_second_start_is_quick(fresh):
     server, empty = fresh().start(), fresh("empty").start()
     with server.client("classifier") as intake:

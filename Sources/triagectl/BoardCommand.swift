@@ -49,23 +49,9 @@ struct BoardCommand: AsyncParsableCommand {
     }
 
     private func list() async throws {
-        let pages = try await global.withClient { client in
-            var pages: [DynamicMessage] = []
-            var left = limit
-            var token = ""
-            repeat {
-                var request = DynamicMessage()
-                request["page_size"] = .int(min(left, 1_000))
-                if !token.isEmpty { request["page_token"] = .string(token) }
-                request["filter"] = .message(filter)
-                let page = try await client.call(
-                    "ListCases", request, timeoutMilliseconds: global.timeoutMilliseconds)
-                pages.append(page)
-                left -= Int64(page.messages("cases").count)
-                token = page.text("next_page_token")
-            } while left > 0 && !token.isEmpty
-            return pages
-        }
+        var request = DynamicMessage()
+        request["filter"] = .message(filter)
+        let pages = try await global.pages("ListCases", request, of: "cases", limit: limit)
         if global.json {
             for page in pages { Output.json(page) }
             return

@@ -82,7 +82,13 @@ struct DisclosureCommand: AsyncParsableCommand {
         mutating func run() async throws {
             let command = self
             try await reportingFailures {
-                let pages = try await command.pages()
+                var request = DynamicMessage()
+                if !command.state.isEmpty {
+                    request["states"] = .list(command.state.map { .enumeration($0) })
+                }
+                let pages = try await command.global.pages(
+                    "ListDisclosureRequests", request, of: "disclosure_requests",
+                    limit: command.limit)
                 if command.global.json {
                     for page in pages { Output.json(page) }
                     return
@@ -103,29 +109,6 @@ struct DisclosureCommand: AsyncParsableCommand {
                 }
                 table.print()
                 Shown.leftOut(pages)
-            }
-        }
-
-        private func pages() async throws -> [DynamicMessage] {
-            try await global.withClient { client in
-                var pages: [DynamicMessage] = []
-                var left = limit
-                var token = ""
-                repeat {
-                    var request = DynamicMessage()
-                    request["page_size"] = .int(min(left, 1_000))
-                    if !token.isEmpty { request["page_token"] = .string(token) }
-                    if !state.isEmpty {
-                        request["states"] = .list(state.map { .enumeration($0) })
-                    }
-                    let page = try await client.call(
-                        "ListDisclosureRequests", request,
-                        timeoutMilliseconds: global.timeoutMilliseconds)
-                    pages.append(page)
-                    left -= Int64(page.messages("disclosure_requests").count)
-                    token = page.text("next_page_token")
-                } while left > 0 && !token.isEmpty
-                return pages
             }
         }
     }

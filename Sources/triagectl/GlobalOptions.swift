@@ -109,6 +109,36 @@ struct GlobalOptions: ParsableArguments {
         }
     }
 
+    /// Reads pages of a list until enough is there, or all.
+    ///
+    /// - Parameters:
+    ///   - method: The method.
+    ///   - request: Its request, without size and token.
+    ///   - items: Field of a page that has what is listed.
+    ///   - limit: Enough.
+    /// - Returns: The pages, in order.
+    /// - Throws: ``CallFailure``.
+    func pages(
+        _ method: String, _ request: DynamicMessage, of items: String, limit: Int64
+    ) async throws -> [DynamicMessage] {
+        try await withClient { client in
+            var pages: [DynamicMessage] = []
+            var left = limit
+            var token = ""
+            repeat {
+                var part = request
+                part["page_size"] = .int(min(left, 1_000))
+                if !token.isEmpty { part["page_token"] = .string(token) }
+                let page = try await client.call(
+                    method, part, timeoutMilliseconds: timeoutMilliseconds)
+                pages.append(page)
+                left -= Int64(page.messages(items).count)
+                token = page.text("next_page_token")
+            } while left > 0 && !token.isEmpty
+            return pages
+        }
+    }
+
     /// Opens a client for as long as `body` runs.
     func withClient<Value>(
         _ body: (CommandClient) async throws -> Value

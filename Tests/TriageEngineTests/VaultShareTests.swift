@@ -30,9 +30,7 @@ import TriageJournal
         var all: [String] { kept.change { $0 } }
     }
 
-    /// What a vault answers requests that come one after the other.
-    private func answers(_ requests: [(VaultRequest, call: UInt64)]) throws -> [String] {
-        let directory = try TempDirectory()
+    private static func start(_ directory: TempDirectory) throws -> Engine {
         var options = StorageOptions()
         options.segmentBytes = 4 << 20
         options.preparationBytesPerSecond = nil
@@ -41,6 +39,13 @@ import TriageJournal
         let engine = try Engine.open(
             directory.path, storage: options, keys: KeySource(current: key))
         engine.start()
+        return engine
+    }
+
+    /// What a vault answers requests that come one after the other.
+    private func answers(_ requests: [(VaultRequest, call: UInt64)]) throws -> [String] {
+        let directory = try TempDirectory()
+        let engine = try Self.start(directory)
         let vault = try #require(engine.vault)
         let sink = Answers()
         vault.connect(reactor: 0, sink: sink)
@@ -74,14 +79,7 @@ import TriageJournal
     /// Who reads it has an open file and its key.
     @Test func whatIsErased_isReadNoFurther_andIsNoDamage() throws {
         let directory = try TempDirectory()
-        var options = StorageOptions()
-        options.segmentBytes = 4 << 20
-        options.preparationBytesPerSecond = nil
-        var secret = [UInt8](repeating: 7, count: 32)
-        let key = try #require(KeyEncryptionKey(wiping: &secret))
-        let engine = try Engine.open(
-            directory.path, storage: options, keys: KeySource(current: key))
-        engine.start()
+        let engine = try Self.start(directory)
         defer { engine.stop() }
         let vault = try #require(engine.vault)
         let replies = Monitor<[VaultReply]>([])

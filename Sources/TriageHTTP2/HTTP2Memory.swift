@@ -7,9 +7,10 @@ internal import CTriageShims
 
 /// Free blocks in classes of 64 bytes, shared by the sessions of one thread.
 ///
-/// Blocks above 1 KiB go straight to the C library (large ones on pages of their own, see
-/// `CTriageShims_allocate`), and so does what a class holds beyond
-/// ``blocksKeptMax``: after a burst at most 1.1 MiB stays.
+/// One more class is for the buffer that each session packs frames into: five pages of its own, see
+/// `CTriageShims_allocate`, of which the next session finds those in memory that it needs. Other
+/// blocks go straight to the C library, and so does what a class holds beyond ``blocksKeptMax`` or
+/// ``buffersKeptMax``: after a burst at most 1.4 MiB stays.
 ///
 /// - Isolation: confined to one thread, like all sessions that use it.
 @safe package final class HTTP2Memory {
@@ -20,6 +21,8 @@ internal import CTriageShims
 
     /// Free blocks that a class keeps.
     static let blocksKeptMax = 128
+    /// Free buffers of sessions that are kept.
+    static let buffersKeptMax = 16
 
     /// Makes an empty pool.
     package init() {
@@ -48,7 +51,7 @@ internal import CTriageShims
 /// The free lists.
 ///
 /// Each block has a header of 16 bytes, so that what follows is aligned for any type: the class, or
-/// ``HTTP2Pool/large``; while the block is free, the next free one.
+/// ``HTTP2Pool/large`` and the size; while the block is free, the next free one.
 @safe struct HTTP2Pool {
     /// The largest block that is kept for its next use.
     static let blockBytesMax = 1 << 10
@@ -57,9 +60,11 @@ internal import CTriageShims
     private static let classCount = blockBytesMax / classBytes
     private static let headerBytes = 16
     private static let large = UInt32.max
+    /// Sizes of the last class: nghttp2 asks for 16 KiB and 10 bytes.
+    private static let bufferBytes = (16 << 10)...((20 << 10) - headerBytes)
 
-    private var heads = unsafe InlineArray<16, UnsafeMutableRawPointer?>(repeating: nil)
-    private var counts = InlineArray<16, Int>(repeating: 0)
+    private var heads = unsafe InlineArray<17, UnsafeMutableRawPointer?>(repeating: nil)
+    private var counts = InlineArray<17, Int>(repeating: 0)
 
     static func of(_ context: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<HTTP2Pool> {
         guard let context = unsafe context else { preconditionFailure("nghttp2 hands it back") }
@@ -68,17 +73,28 @@ internal import CTriageShims
 
     var freeBlocks: Int { counts.indices.reduce(0) { $0 + counts[$1] } }
 
-    mutating func allocate(_ size: Int) -> UnsafeMutableRawPointer? {
+    /// The class for blocks of a size; nil where there is none.
+    private static func row(_ size: Int) -> Int? {
         // 0 bytes are class 0 too: nghttp2 may ask for them and free the result.
-        let row = (max(size, 1) - 1) / Self.classBytes
-        guard size >= 0, row < Self.classCount else { return unsafe Self.allocateLarge(size) }
+        let row = (max(size, 1) - 1) / classBytes
+        if row < classCount { return size >= 0 ? row : nil }
+        return bufferBytes.contains(size) ? classCount : nil
+    }
+
+    /// Bytes that a block of a class has room for.
+    private static func room(_ row: Int) -> Int {
+        row < classCount ? (row + 1) * classBytes : bufferBytes.upperBound
+    }
+
+    mutating func allocate(_ size: Int) -> UnsafeMutableRawPointer? {
+        guard let row = Self.row(size) else { return unsafe Self.allocateLarge(size) }
         if let block = unsafe heads[row] {
             unsafe heads[row] = unsafe block.load(as: UnsafeMutableRawPointer?.self)
             counts[row] -= 1
             unsafe block.storeBytes(of: UInt32(row), as: UInt32.self)
             return unsafe block + Self.headerBytes
         }
-        let bytes = Self.headerBytes + (row + 1) * Self.classBytes
+        let bytes = Self.headerBytes + Self.room(row)
         guard let block = unsafe CTriageShims_allocate(bytes) else { return nil }
         unsafe block.storeBytes(of: UInt32(row), as: UInt32.self)
         return unsafe block + Self.headerBytes
@@ -88,15 +104,27 @@ internal import CTriageShims
         guard size >= 0, size <= Int.max - headerBytes,
             let block = unsafe CTriageShims_allocate(headerBytes + size)
         else { return nil }
+        return unsafe markLarge(block, size)
+    }
+
+    /// Fills the header of a block without a class.
+    private static func markLarge(
+        _ block: UnsafeMutableRawPointer, _ size: Int
+    ) -> UnsafeMutableRawPointer {
         unsafe block.storeBytes(of: large, as: UInt32.self)
+        unsafe block.storeBytes(of: size, toByteOffset: 8, as: Int.self)
         return unsafe block + headerBytes
+    }
+
+    private static func keptMax(_ row: Int) -> Int {
+        row < classCount ? HTTP2Memory.blocksKeptMax : HTTP2Memory.buffersKeptMax
     }
 
     mutating func free(_ memory: UnsafeMutableRawPointer?) {
         guard let memory = unsafe memory else { return }
         let block = unsafe memory - Self.headerBytes
         let row = unsafe block.load(as: UInt32.self)
-        guard row != Self.large, counts[Int(row)] < HTTP2Memory.blocksKeptMax else {
+        guard row != Self.large, counts[Int(row)] < Self.keptMax(Int(row)) else {
             return unsafe CTriageShims_free(block)
         }
         unsafe block.storeBytes(of: heads[Int(row)], as: UnsafeMutableRawPointer?.self)
@@ -115,15 +143,17 @@ internal import CTriageShims
         _ memory: UnsafeMutableRawPointer?, _ size: Int
     ) -> UnsafeMutableRawPointer? {
         guard let memory = unsafe memory else { return unsafe allocate(size) }
-        let row = unsafe (memory - Self.headerBytes).load(as: UInt32.self)
-        if row == Self.large, size > Self.classCount * Self.classBytes {
+        let block = unsafe memory - Self.headerBytes
+        let row = unsafe block.load(as: UInt32.self)
+        if row == Self.large, Self.row(size) == nil {
             guard size <= Int.max - Self.headerBytes,
-                let block = unsafe CTriageShims_reallocate(
-                    memory - Self.headerBytes, Self.headerBytes + size)
+                let fresh = unsafe CTriageShims_reallocate(block, Self.headerBytes + size)
             else { return nil }
-            return unsafe block + Self.headerBytes
+            return unsafe Self.markLarge(fresh, size)
         }
-        let room = row == Self.large ? size : (Int(row) + 1) * Self.classBytes
+        let room =
+            row == Self.large
+            ? unsafe block.load(fromByteOffset: 8, as: Int.self) : Self.room(Int(row))
         if row != Self.large, size <= room { return unsafe memory }
         guard let fresh = unsafe allocate(size) else { return nil }
         unsafe fresh.copyMemory(from: memory, byteCount: min(size, room))
@@ -132,7 +162,7 @@ internal import CTriageShims
     }
 
     mutating func empty() {
-        for row in 0..<Self.classCount {
+        for row in 0...Self.classCount {
             while let block = unsafe heads[row] {
                 unsafe heads[row] = unsafe block.load(as: UnsafeMutableRawPointer?.self)
                 unsafe CTriageShims_free(block)

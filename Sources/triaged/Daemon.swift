@@ -39,6 +39,7 @@ final class Daemon {
     static func run(_ configuration: ServeConfiguration) throws -> Int32 {
         Limits.assertRelations()
         Heap.keepFreedMemory()
+        TLSMemory.keepFreed()
         // Before any thread: all of them inherit what is blocked here.
         SignalSource.ignoreBrokenPipes()
         let signals: SignalSource

@@ -33,6 +33,7 @@ enum EchoServer {
             } ?? []
         }
         Heap.keepFreedMemory()
+        TLSMemory.keepFreed()
         let signals = try SignalSource([SignalSource.terminate, SignalSource.interrupt])
         let tls = try TLSContext(
             .server(

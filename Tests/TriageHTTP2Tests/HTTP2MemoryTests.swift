@@ -31,6 +31,21 @@ private let call = HeaderFields(request.map { .init($0.0, $0.1) })
         #expect(pool.freeBlocks == kept)
     }
 
+    /// A page that is new to the process has to be zeroed by the kernel first.
+    @Test func buffersOfSessions_areUsedAgainUpToALimit() throws {
+        let pool = HTTP2Memory()
+        let memory = unsafe pool.table.pointee
+        let user = unsafe memory.mem_user_data
+        let bytes = 16_394  // what nghttp2 asks for
+        let blocks = unsafe (0..<20).map { _ in unsafe memory.malloc(bytes, user) }
+        unsafe blocks.forEach { unsafe memory.free($0, user) }
+        #expect(pool.freeBlocks == HTTP2Memory.buffersKeptMax)
+        let again = unsafe memory.malloc(bytes, user)
+        #expect(unsafe blocks.contains(again))
+        #expect(pool.freeBlocks == HTTP2Memory.buffersKeptMax - 1)
+        unsafe memory.free(again, user)
+    }
+
     /// Free blocks after so many sessions with 90 open streams each have gone.
     private func freeBlocks(after count: Int) throws -> Int {
         let pool = HTTP2Memory()
@@ -58,6 +73,7 @@ private let call = HeaderFields(request.map { .init($0.0, $0.1) })
     /// library.
     @Test(arguments: [
         (1, 64), (60, 70), (1_000, 1_024), (1_000, 5_000), (5_000, 9_000), (9_000, 40),
+        (5_000, 16_394), (16_394, 20_000), (16_394, 30_000), (30_000, 16_394), (16_394, 40),
     ])
     func blockThatChangesItsSize_keepsWhatItHeld(before: Int, after: Int) {
         let pool = HTTP2Memory()

@@ -30,6 +30,7 @@ enum VolatileServer {
 
     private static func serve(_ port: UInt16, _ certificates: String, _ reactors: Int) throws {
         Heap.keepFreedMemory()
+        TLSMemory.keepFreed()
         SignalSource.ignoreBrokenPipes()
         let signals = try SignalSource([SignalSource.terminate, SignalSource.interrupt])
         let tls = try TLSContext(

@@ -24,6 +24,12 @@ uint64_t CTriageShims_SSL_OP_NO_RENEGOTIATION(void);
 int CTriageShims_file_mode(const char *path);
 // strerror(3) into the caller's buffer.
 void CTriageShims_strerror(int error, char *buffer, size_t size);
+// Keeps what a thread frees in OpenSSL for what it allocates there next; 0 if OpenSSL has allocated
+// before. The other three are what OpenSSL is given, and how many bytes this thread keeps.
+int CTriageShims_keep_tls_memory(void);
+void *CTriageShims_tls_allocate(size_t size, const char *file, int line);
+void CTriageShims_tls_free(void *memory, const char *file, int line);
+size_t CTriageShims_tls_kept(void);
 // time(2).
 int64_t CTriageShims_time(void);
 

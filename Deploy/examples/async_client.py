@@ -13,11 +13,14 @@ are made from Protos/ when this program starts; a service of your own would gene
 - short failures are retried by the library, by Protos/service_config.json; longer ones here, within
   the caller's own time;
 - a watch goes on at the last revision, and if the server has restarted it takes the whole board
-  again and passes on only what is news: nothing is lost, and nothing is told twice.
+  again and passes on only what is news: nothing is lost, and nothing is told twice;
+- certificate files that have been replaced are taken for the next attempt: a workload's certificate
+  lives an hour, the server ends a connection with it, and a channel cannot be given another.
 """
 
 import argparse
 import asyncio
+import logging
 import os
 import pathlib
 import random
@@ -35,6 +38,10 @@ report_pb2 = grpc.protos("triaged/v1/report.proto")
 case_pb2 = grpc.protos("triaged/v1/case.proto")
 triage_pb2, triage_pb2_grpc = grpc.protos_and_services("triaged/v1/triage_service.proto")
 
+LOG = logging.getLogger("triaged")
+# How long what runs on a connection may still run when there is a newer one: as good as for ever,
+# the server ends it when the old certificate has expired.
+LAST_CALLS_SECONDS = 365 * 86_400
 # A lost connection, a server that restarts, a limit that a moment's patience lifts.
 TEMPORARY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
@@ -66,21 +73,51 @@ class Triage:
     """What a service needs of triaged. `async with Triage(address, identity) as triage: ...`"""
 
     def __init__(self, address, identity, certs=CERTS):
+        self.address = address
+        self.files = [certs / name for name in ("ca.crt", f"{identity}.key", f"{identity}.crt")]
+        self.ending = set()
+        self._connect()
+
+    def _stamps(self):
+        return [(stat.st_ino, stat.st_mtime_ns, stat.st_size)
+                for stat in (file.stat() for file in self.files)]
+
+    def _connect(self):
+        stamps = self._stamps()
+        trust, key, chain = [file.read_bytes() for file in self.files]
+        self.stamps = stamps
         credentials = grpc.ssl_channel_credentials(
-            root_certificates=(certs / "ca.crt").read_bytes(),
-            private_key=(certs / f"{identity}.key").read_bytes(),
-            certificate_chain=(certs / f"{identity}.crt").read_bytes())
-        self.channel = grpc.aio.secure_channel(address, credentials, options=[
+            root_certificates=trust, private_key=key, certificate_chain=chain)
+        self.channel = grpc.aio.secure_channel(self.address, credentials, options=[
             ("grpc.service_config", (ROOT / "Protos" / "service_config.json").read_text()),
             # The connection is a specialist's life line: a dead one is noticed within a minute.
             ("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 20_000),
             ("grpc.max_reconnect_backoff_ms", 5_000)])
         self.stub = triage_pb2_grpc.TriageServiceStub(self.channel)
 
+    def _renew(self):
+        """Connects with the certificate files as they are now, if they have changed.
+
+        Before each attempt; what runs on the old connection goes on there.
+        """
+        old = self.channel
+        try:
+            if self._stamps() == self.stamps:
+                return
+            self._connect()
+        except OSError:
+            # They are being replaced: the next attempt looks again.
+            return
+        closing = asyncio.create_task(old.close(grace=LAST_CALLS_SECONDS))
+        self.ending.add(closing)
+        closing.add_done_callback(self.ending.discard)
+
     async def __aenter__(self):
         return self
 
     async def __aexit__(self, *_):
+        for closing in self.ending:
+            closing.cancel()
         await self.channel.close()
 
     async def submit(self, report, patience=60):
@@ -115,6 +152,7 @@ class Triage:
     async def _insist(self, attempt, patience):
         deadline, pauses = time.monotonic() + patience, Pauses()
         while True:
+            self._renew()
             try:
                 return await attempt(deadline - time.monotonic())
             except asyncio.InvalidStateError:
@@ -136,9 +174,11 @@ class Triage:
         """
         known, revision, named, pauses = {}, 0, set(), Pauses()
         while True:
+            self._renew()
+            # A call that waits for a server waits with the certificate that it began with.
             call = self.stub.WatchBoard(triage_pb2.WatchBoardRequest(
                 resume_revision=revision, filter=triage_pb2.CaseFilter(**filters)),
-                wait_for_ready=True)
+                wait_for_ready=False)
             try:
                 async for message in call:
                     change = message.WhichOneof("change")
@@ -151,12 +191,15 @@ class Triage:
                     elif change == "removed_case":
                         if known.pop(message.removed_case, None) is not None:
                             yield message.revision, message.removed_case
-                    elif named is not None:
-                        # The bookmark ends the whole board: what it did not name has left.
-                        for gone in sorted(known.keys() - named):
+                    else:
+                        # A bookmark: everything up to now has come.
+                        pauses = Pauses()
+                        # The first one ends the whole board: what that did not name has left.
+                        left = set() if named is None else known.keys() - named
+                        for gone in sorted(left):
                             del known[gone]
                             yield message.revision, gone
-                        named, pauses = None, Pauses()
+                        named = None
                     revision = message.revision
             except grpc.aio.AioRpcError as error:
                 if error.code() in (grpc.StatusCode.OUT_OF_RANGE, grpc.StatusCode.ABORTED):
@@ -166,6 +209,8 @@ class Triage:
                 # CANCELLED: what the server sent was not taken for half a minute.
                 elif error.code() is not grpc.StatusCode.CANCELLED and not helps_to_wait(error):
                     raise
+                LOG.warning("the watch is opened again: %s (%s)", error.details(),
+                            error.code().name)
             if revision == 0:
                 named = set()
             await pauses.pause()

@@ -39,7 +39,8 @@ struct BackupCommand: AsyncParsableCommand {
                 if command.check { try command.readBack(folder, outcome.manifest) }
                 command.show(outcome)
             } catch let problem as BackupProblem {
-                StandardStream.error.write("triagectl: \(problem)\n")
+                StandardStream.error.write(
+                    "triagectl: \(Output.visible("\(problem)", margin: ""))\n")
                 throw ExitCode(1)
             }
         }
@@ -115,7 +116,8 @@ struct BackupCommand: AsyncParsableCommand {
             return true
         }
         for file in files where !Self.isSafe(file.name) {
-            throw BackupProblem("the server lists a file of the name \(file.name)")
+            throw BackupProblem(
+                "the server lists a file of the name \(Output.visible(file.name))")
         }
         for file in files where !file.isPossible {
             throw BackupProblem("the server lists \(file.name) with an impossible size")
@@ -124,11 +126,11 @@ struct BackupCommand: AsyncParsableCommand {
     }
 
     /// Whether a name stays in the folder, whatever the server says.
-    private static func isSafe(_ name: String) -> Bool {
+    static func isSafe(_ name: String) -> Bool {
         let parts = name.split(separator: "/", omittingEmptySubsequences: false)
         return (parts.count == 1 || parts.count == 2 && parts[0] == "vault")
-            && parts.allSatisfy { !$0.isEmpty && !$0.hasPrefix(".") && !$0.contains("\n") }
-            && !name.contains(" ")
+            && parts.allSatisfy { !$0.isEmpty && !$0.hasPrefix(".") }
+            && Output.visible(name) == name && !name.contains(" ")
     }
 
     private func fetch(

@@ -85,7 +85,7 @@ struct BoardCommand: AsyncParsableCommand {
         if global.json { return Output.json(message) }
         let revision = message.int("revision")
         if let value = message.message("case") {
-            let line = "\(revision)  " + Shown.row(value).joined(separator: "  ")
+            let line = Output.visible("\(revision)  " + Shown.row(value).joined(separator: "  "))
             let colour = Output.colour(ofLevel: Shown.level(value))
             Output.line(colour.map { Output.coloured(line, $0) } ?? line)
         } else if !message.text("removed_case").isEmpty {

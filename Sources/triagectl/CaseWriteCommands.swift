@@ -7,7 +7,7 @@ internal import TriageCodec
 private func write(
     _ method: String, _ request: DynamicMessage, _ global: GlobalOptions, _ client: CommandClient
 ) async throws {
-    let reply = try await client.call(
+    let reply = try await client.write(
         method, request, timeoutMilliseconds: global.timeoutMilliseconds)
     if global.json { return Output.json(reply) }
     Output.line(Shown.case(reply))
@@ -20,12 +20,23 @@ private func write(
 struct CaseTarget: ParsableArguments {
     @Argument(help: "cases/{case}")
     var name: String
-    @Option(help: "Fencing token; looked up when you hold the case.")
+    @Option(help: "Fencing token, 0 for none; looked up when you hold the case.")
     var token: Int64?
     @Option(help: "Refuse when the case is no longer as this etag says.")
     var etag: String?
-    @Option(name: .customLong("request-id"), help: "UUID; give the same one to repeat safely.")
+    @Option(
+        name: .customLong("request-id"),
+        help: "UUID; give the same one to repeat safely. Needs --token.")
     var requestID: String?
+
+    /// What is looked up changes with what is done: a repeat would be another request.
+    func validate() throws {
+        guard requestID == nil || token != nil else {
+            throw ValidationError(
+                "--request-id needs --token, 0 when you hold no lease: a repeat is the same "
+                    + "request to the last field")
+        }
+    }
 
     /// A request that names the case, the caller's token if any, and a request id.
     func request(_ client: CommandClient) async throws -> DynamicMessage {
@@ -34,8 +45,9 @@ struct CaseTarget: ParsableArguments {
         request["name"] = .string(name)
         if let token {
             request["fencing_token"] = .long(token)
-        } else if let assignment = try await Lease.current(of: name, client) {
-            request["fencing_token"] = .long(assignment.int("fencing_token"))
+        } else {
+            let assignment = try await Lease.current(of: name, client)
+            request["fencing_token"] = .long(assignment?.int("fencing_token") ?? 0)
         }
         if let etag { request["etag"] = .string(etag) }
         return request

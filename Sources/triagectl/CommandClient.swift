@@ -10,6 +10,9 @@ internal import TriageIO
 /// A call that failed, as the command line reports it.
 struct CallFailure: Error, CustomStringConvertible {
     let error: RPCError
+    /// What the same command takes so that a write which may have been done is not done again; nil:
+    /// nothing.
+    var repetition: String?
 
     var description: String {
         var text = Output.visible(error.message)
@@ -18,8 +21,12 @@ struct CallFailure: Error, CustomStringConvertible {
         }
         if let delay = error.retryAfterMilliseconds { text += "\n  try again in \(delay) ms" }
         let attempts = error.metadata["attempts"].map { ", tried \($0) times" } ?? ""
-        return "\(text)\n  (\(error.code.name), \(Output.visible(error.reason + attempts)))"
+        text += "\n  (\(error.code.name), \(Output.visible(error.reason + attempts)))"
+        return text + (repetition.map { "\n  to have it done once, repeat it with \($0)" } ?? "")
     }
+
+    /// Nobody knows whether the server has done what it was asked.
+    var isOutcomeUnknown: Bool { exitCode == ExitCode(7) }
 
     /// Exit codes as `triagectl --help` lists them.
     var exitCode: ExitCode {
@@ -27,12 +34,27 @@ struct CallFailure: Error, CustomStringConvertible {
         case .ok: .success
         case .notFound: ExitCode(3)
         case .permissionDenied, .unauthenticated: ExitCode(4)
+        // Ours: no certificate to show. Nothing that the state of a case would change.
+        case .failedPrecondition where error.reason == "CLIENT_IDENTITY": ExitCode(4)
         case .failedPrecondition, .aborted, .alreadyExists: ExitCode(5)
         case .invalidArgument, .outOfRange: ExitCode(6)
         case .unavailable, .deadlineExceeded, .cancelled: ExitCode(7)
         case .resourceExhausted: ExitCode(8)
         case .unknown, .unimplemented, .internal, .dataLoss: ExitCode(1)
         }
+    }
+}
+
+/// Why a command ends without what it was asked for, although no call failed.
+struct CommandFailure: Error, CustomStringConvertible {
+    let description: String
+    /// As `triagectl --help` lists them.
+    let exitCode: ExitCode
+
+    /// Something of this machine's, or that nobody foresaw.
+    init(_ description: String, _ exitCode: ExitCode = ExitCode(1)) {
+        self.description = description
+        self.exitCode = exitCode
     }
 }
 
@@ -79,7 +101,45 @@ struct CommandClient: Sendable {
         } catch let error as RPCError {
             throw CallFailure(error: error)
         }
-        return try method.reply.decode(reply.span)
+        return try decode(reply, method)
+    }
+
+    /// Makes one unary call that changes something; where nobody knows whether it has, the failure
+    /// says how to repeat it.
+    ///
+    /// - Parameters:
+    ///   - name: The method.
+    ///   - request: Its request.
+    ///   - timeoutMilliseconds: How long it may take.
+    /// - Returns: The reply.
+    /// - Throws: ``CallFailure``.
+    func write(
+        _ name: String, _ request: DynamicMessage, timeoutMilliseconds: Int64
+    ) async throws -> DynamicMessage {
+        do {
+            return try await call(name, request, timeoutMilliseconds: timeoutMilliseconds)
+        } catch var failure as CallFailure where failure.isOutcomeUnknown {
+            var words = ["--request-id \(request.text("request_id"))"]
+            if request["fencing_token"] != nil {
+                // A lease may have been found by its case, which has none once this is done.
+                words = [request.text("name"), "--token \(request.int("fencing_token"))"] + words
+            }
+            failure.repetition = words.joined(separator: " ")
+            throw failure
+        }
+    }
+
+    /// A reply that cannot be read is the server's fault, not the request's, and comes when the
+    /// request has been obeyed.
+    private func decode(_ reply: [UInt8], _ method: MethodSchema) throws -> DynamicMessage {
+        do {
+            return try method.reply.decode(reply.span)
+        } catch {
+            throw CallFailure(
+                error: RPCError(
+                    .internal, reason: "REPLY_UNREADABLE",
+                    message: "The server's reply is not what the API says: \(error)."))
+        }
     }
 
     private func options(_ timeoutMilliseconds: Int64?) -> CallOptions {
@@ -107,7 +167,7 @@ struct CommandClient: Sendable {
                 path: method.path, message: try method.request.encode(request),
                 options: options(isEndless ? nil : timeoutMilliseconds))
             for try await message in messages {
-                guard try body(try method.reply.decode(message.span)) else { return }
+                guard try body(try decode(message, method)) else { return }
             }
         } catch let error as RPCError {
             throw CallFailure(error: error)
@@ -121,9 +181,9 @@ struct CommandClient: Sendable {
         do throws(RPCError) {
             try await watch.follow(client, from: revision, options: options(nil)) { event in
                 if case .interrupted(let error) = event {
+                    let why = Output.visible("\(error.message) (\(error.reason))")
                     StandardStream.error.write(
-                        "triagectl: the watch was interrupted and goes on: \(error.message)"
-                            + " (\(error.reason))\n")
+                        "triagectl: the watch was interrupted and goes on: \(why)\n")
                 }
                 body(event)
                 return true
@@ -149,7 +209,7 @@ struct CommandClient: Sendable {
         } catch {
             throw CallFailure(error: error)
         }
-        return try method.reply.decode(reply.span)
+        return try decode(reply, method)
     }
 }
 
@@ -159,6 +219,9 @@ extension AsyncParsableCommand {
         do {
             try await body()
         } catch let failure as CallFailure {
+            StandardStream.error.write("triagectl: \(failure)\n")
+            throw failure.exitCode
+        } catch let failure as CommandFailure {
             StandardStream.error.write("triagectl: \(failure)\n")
             throw failure.exitCode
         } catch let error as DynamicMessageError {

@@ -277,7 +277,7 @@ struct DownloadedFile {
     mutating func append(_ bytes: [UInt8]) throws {
         hash.update(bytes.span)
         do throws(IOError) { try handle.file.write(bytes.span, at: count) } catch {
-            throw ValidationError("\(error)")
+            throw CommandFailure("\(error)")
         }
         count += bytes.count
     }
@@ -288,7 +288,7 @@ struct DownloadedFile {
     /// Gives the file its name if it is what it should be.
     func finish(expecting sha256: String) throws {
         guard hash.finalize().description == sha256 else {
-            throw ValidationError("\(path): the bytes that came are not the evidence")
+            throw CommandFailure("\(path): the bytes that came are not the evidence")
         }
         do throws(IOError) {
             try handle.file.sync()
@@ -298,7 +298,7 @@ struct DownloadedFile {
                 try handle.file.give(name: path)
             }
             try Directory.sync(Directory.parent(of: path))
-        } catch { throw ValidationError("\(error)") }
+        } catch { throw CommandFailure("\(error)") }
     }
 }
 

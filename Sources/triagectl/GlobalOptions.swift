@@ -63,7 +63,9 @@ struct GlobalOptions: ParsableArguments {
         // A command makes a call or two: a connection to every server would be for nothing.
         configuration.service.balancing = .pickFirst
         if verbose {
-            configuration.events = { StandardStream.error.write("triagectl: \($0)\n") }
+            configuration.events = {
+                StandardStream.error.write("triagectl: \(Output.visible("\($0)"))\n")
+            }
         }
         return configuration
     }
@@ -149,8 +151,27 @@ struct GlobalOptions: ParsableArguments {
     }
 }
 
-/// A fresh request id, or the one that the user gave to repeat a call safely.
+/// Request ids, for writes that the user did not name, and for the parts of one that is several.
 enum RequestIDText {
+    /// The id of one of the writes that a command makes under one id, the same each time.
+    ///
+    /// - Parameters:
+    ///   - id: The command's.
+    ///   - part: Which of its writes.
+    /// - Returns: A UUID of version 8.
+    /// - Throws: `ValidationError` when `id` is no UUID.
+    ///
+    /// Source: RFC 9562 §5.8
+    static func derived(from id: String, _ part: String) throws -> String {
+        guard let id = RequestID(uuid: id.utf8.span) else {
+            throw ValidationError("--request-id takes a UUID that is not all zeros")
+        }
+        let digest = SHA256.hash(Array("\(id.uuidText)/\(part)".utf8).span)
+        let high = digest.words.0 & ~0xF000 | 0x8000
+        let low = digest.words.1 & ~(3 << 62) | (2 << 62)
+        return RequestID(high: high, low: low).uuidText
+    }
+
     /// A random (version 4) UUID.
     static func fresh() -> String {
         var generator = SystemRandomNumberGenerator()

@@ -28,7 +28,7 @@ struct ClaimCommand: AsyncParsableCommand {
             request["request_id"] = .string(requestID ?? RequestIDText.fresh())
             request["wait_duration"] = .duration(milliseconds: wait.milliseconds)
             let timeout = global.timeoutMilliseconds + wait.milliseconds
-            var reply = try await client.call("ClaimNext", request, timeoutMilliseconds: timeout)
+            var reply = try await client.write("ClaimNext", request, timeoutMilliseconds: timeout)
             guard let offer = reply.message("assignment") else {
                 if global.json {
                     Output.json(reply)
@@ -37,15 +37,29 @@ struct ClaimCommand: AsyncParsableCommand {
                 }
                 throw ExitCode(9)
             }
-            if accept {
-                var request = Lease.request(offer)
-                request["request_id"] = .string(RequestIDText.fresh())
-                let accepted = try await client.call(
-                    "AcceptCase", request, timeoutMilliseconds: global.timeoutMilliseconds)
-                reply["assignment"] = .message(accepted)
+            // A repeated claim is answered with its offer as it is now: it may be accepted.
+            if accept, offer.text("state") != "ASSIGNMENT_STATE_ACTIVE" {
+                do {
+                    reply["assignment"] = .message(try await self.accept(offer, client))
+                } catch {
+                    // The case is offered to the caller, who has to know of it all the same.
+                    show(reply)
+                    throw error
+                }
             }
             show(reply)
         }
+    }
+
+    private func accept(
+        _ offer: DynamicMessage, _ client: CommandClient
+    ) async throws -> DynamicMessage {
+        var request = Lease.request(offer)
+        request["request_id"] = .string(
+            try requestID.map { try RequestIDText.derived(from: $0, "accept") }
+                ?? RequestIDText.fresh())
+        return try await client.call(
+            "AcceptCase", request, timeoutMilliseconds: global.timeoutMilliseconds)
     }
 
     private func show(_ reply: DynamicMessage) {
@@ -94,8 +108,19 @@ struct LeaseTarget: ParsableArguments {
     var name: String
     @Option(help: "Fencing token; looked up when not given.")
     var token: Int64?
-    @Option(name: .customLong("request-id"), help: "UUID; give the same one to repeat safely.")
+    @Option(
+        name: .customLong("request-id"),
+        help: "UUID; give the same one to repeat safely. Needs --token and the assignment's name.")
     var requestID: String?
+
+    /// What is looked up changes with what is done: a repeat would be another request.
+    func validate() throws {
+        guard requestID == nil || token != nil && name.hasPrefix("assignments/") else {
+            throw ValidationError(
+                "--request-id needs assignments/{assignment} and --token: a repeat is the same "
+                    + "request to the last field")
+        }
+    }
 
     /// A request that names the assignment, its token and a request id.
     func request(_ client: CommandClient) async throws -> DynamicMessage {
@@ -105,7 +130,7 @@ struct LeaseTarget: ParsableArguments {
             request["fencing_token"] = .long(token)
         } else {
             guard let assignment = try await Lease.current(of: name, client) else {
-                throw ValidationError("you hold no lease of \(name)")
+                throw CommandFailure("you hold no lease of \(name)", ExitCode(5))
             }
             request = Lease.request(assignment)
             if let token { request["fencing_token"] = .long(token) }
@@ -131,7 +156,7 @@ struct LeaseCommand: AsyncParsableCommand {
         try await global.withClient { client in
             var request = try await target.request(client)
             fill(&request)
-            let reply = try await client.call(
+            let reply = try await client.write(
                 method, request, timeoutMilliseconds: global.timeoutMilliseconds)
             if global.json { Output.json(reply) } else { Output.line(Shown.assignment(reply)) }
         }

@@ -198,7 +198,7 @@ struct ReplayCommand: AsyncParsableCommand {
         } catch let failure as CallFailure {
             await report.refused(reason: failure.error.reason)
         } catch {
-            await report.refused(reason: "UNREADABLE_REPLY")
+            await report.refused(reason: "REQUEST_INVALID")
         }
     }
 }

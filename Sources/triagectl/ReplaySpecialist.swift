@@ -53,12 +53,14 @@ struct ReplaySpecialist: Sendable {
                 // What the end of the replay cuts off was not refused.
                 if Task.isCancelled { return }
                 // Has hands full: cases that an earlier replay left, or that take long.
-                if failure.error.reason == "TOO_MANY_ASSIGNMENTS" {
-                    try? await Task.sleep(nanoseconds: 200_000_000)
-                    continue
+                if failure.error.reason != "TOO_MANY_ASSIGNMENTS" {
+                    await report.refused(reason: failure.error.reason)
                 }
-                await report.refused(reason: failure.error.reason)
-                if failure.error.code == .unavailable { return }
+                switch failure.error.code {
+                case .unavailable, .permissionDenied, .unauthenticated: return
+                // The intake is what is measured: a refusal must not be asked for again at once.
+                default: try? await Task.sleep(nanoseconds: 200_000_000)
+                }
             } catch {
                 return
             }

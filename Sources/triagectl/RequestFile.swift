@@ -48,14 +48,23 @@ enum RequestFile {
                 let known = schema.fieldNames.joined(separator: ", ")
                 throw problem(path, key, "unknown field; \(schema.name) has \(known)")
             }
+            if isNull(value) { continue }
             message[name] = try self.value(value, shape, path)
         }
         return message
     }
 
+    /// Whether nothing is written there: `null`, `~`, or nothing at all; not the text "null".
+    ///
+    /// A field that is so is not populated, as in the protobuf JSON mapping.
+    private static func isNull(_ node: Node) -> Bool {
+        node.scalar != nil && node.tag == Tag(.null)
+    }
+
     private static func value(
         _ node: Node, _ shape: FieldShape, _ path: String
     ) throws -> DynamicValue {
+        if isNull(node) { throw problem(path, node, "expected \(shape.expectation)") }
         if case .list(let element) = shape {
             guard let sequence = node.sequence else { throw problem(path, node, "expected a list") }
             return .list(try sequence.map { try value($0, element, path) })

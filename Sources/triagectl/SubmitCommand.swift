@@ -9,8 +9,11 @@ struct SubmitCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "submit",
         abstract: "Submit a report from flags, or every report of a YAML or JSON file.",
-        discussion: "Values of enums are written by their end: suicide-self-harm, live-stream, now."
-    )
+        discussion: """
+            Values of enums are written by their end: suicide-self-harm, live-stream, now. Given \
+            the same --request-id again, a file's reports that were taken are not taken twice; \
+            each is known by its place in the file.
+            """)
 
     @OptionGroup var global: GlobalOptions
     @Option(help: "File with one report or a list of them, fields as in triaged.v1.Report.")
@@ -101,7 +104,10 @@ struct SubmitCommand: AsyncParsableCommand {
         var request = DynamicMessage()
         request["request_id"] = .string(requestID ?? RequestIDText.fresh())
         request["report"] = .message(report)
-        let reply = try await global.call("SubmitReport", request)
+        let reply = try await global.withClient { client in
+            try await client.write(
+                "SubmitReport", request, timeoutMilliseconds: global.timeoutMilliseconds)
+        }
         if global.json { return Output.json(reply) }
         let verb = reply.bool("opened") ? "opened" : "joined"
         Output.line(
@@ -113,15 +119,24 @@ struct SubmitCommand: AsyncParsableCommand {
             case .message(let schema)? = MethodSchema.named("SubmitReport").request
                 .shape(ofField: "report")
         else { preconditionFailure("SubmitReport takes a report") }
-        let requests = try RequestFile.read(path: file, schema: schema).map { report in
+        let id = requestID ?? RequestIDText.fresh()
+        let reports = try RequestFile.read(path: file, schema: schema)
+        let requests = try reports.enumerated().map { index, report in
             var request = DynamicMessage()
-            request["request_id"] = .string(RequestIDText.fresh())
+            request["request_id"] = .string(try RequestIDText.derived(from: id, "\(index)"))
             request["report"] = .message(report)
             return request
         }
-        let reply = try await global.withClient { client in
-            try await client.upload(
-                "SubmitReports", requests, timeoutMilliseconds: global.timeoutMilliseconds)
+        let reply: DynamicMessage
+        do {
+            reply = try await global.withClient { client in
+                try await client.upload(
+                    "SubmitReports", requests, timeoutMilliseconds: global.timeoutMilliseconds)
+            }
+        } catch var failure as CallFailure {
+            // Whatever ended the stream: what came before it has been taken.
+            failure.repetition = "--request-id \(id)"
+            throw failure
         }
         if global.json { Output.json(reply) }
         for (index, result) in reply.messages("results").enumerated() where !global.json {

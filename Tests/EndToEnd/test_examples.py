@@ -1,13 +1,18 @@
 """Deploy/examples/async_client.py, while its server is killed and started again under it."""
 
+import asyncio
+import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 
+import grpc
 import pytest
 import stubs
+from builders import report, submission
 from harness import ROOT, await_true, free_port, request_id
 
 T, A, C = stubs.triage, stubs.assignment, stubs.case
@@ -148,3 +153,81 @@ def test_a_watch_loses_and_repeats_nothing(server, running):
             known[name] = revision
     assert known == board(server)
     assert {name for name, _ in told} == names, "every case was seen"
+
+
+# ---- The part to copy, in this process ----
+
+@pytest.fixture(scope="module")
+def example():
+    spec = importlib.util.spec_from_file_location("async_client", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Interrupted:
+    """A stub whose watch tells a change and a bookmark, and breaks, as often as it is opened."""
+
+    def __init__(self):
+        self.revision = 0
+
+    async def WatchBoard(self, request, **_):
+        assert request.resume_revision == self.revision
+        self.revision += 1
+        yield T.WatchBoardResponse(
+            revision=self.revision, case=C.Case(name="cases/1", revision=self.revision))
+        yield T.WatchBoardResponse(revision=self.revision, bookmark=T.BoardBookmark())
+        raise grpc.aio.AioRpcError(
+            grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
+
+
+def test_a_watch_that_was_served_is_opened_again_soon(example, certs, monkeypatch):
+    pauses = []
+
+    async def pause(seconds):
+        pauses.append(seconds)
+
+    async def watch():
+        async with example.Triage("localhost:1", "dana", certs) as triage:
+            triage.stub = Interrupted()
+            async for revision, _ in triage.watch_board():
+                if revision == 12:
+                    return
+
+    monkeypatch.setattr(example.asyncio, "sleep", pause)
+    asyncio.run(watch())
+    assert len(pauses) == 11 and max(pauses) <= 0.12, pauses
+
+
+def take(files, identity, certificate):
+    """Puts a certificate and its key where a client has its own; both or none are seen."""
+    for end in ("key", "crt"):
+        shutil.copy(f"{certificate}.{end}", files / f"{identity}.new")
+        os.replace(files / f"{identity}.new", files / f"{identity}.{end}")
+
+
+@pytest.mark.timeout(240)
+def test_renewed_certificates_are_taken(example, server, certs, tmp_path):
+    shutil.copy(certs / "ca.crt", tmp_path)
+    with server.client("classifier") as intake:
+        case = intake.triage.SubmitReport(submission()).case
+
+    async def run():
+        for identity in ("dana", "classifier"):
+            take(tmp_path, identity, certs / "negative" / "expired")
+        async with (example.Triage(server.address, "dana", tmp_path) as lead,
+                    example.Triage(server.address, "classifier", tmp_path) as intake):
+            board = lead.watch_board()
+            watching = asyncio.create_task(anext(board))
+            with pytest.raises(grpc.aio.AioRpcError):
+                await intake.submit(report(), patience=2)
+            assert not watching.done()
+            sending = asyncio.create_task(intake.submit(report(), patience=60))
+            for identity in ("dana", "classifier"):
+                take(tmp_path, identity, certs / identity)
+            _, seen = await asyncio.wait_for(watching, 60)
+            assert seen.name == case
+            assert (await sending).opened
+            await board.aclose()
+
+    asyncio.run(run())

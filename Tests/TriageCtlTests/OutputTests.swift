@@ -49,6 +49,19 @@ import TriageGRPC
         #expect(JSONMapping.text(.string("\u{7F}\u{9B}é")) == #""\u007f\u009bé""#)
     }
 
+    /// A backup's files get the names that a server lists.
+    @Test(arguments: [
+        "a\r\nb", "a\nb", "a\u{1B}[2J", "\u{9B}2J", "../a", "vault/..", "a b", "", "/a",
+    ])
+    func aNameThatLeavesTheFolderOrTheLine_isRefused(name: String) {
+        #expect(!BackupCommand.isSafe(name))
+    }
+
+    @Test(arguments: ["identity", "vault/0000000000000001.object"])
+    func namesOfADataDirectory_areTaken(name: String) {
+        #expect(BackupCommand.isSafe(name))
+    }
+
     @Test(arguments: ["nan", "inf", "-1", "1e11", "x"]) func noTime(text: String) {
         #expect(Seconds(argument: text) == nil)
     }

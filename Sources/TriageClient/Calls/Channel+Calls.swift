@@ -141,8 +141,7 @@ extension Channel {
     ///
     /// - Returns: False when the connection takes no calls any more; the pool then knows.
     private func launch(_ call: Call, on id: Int) -> Bool {
-        guard let connection = connections[id],
-            let target = pool.place(of: connection.address).map({ pool.places[$0].address.target })
+        guard let connection = connections[id], let target = pool.members[id]?.address.target
         else {
             pool.ended(id, "the connection is gone", now)
             return false

@@ -47,11 +47,18 @@ extension Pool {
 
     // MARK: More, other, fewer
 
+    private func takesCalls(_ place: PoolPlace) -> Bool {
+        place.ids.contains { id in
+            members[id].map { $0.state == .ready && $0.callsMax > 0 } ?? false
+        }
+    }
+
     /// Calls wait: one more connection for as many of them as one takes, where there are fewest.
     mutating func grow(_ now: MonotonicTime, _ demand: PoolDemand, _ steps: inout [PoolStep]) {
         guard demand.waiting + demand.waitingLongLived > 0 else { return }
         let ready = members.values.filter { $0.state == .ready }
-        guard let callsMax = ready.map(\.callsMax).min(), callsMax > 0 else { return }
+        // One that takes none for a while says nothing of the others.
+        guard let callsMax = ready.map(\.callsMax).filter({ $0 > 0 }).min() else { return }
         let longLivedMax = min(callsMax, settings.longLivedCallsMax)
         let wanted =
             (demand.waiting + callsMax - 1) / callsMax
@@ -59,7 +66,7 @@ extension Pool {
         var coming = members.values.count { $0.state == .connecting }
         while coming < wanted {
             let candidates = places.indices.filter {
-                mayConnect(places[$0], now) && hasReady(places[$0])
+                mayConnect(places[$0], now) && takesCalls(places[$0])
                     && count(places[$0]) < settings.connectionsMax
             }
             let fewest = candidates.min { count(places[$0]) < count(places[$1]) }
@@ -103,5 +110,15 @@ extension Pool {
             for id in place.ids { retire(id, &steps) }
         }
         places.removeAll { $0.isGone && $0.ids.isEmpty }
+    }
+
+    /// Lets go of connections whose address is another target's by now: they were made under the
+    /// name of the one before.
+    mutating func retireMoved(_ steps: inout [PoolStep]) {
+        for place in places {
+            for id in place.ids where members[id]?.address != place.address {
+                retire(id, &steps)
+            }
+        }
     }
 }

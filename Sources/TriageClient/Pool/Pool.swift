@@ -129,6 +129,13 @@ struct Pool {
             if let index = old.firstIndex(where: { $0.address.endpoint == address.endpoint }) {
                 var kept = old.remove(at: index)
                 kept.isGone = false
+                if kept.address != address, !addresses.contains(kept.address) {
+                    // Whoever is there now has another name, and other certificates to show.
+                    kept.address = address
+                    kept.failure = nil
+                    kept.retryAt = now
+                    kept.backoff.reset()
+                }
                 places.append(kept)
             } else {
                 places.append(PoolPlace(address: address, backoff: Backoff(settings.backoff)))
@@ -222,6 +229,7 @@ struct Pool {
         }
         if names.asks(now) { steps.append(.resolve) }
         retireGone(&steps)
+        retireMoved(&steps)
         replaceOld(now, &steps)
         retireIdle(now, &steps)
         switch settings.balancing {
@@ -269,7 +277,7 @@ struct Pool {
     mutating func connect(_ index: Int, replacing old: Int? = nil, _ steps: inout [PoolStep]) {
         let id = nextID
         nextID += 1
-        var member = PoolMember(id: id, endpoint: places[index].endpoint)
+        var member = PoolMember(id: id, address: places[index].address)
         member.replaces = old
         members[id] = member
         places[index].ids.append(id)

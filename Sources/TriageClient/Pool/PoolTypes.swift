@@ -58,7 +58,8 @@ struct PoolMember {
     enum State { case connecting, ready, retiring }
 
     let id: Int
-    let endpoint: Endpoint
+    /// What it was made to; its place may have gone over to another target since.
+    let address: PoolAddress
     var state = State.connecting
     /// It was made to take this one's place.
     var replaces: Int?
@@ -75,6 +76,8 @@ struct PoolMember {
     /// Since when it has no call; nil while it has one.
     var idleSince: MonotonicTime?
 
+    var endpoint: Endpoint { address.endpoint }
+
     func hasRoom(isLongLived: Bool, _ settings: PoolSettings) -> Bool {
         state == .ready && open < callsMax
             && (!isLongLived || longLived < settings.longLivedCallsMax)
@@ -83,7 +86,7 @@ struct PoolMember {
 
 /// One address as the pool knows it.
 struct PoolPlace {
-    let address: PoolAddress
+    var address: PoolAddress
     var backoff: Backoff
     /// Not before this time is it connected to.
     var retryAt = MonotonicTime(nanoseconds: 0)

@@ -176,8 +176,11 @@ package struct Watch: Sendable {
     /// What a message means to somebody who knows what the mirror knows.
     private func events(_ message: DynamicMessage, _ state: inout State) -> [WatchEvent] {
         if let thing = message.message(item) {
+            // An assignment that has ended is sent once more, and never as removed.
+            var isOver = false
+            if case .assignments = subject { isOver = thing.time("end_time") != nil }
             let isNews = state.mirror.changed(
-                thing.text("name"), revision: thing.int("revision"))
+                thing.text("name"), revision: thing.int("revision"), isOver: isOver)
             return isNews ? [.message(message)] : []
         }
         let removed = message.text("removed_case")

@@ -9,6 +9,8 @@
 struct WatchMirror {
     private enum Knowledge: Equatable {
         case present(revision: Int64)
+        /// The reader was told of its end: no whole state names it, and nothing is to be told.
+        case over(revision: Int64)
         case left
     }
 
@@ -23,10 +25,15 @@ struct WatchMirror {
 
     /// A thing is as it is since a revision.
     ///
+    /// - Parameters:
+    ///   - name: Its name.
+    ///   - revision: Of its last change.
+    ///   - isOver: It has ended and is in no whole state, without a word of its removal.
     /// - Returns: Whether that is news.
-    mutating func changed(_ name: String, revision: Int64) -> Bool {
+    mutating func changed(_ name: String, revision: Int64, isOver: Bool = false) -> Bool {
         named?.insert(name)
-        let knowledge = Knowledge.present(revision: revision)
+        let knowledge: Knowledge =
+            isOver ? .over(revision: revision) : .present(revision: revision)
         return known.updateValue(knowledge, forKey: name) != knowledge
     }
 
@@ -48,8 +55,8 @@ struct WatchMirror {
         guard let named else { return [] }
         self.named = nil
         isWhole = true
-        let gone = known.filter { $0.value != .left && !named.contains($0.key) }.keys.sorted()
+        let missing = known.filter { !named.contains($0.key) }
         known = known.filter { named.contains($0.key) }
-        return gone
+        return missing.filter { if case .present = $0.value { true } else { false } }.keys.sorted()
     }
 }

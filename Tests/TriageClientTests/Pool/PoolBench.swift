@@ -27,10 +27,9 @@ struct PoolBench {
         pool.resolved(Self.addresses(addresses), now)
     }
 
+    /// What one name stands for.
     static func addresses(_ texts: [String]) -> [PoolAddress] {
-        texts.enumerated().compactMap { index, text in
-            Endpoint(text).map { PoolAddress(target: index, endpoint: $0) }
-        }
+        texts.compactMap { text in Endpoint(text).map { PoolAddress(target: 0, endpoint: $0) } }
     }
 
     /// Carries the pool's steps out, as a channel would.

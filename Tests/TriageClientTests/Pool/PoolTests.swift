@@ -217,6 +217,16 @@ import TriageBase
         expect(bench.step().isEmpty)
     }
 
+    @Test func aServerThatTakesNoneForAWhile_keepsNoOtherFromGrowing() {
+        var bench = busy()
+        bench.answer("1:1", callsMax: 0)
+        bench.answer("2:2", callsMax: 2)
+        expect((0..<3).map { _ in bench.pick() } == ["2:2", "2:2", nil])
+        bench.demand.waiting = 1
+        bench.step()
+        expect(Array(bench.connecting.values) == ["2:2"], "and none more to who takes none")
+    }
+
     @Test func connectionsOfAPeak_areLetGo() {
         var bench = busy(["1:1"])
         bench.answer(callsMax: 1)
@@ -375,6 +385,42 @@ import TriageBase
         bench.pool.ended(bench.retired[0], "retired", bench.now)
         bench.step()
         expect(bench.pool.places.count == 2)
+    }
+
+    /// An address that a roll-out handed over: whoever is there now shows other certificates.
+    @Test func anAddressThatAnotherNameHasNow_isConnectedToUnderThatOne() throws {
+        var bench = PoolBench(["1:1", "2:2"])
+        bench.demand.open = 1
+        bench.step()
+        bench.answer()
+        _ = bench.pick()
+        let old = try require(bench.ready.first { $0.value == "1:1" }?.key)
+        let moved = PoolAddress(target: 1, endpoint: try require(Endpoint("1:1")))
+        // Both names have it for a while: nothing changes.
+        var both = PoolBench.addresses(["2:2"]) + [moved]
+        both.append(PoolAddress(target: 0, endpoint: moved.endpoint))
+        bench.pool.resolved(both, bench.now)
+        expect(bench.step().isEmpty)
+        bench.pool.resolved([moved], bench.now)
+        let steps = bench.step()
+        expect(steps.contains(.retire(old)))
+        let next = try require(bench.connecting.first?.key)
+        expect(steps.contains(.connect(next, moved)))
+        expect(bench.pick() == nil, "not to the one before, under another name")
+        bench.answer()
+        expect(bench.pick() == "1:1")
+    }
+
+    @Test func anAddressThatFailedUnderItsOldName_isTriedAtOnceUnderAnother() throws {
+        var bench = PoolBench(["1:1"])
+        bench.demand.open = 1
+        bench.step()
+        bench.refuse()
+        expect(bench.failure != nil)
+        let moved = PoolAddress(target: 1, endpoint: try require(Endpoint("1:1")))
+        bench.pool.resolved([moved], bench.now)
+        expect(bench.failure == nil, "nothing is known of it")
+        expect(bench.step().contains(.connect(2, moved)))
     }
 
     @Test func families_takeTurns() {

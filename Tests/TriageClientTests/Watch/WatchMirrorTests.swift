@@ -43,6 +43,21 @@ import TriageBase
         expect(mirror.caughtUp().isEmpty)
     }
 
+    /// An assignment's end is sent like any change, and the whole state does not name it.
+    @Test func whatHasEnded_isNotToldOfAgain() {
+        var mirror = WatchMirror()
+        mirror.restarted()
+        expect(mirror.changed("a", revision: 1))
+        expect(mirror.changed("b", revision: 1))
+        expect(mirror.caughtUp().isEmpty)
+        expect(mirror.changed("a", revision: 2, isOver: true))
+        expect(!mirror.changed("a", revision: 2, isOver: true), "a part that is sent again")
+        mirror.restarted()
+        expect(mirror.caughtUp() == ["b"])
+        mirror.restarted()
+        expect(mirror.caughtUp().isEmpty)
+    }
+
     /// A board that changes, and a reader whose stream breaks at any time, resumed or begun anew.
     @Test(arguments: 1...30) func anyBreak_losesAndRepeatsNothing(seed: UInt64) {
         var random = SeededRandom(seed: seed)

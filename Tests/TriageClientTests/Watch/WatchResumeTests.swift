@@ -81,6 +81,52 @@ import TriageHTTP2
         #expect(outcome.asked == [4, 0])
     }
 
+    private static func assignment(
+        _ name: String, _ revision: Int64, endTime: WallTime? = nil
+    ) throws -> [UInt8] {
+        var assignment = DynamicMessage()
+        assignment["name"] = .string(name)
+        assignment["revision"] = .long(revision)
+        if let endTime { assignment["end_time"] = .timestamp(endTime) }
+        var message = DynamicMessage()
+        message["revision"] = .long(revision)
+        message["assignment"] = .message(assignment)
+        return try MethodSchema.named("WatchAssignments").reply.encode(message)
+    }
+
+    /// The server restarts: its whole state has what is held, and not what ended long ago.
+    @Test func anAssignmentWhoseEndWasTold_isNotGoneOnceMore() async throws {
+        var bookmark = DynamicMessage()
+        bookmark["revision"] = .long(9)
+        let messages = [
+            try Self.assignment("assignments/1", 6, endTime: WallTime(milliseconds: 1_000)),
+            try Self.assignment("assignments/2", 7),
+            try MethodSchema.named("WatchAssignments").reply.encode(bookmark),
+        ]
+        let compacted = RPCError(.outOfRange, reason: "REVISION_COMPACTED", message: "begin anew")
+        let server = try ScriptedServer {
+            switch $0 {
+            case 0: .tellThenFail(messages[0], .unavailable)
+            case 1: .tellThenSay(messages[1], compacted)
+            default: .tellThenReset(messages[2], .internalError)
+            }
+        }
+        let client = try TestClient([server.endpoint])
+        var told: [Int64] = []
+        var gone: [String] = []
+        try await Watch.assignments.follow(client.client, from: 5, options: CallOptions()) {
+            switch $0 {
+            case .message(let message): told.append(message.int("revision"))
+            case .gone(let name, _): gone.append(name)
+            case .interrupted: break
+            }
+            return told.last != 9
+        }
+        client.client.close()
+        server.stop()
+        #expect(told == [6, 7, 9] && gone == ["assignments/2"])
+    }
+
     @Test(arguments: [StatusCode.permissionDenied, .internal, .cancelled])
     func whatWaitingDoesNotMend_endsIt(code: StatusCode) async throws {
         let outcome = try await watch { .tellThenFail($0, code) }

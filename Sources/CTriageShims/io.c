@@ -12,6 +12,7 @@
 #include <spawn.h>
 #include <string.h>
 #include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -110,6 +111,16 @@ int CTriageShims_signalfd(const int *signals, size_t count) {
     int code = pthread_sigmask(SIG_BLOCK, &set, NULL);
     if (code != 0) return errno = code, -1;
     return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+int CTriageShims_forbid_core_files(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_CORE, &limit) != 0) return -1;
+    if (limit.rlim_cur != 0 || limit.rlim_max != 0) {
+        limit.rlim_cur = limit.rlim_max = 0;
+        if (setrlimit(RLIMIT_CORE, &limit) != 0) return -1;
+    }
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 int CTriageShims_name_thread(const char *name) { return pthread_setname_np(pthread_self(), name); }

@@ -22,7 +22,9 @@ struct list { struct block *head; size_t count; };
 
 static _Thread_local struct list lists[COUNT];
 static _Thread_local bool is_known;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t ended;
+static bool has_key;
 
 static void give_back(void *own) {
     (void)own;
@@ -34,6 +36,14 @@ static void give_back(void *own) {
         // What is freed from now on, by other destructors of the thread, is not kept.
         *list = (struct list){NULL, KEPT_COUNT};
     }
+}
+
+static void make_key(void) { has_key = pthread_key_create(&ended, give_back) == 0; }
+
+// Has the thread's lists emptied when it ends; false: nothing may be kept for it.
+static bool know_thread(void) {
+    pthread_once(&once, make_key);
+    return is_known = has_key && pthread_setspecific(ended, lists) == 0;
 }
 
 // The list whose blocks all have `size` bytes; its size becomes that of a new block.
@@ -72,8 +82,7 @@ void CTriageShims_tls_free(void *memory, const char *file, int line) {
     size_t size = malloc_usable_size(memory);
     if (size >= SMALL_STEP && size < LARGE + LARGE_STEP) {
         struct list *list = &lists[list_of(size)];
-        if (list->count < KEPT_COUNT && list->count * size < KEPT) {
-            if (!is_known) is_known = pthread_setspecific(ended, lists) == 0;
+        if (list->count < KEPT_COUNT && list->count * size < KEPT && (is_known || know_thread())) {
             struct block *block = memory;
             block->next = list->head;
             list->head = block;
@@ -103,7 +112,6 @@ int CTriageShims_keep_tls_memory(void) {
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
     return 1;  // which see what is done to a freed block only if it is freed
 #else
-    return pthread_key_create(&ended, give_back) == 0 &&
-           CRYPTO_set_mem_functions(CTriageShims_tls_allocate, reallocate, CTriageShims_tls_free);
+    return CRYPTO_set_mem_functions(CTriageShims_tls_allocate, reallocate, CTriageShims_tls_free);
 #endif
 }

@@ -92,14 +92,19 @@ package enum Limits {
     /// TLS handshake steps (up to 1 ms of CPU each) in a turn: with two, 200 reconnects a second
     /// moved the p99 of other connections' calls by 2.3 times.
     package static let handshakeStepsPerTurnMax = 1
-    /// Open connections in a turn whose certificates are judged anew after a reload, 0.2 ms each:
-    /// all of 2,048 within a second, and no call waits for more than one.
-    package static let rechecksPerTurnMax = 1
-    /// TLS sessions kept for resumption, up to 10 KiB each.
-    ///
-    /// Each handshake adds one and the oldest goes first: a client that reconnects in a loop must
-    /// not push out the others' sessions before they come back.
+    /// After a reload the certificates of all open connections are judged anew within this: 0.2 ms
+    /// each, spread over the turns, so that 2,048 take a fifth of a reactor's time for so long.
+    package static let recheckMillisecondsMax: Int64 = 2_000
+    /// TLS sessions that a door keeps for resumption; the oldest goes first.
     package static let sessionsKeptMax = 4 * connectionsMax
+    /// Of which for one identity: each handshake adds one, and a client that reconnects in a loop
+    /// pushes out its own, not the others' before they come back.
+    package static let sessionsPerIdentityMax = 2 * connectionsPerIdentityMax
+    /// Bytes of a peer's certificates that are kept with its session, which can be resumed then:
+    /// a leaf and ``certificateIntermediatesMax`` more have 1 to 2 KiB each.
+    ///
+    /// Decoded they are some four times as much, of which an identity may thus hold 4 MiB a door.
+    package static let sessionChainBytesMax = 8 << 10
     /// Plaintext that waits for the socket, a connection; above it the socket is not read.
     package static let outputBytesMax = 256 << 10
     /// Client resets: burst and refill a second, then GOAWAY ENHANCE_YOUR_CALM (CVE-2023-44487).
@@ -191,6 +196,14 @@ package enum Limits {
     package static let stalledSocketMillisecondsMax: Int64 = 60_000
     /// Calls still open when a drain began: this long, then RST_STREAM.
     package static let drainMillisecondsMax: Int64 = 10_000
+    /// A connection that we ended and whose output does not move, or whose peer does not close its
+    /// side: who reads has read our last words by then.
+    package static let lingerMilliseconds: Int64 = 2_000
+    /// A connection that we ended and whose output moves.
+    ///
+    /// What may wait by then takes that long at 1 Mbit/s. It adds to the drain and to a revocation,
+    /// which must be over within 10 s.
+    package static let farewellMilliseconds: Int64 = 5_000
     /// Connections of the admin port at once: a few probes and scrapes.
     package static let adminConnectionsMax = 32
     /// One request of the admin port, bytes.
@@ -286,11 +299,20 @@ package enum Limits {
     package static let claimWaitMillisecondsMax: Int64 = 55_000
     /// Revisions of the board kept for resuming watches.
     package static let boardRingCount = 65_536
+    /// Bytes that the engine keeps for the board watches of one identity: which cases each has.
+    ///
+    /// At a million cases some 130 that catch up, that nobody reads or that have a filter of their
+    /// own, and as many as it wants of those that go together. What is on its way to them is in
+    /// the share of who reads it.
+    package static let watchBytesPerIdentityMax = 32 << 20
 
     // MARK: Storage
 
     /// Journal bytes that may wait for the disk; above it writes are refused with
     /// RESOURCE_EXHAUSTED.
+    ///
+    /// Of the second half each identity may have the part of ``identitiesThatFillMemory``: whoever
+    /// reports faster than the disk takes it leaves room for the others.
     package static let journalBufferBytesMax = 64 << 20
     /// One journal record's body and sealed fields.
     ///
@@ -332,6 +354,8 @@ package enum Limits {
         invariant(
             statusDetailsBytesMax / 3 * 4 < trailerBytesMax, "details fit the trailers in base64")
         invariant(trailerBytesMax < headerListBytesMax, "our trailers pass our own limit")
+        invariant(
+            sessionsPerIdentityMax < sessionsKeptMax, "one identity does not fill the sessions")
         invariant(evidenceChunkBytesMax < messageBytesMax, "a chunk fits a message")
         invariant(
             evidenceStreamsPerIdentityMax > 0 && backupStreamsPerIdentityMax > 0,

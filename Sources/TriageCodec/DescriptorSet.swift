@@ -185,7 +185,7 @@ package struct DescriptorSet: Sendable {
 }
 
 /// Walks the fields of a message of descriptor.proto.
-private struct DescriptorReader {
+struct DescriptorReader {
     struct Field {
         var number: Int
         /// Of a length-delimited field.

@@ -110,6 +110,12 @@ struct NumberSet {
         return index < words.count && words[index] >> (number % 64) & 1 == 1
     }
 
+    /// How much memory it has, bytes.
+    var bytesHeld: Int { words.capacity * MemoryLayout<UInt64>.size }
+
+    /// How much a set of numbers up to `last` may have, bytes: an array that grows doubles.
+    static func bytesMax(upTo last: Int) -> Int { 2 * (last / 64 + 1) * 8 }
+
     /// Adds every member of another set.
     mutating func formUnion(_ other: NumberSet) {
         if words.isEmpty { return words = other.words }

@@ -17,35 +17,51 @@ struct WaitingClaim: Asked {
 }
 
 /// The waiting claims, in the order in which they came.
+///
+/// One that is over stays in the list until half of that is over, or it is gone through: thousands
+/// that leave at once, with their client's connections, must not move the others so many times.
 struct ClaimQueue {
-    private(set) var waiting: [WaitingClaim] = []
+    /// Also those that are over.
+    private var listed: [WaitingClaim] = []
+    /// Those that wait.
+    private var calls: Set<UInt64> = []
     /// Cases that changed since the queue was last looked at; only kept while somebody waits.
     private(set) var changed: [CaseNumber] = []
 
     /// How many wait.
-    var count: Int { waiting.count }
+    var count: Int { calls.count }
 
-    /// When the first one gives up.
-    var nextDeadline: MonotonicTime? { waiting.lazy.map(\.deadline).min() }
+    /// When the first one gives up, or one would have that is over.
+    var nextDeadline: MonotonicTime? { listed.lazy.map(\.deadline).min() }
 
-    mutating func append(_ claim: WaitingClaim) { waiting.append(claim) }
+    mutating func append(_ claim: WaitingClaim) {
+        listed.append(claim)
+        calls.insert(claim.call)
+    }
 
     /// Notes that a case changed, so that it may be claimable now.
     @inline(__always)
     mutating func queued(_ number: CaseNumber) {
-        if !waiting.isEmpty { changed.append(number) }
+        if !calls.isEmpty { changed.append(number) }
     }
 
     mutating func remove(_ call: UInt64) {
-        if let index = waiting.firstIndex(where: { $0.call == call }) { waiting.remove(at: index) }
+        guard calls.remove(call) != nil else { return }
+        if calls.count <= listed.count / 2 { _ = waiting() }
+    }
+
+    /// Those that wait.
+    mutating func waiting() -> [WaitingClaim] {
+        if calls.count < listed.count { listed.removeAll { !calls.contains($0.call) } }
+        return listed
     }
 
     mutating func removeAll() -> [WaitingClaim] {
         defer {
-            waiting = []
+            keep([])
             changed = []
         }
-        return waiting
+        return waiting()
     }
 
     /// Hands out what changed, once.
@@ -55,7 +71,10 @@ struct ClaimQueue {
     }
 
     /// Replaces the queue by those who still wait.
-    mutating func keep(_ claims: [WaitingClaim]) { waiting = claims }
+    mutating func keep(_ claims: [WaitingClaim]) {
+        if claims.count != calls.count { calls = Set(claims.lazy.map(\.call)) }
+        listed = claims
+    }
 }
 
 extension EngineCore {
@@ -91,10 +110,10 @@ extension EngineCore {
         for number in claims.takeChanged() {
             if let lane = claimableLane(number) { lanes.insert(lane) }
         }
-        let expired = claims.waiting.contains { $0.deadline <= monotonic }
+        let expired = claims.nextDeadline.map { $0 <= monotonic } ?? false
         if lanes.isEmpty && !expired { return }
         var kept: [WaitingClaim] = []
-        for waiting in claims.waiting {
+        for waiting in claims.waiting() {
             if lanes.contains(where: waiting.eligibility.covers) {
                 let reply = write(
                     .claimNext(eligibility: waiting.eligibility), waiting.key, waiting.principal)

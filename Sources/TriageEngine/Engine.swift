@@ -41,6 +41,8 @@ package final class Engine: Sendable {
     struct Inbox: Sendable {
         var batches: [RequestBatch] = []
         var journalBytes = 0
+        /// Those that came when half of what may wait did, by who they are of.
+        var shares: [Principal: Int] = [:]
         var sinks: [(reactor: Int, sink: any CompletionSink)] = []
         var snapshots: [SnapshotResult] = []
         var renewed: [RenewedKey] = []
@@ -54,6 +56,19 @@ package final class Engine: Sendable {
             !batches.isEmpty || !sinks.isEmpty || !snapshots.isEmpty || !renewed.isEmpty
                 || !audits.isEmpty || reloaded != nil || stopping
         }
+
+        /// Books requests against who they are of; false, and nothing is, when one of these would
+        /// have more than `bytesMax`.
+        mutating func book(_ requests: [EngineRequest], _ bytesMax: Int) -> Bool {
+            var booked = shares
+            for request in requests where request.operation.journalBytes > 0 {
+                let bytes = booked[request.principal, default: 0] + request.operation.journalBytes
+                guard bytes <= bytesMax else { return false }
+                booked[request.principal] = bytes
+            }
+            shares = booked
+            return true
+        }
     }
 
     let inbox: Monitor<Inbox>
@@ -66,6 +81,8 @@ package final class Engine: Sendable {
     private let published: Monitor<EngineStatus>
     private let core: EngineCore
     private let inboxBytesMax: Int
+    /// Of the second half of them.
+    private let inboxBytesPerIdentityMax: Int
     private let closing: @Sendable () -> Void
     private let workers: any WorkerSource
     private let worker: any Worker
@@ -88,6 +105,7 @@ package final class Engine: Sendable {
         self.keys = keys
         self.closing = closing
         inboxBytesMax = configuration.inboxBytesMax
+        inboxBytesPerIdentityMax = inboxBytesMax / 2 / Limits.identitiesThatFillMemory
         published = Monitor(core.currentStatus())
     }
 
@@ -104,13 +122,21 @@ package final class Engine: Sendable {
     ///   - requests: In the order in which they came.
     ///   - reactor: Whose.
     ///   - journalBytes: Sum of ``EngineOperation/journalBytes``.
-    /// - Returns: False when too much waits for the disk already, or the engine has stopped:
-    ///   nothing was taken. A batch that adds nothing to the journal is always taken while it runs.
+    /// - Returns: False when too much waits for the disk already, or too much of somebody who asks,
+    ///   or the engine has stopped: nothing was taken. A batch that adds nothing to the journal is
+    ///   always taken while it runs.
     package func submit(_ requests: [EngineRequest], reactor: Int, journalBytes: Int) -> Bool {
         inbox.change { inbox in
             if inbox.stopped { return false }
-            if journalBytes > 0, inbox.journalBytes + journalBytes > inboxBytesMax { return false }
-            inbox.journalBytes += journalBytes
+            if journalBytes > 0 {
+                let waiting = inbox.journalBytes + journalBytes
+                if waiting > inboxBytesMax { return false }
+                // Shares are counted where they matter: usually nearly nothing waits.
+                if waiting > inboxBytesMax / 2, !inbox.book(requests, inboxBytesPerIdentityMax) {
+                    return false
+                }
+                inbox.journalBytes = waiting
+            }
             inbox.batches.append(RequestBatch(reactor: reactor, requests: requests))
             return true
         }

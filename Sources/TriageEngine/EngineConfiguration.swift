@@ -21,6 +21,8 @@ package struct EngineConfiguration: Sendable {
     ///
     /// With ``watchCredits`` it bounds what a watch that nobody reads may hold: about 200 KiB.
     package var watchPartMax = 64
+    /// Bytes that may be kept for the board watches of one identity.
+    package var watchBytesPerIdentityMax = Limits.watchBytesPerIdentityMax
     /// Parts that a watch may have on their way before its reactor gives credit again.
     package var watchCredits = 8
     /// Milliseconds between two writings of the journal's mark.

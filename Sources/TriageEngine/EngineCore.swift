@@ -295,7 +295,7 @@ package final class EngineCore: @unchecked Sendable {
             watches.credit(request.call, count)
             return nil
         case .pause:
-            watches.pause(request.call)
+            watches.pause(request.call, world)
             return nil
         case .taken(let group):
             watches.taken(group)

@@ -101,6 +101,8 @@ package enum EngineFailure: Error, Equatable, Sendable {
     case revisionCompacted(oldest: UInt64)
     /// The watch did not take its changes in time; it may resume from `revision`.
     case watchTooSlow(revision: UInt64)
+    /// The identity's watches of the board hold as much as they may.
+    case tooManyWatches
     /// The snapshot could not be written; the state is not affected.
     case snapshotFailed
     /// The server has no encryption, and so neither vault nor keys.

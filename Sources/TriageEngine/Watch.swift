@@ -30,6 +30,8 @@ final class Watch: Asked {
     var sentPosition: Int
     /// The group that it goes with; how far it is stands there then.
     var group: WatchGroup?
+    /// Left its group, and there was no room for what it would have to remember alone.
+    var isOverShare = false
 
     init(
         _ request: EngineRequest, reactor: Int, subject: Subject, credits: Int, position: Int,

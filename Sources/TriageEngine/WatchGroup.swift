@@ -99,14 +99,16 @@ extension WatchTable {
         }
     }
 
-    /// Sends a watch nothing until it has credit again.
-    mutating func pause(_ call: UInt64) {
+    /// Sends a watch nothing until it has credit again; ends it with the next part if there is no
+    /// room for what it would have to remember meanwhile.
+    mutating func pause(_ call: UInt64, _ world: borrowing World) {
         guard let watch = watches[call] else { return }
-        if watch.group != nil {
-            leave(watch)
-            alone[call] = watch
-        }
         watch.credits = 0
+        guard watch.group != nil else { return }
+        leave(watch)
+        alone[call] = watch
+        watch.isOverShare =
+            bytesHeld(by: watch.principal, world) > configuration.watchBytesPerIdentityMax
     }
 
     /// A reactor has taken a part of a group's.

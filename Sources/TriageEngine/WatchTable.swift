@@ -14,6 +14,8 @@ struct WatchTable {
     var assignments: ChangeRing
     /// All of them, by call.
     private(set) var watches: [UInt64: Watch] = [:]
+    /// Those of the board, by who has them.
+    var boardWatches: [Principal: [UInt64: Watch]] = [:]
     /// Those that go with no group.
     var alone: [UInt64: Watch] = [:]
     /// By number.
@@ -50,6 +52,7 @@ struct WatchTable {
             guard let position = Self.position(board, resume, revision) else {
                 return .failed(.revisionCompacted(oldest: board.floor))
             }
+            guard hasRoom(for: request.principal, world) else { return .failed(.tooManyWatches) }
             let last = UInt64(world.counts.cases)
             let subject = BoardWatch(
                 filter: filter, isResumed: resume != 0,
@@ -90,19 +93,29 @@ struct WatchTable {
             position: position, revision: revision)
         watches[request.call] = watch
         alone[request.call] = watch
+        if case .board = subject { boardWatches[watch.principal, default: [:]][watch.call] = watch }
     }
 
     /// Closes a watch, if it is open.
     mutating func close(_ call: UInt64) {
         guard let watch = watches.removeValue(forKey: call) else { return }
         if watch.group == nil { alone[call] = nil } else { leave(watch) }
-        if case .disclosure = watch.subject { disclosureWatches -= 1 }
+        switch watch.subject {
+        case .board:
+            boardWatches[watch.principal]?[call] = nil
+            if boardWatches[watch.principal]?.isEmpty == true {
+                boardWatches[watch.principal] = nil
+            }
+        case .disclosure: disclosureWatches -= 1
+        case .assignments: break
+        }
     }
 
     /// Closes all watches.
     mutating func removeAll() -> [Watch] {
         defer {
             watches = [:]
+            boardWatches = [:]
             alone = [:]
             groups = [:]
             groupNumbers = [:]
@@ -149,7 +162,8 @@ struct WatchTable {
         for watch in alone.values {
             switch watch.subject {
             case .board(let subject):
-                if watch.position < board.start, !watch.owesBookmark {
+                let isOvertaken = watch.position < board.start && !watch.owesBookmark
+                if isOvertaken || watch.isOverShare {
                     send(watch, .failed(.watchTooSlow(revision: watch.revision)))
                     ended.append(watch.call)
                 } else if watch.credits > 0 {

@@ -35,6 +35,8 @@ package struct RequestHead {
     private var method: Int?
     /// Set when the header list was over its limit and was not stored.
     package var isOversize = false
+    /// How large it was then; bytes with 32 added a field.
+    package var oversize = (bytes: 0, fields: 0)
 
     /// Starts with nothing seen.
     package init() {}
@@ -94,7 +96,10 @@ package struct RequestHead {
     ///   - isIdentified: Whether the connection has a principal.
     /// - Returns: What to do with the request.
     package func verdict(_ table: MethodTable, isIdentified: Bool) -> RequestVerdict {
-        if isOversize { return .refuse(WireError.metadataTooLarge) }
+        if isOversize {
+            return .refuse(
+                WireError.metadataTooLarge(bytes: oversize.bytes, fields: oversize.fields))
+        }
         guard isPost else { return .http(status: 405) }
         guard isGRPC else { return .http(status: 415) }
         if !isIdentified {

@@ -26,15 +26,6 @@ package enum WireError {
     package static let trailersUnsupported = RPCError(
         .internal, reason: "TE_TRAILERS_MISSING",
         message: "The request lacks te: trailers, so a proxy on the way may drop the status.")
-    /// The header list is over the announced limit.
-    package static let metadataTooLarge = RPCError(
-        .resourceExhausted, reason: "METADATA_TOO_LARGE",
-        message: "The request's metadata is above the limit of \(Limits.headerListBytesMax) bytes "
-            + "or \(Limits.headerFieldsMax) fields.",
-        metadata: [
-            "bytes_max": String(Limits.headerListBytesMax),
-            "fields_max": String(Limits.headerFieldsMax),
-        ])
     /// A method that takes one message got none, or more than one.
     package static let requestCardinality = RPCError(
         .unimplemented, reason: "REQUEST_CARDINALITY",
@@ -91,6 +82,24 @@ package enum WireError {
         message: "A message may unpack to \(Limits.inflateRatioMax) times its size. Send it "
             + "uncompressed.",
         metadata: ["ratio_max": String(Limits.inflateRatioMax)])
+
+    /// A header list over the announced limit.
+    ///
+    /// - Parameters:
+    ///   - bytes: Its size, 32 added a field.
+    ///   - fields: How many fields it has.
+    /// - Returns: The error.
+    package static func metadataTooLarge(bytes: Int, fields: Int) -> RPCError {
+        RPCError(
+            .resourceExhausted, reason: "METADATA_TOO_LARGE",
+            message: "The request's metadata of \(bytes) bytes in \(fields) fields is above the "
+                + "limit of \(Limits.headerListBytesMax) bytes or "
+                + "\(Limits.headerFieldsMax) fields.",
+            metadata: [
+                "bytes": String(bytes), "bytes_max": String(Limits.headerListBytesMax),
+                "fields": String(fields), "fields_max": String(Limits.headerFieldsMax),
+            ])
+    }
 
     /// A message that unpacks to more than is allowed.
     package static func messageUnpacksTooLarge(limit: Int) -> RPCError {

@@ -129,7 +129,12 @@ extension SessionState {
         guard unsafe nghttp2_session_find_stream(session, id) == nil else { return }
         switch closedStreams.fate(id) {
         case .ended, .resetByPeer: violation = .streamClosed
-        case .skipped: violation = .protocolError
+        case .skipped:
+            // One above those that were ever let in was not skipped: behind our GOAWAY, or above
+            // the limit of streams, and its trailers were on their way.
+            if unsafe id < nghttp2_session_get_last_proc_stream_id(session) {
+                violation = .protocolError
+            }
         case .resetByUs, nil: break
         }
     }

@@ -138,6 +138,14 @@ internal import TriageBase
     /// - Returns: A block of ``headers``, valid until the next call or ``clearEvents()``.
     package func expand(_ block: HeaderBlock) -> HeaderBlock { state.expand(block) }
 
+    /// How large a stream's header block was.
+    ///
+    /// - Parameter stream: Of an event of this turn whose block has ``HeaderBlock/isOversize``.
+    /// - Returns: The size, with what was dropped; nil for another stream.
+    package func oversizeBlock(_ stream: HTTP2Stream) -> HeaderBlockSize? {
+        state.oversizeBlock(stream)
+    }
+
     /// Forgets the handled events, their header blocks and the slots of closed streams.
     package func clearEvents() {
         state.events.removeAll(keepingCapacity: state.events.capacity <= Self.eventsKept)

@@ -146,6 +146,14 @@ package struct HeaderBlock: Equatable, Sendable {
     package var range: Range<Int> { Int(start)..<Int(start + count) }
 }
 
+/// How large a header block was that exceeded the limits.
+package struct HeaderBlockSize: Equatable, Sendable {
+    /// Decoded bytes, 32 added a field.
+    package var bytes: Int
+    /// Fields.
+    package var fields: Int
+}
+
 /// The header blocks of this turn, valid until `clearEvents()`.
 package struct HeaderStore: Sendable {
     /// Every field of every block of this turn.

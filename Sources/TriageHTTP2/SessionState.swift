@@ -47,6 +47,8 @@ internal import TriageBase
     var blockBytes = 0
     var blockFields = 0
     private var blockIsInformational = false
+    /// The oversize blocks of this turn that came to their end.
+    private var oversizeBlocks: [(stream: Int32, size: HeaderBlockSize)] = []
 
     /// Memory ran out in the library: nothing is asked of it any more.
     var isSpent = false
@@ -225,7 +227,11 @@ internal import TriageBase
         isReceivingHeaders = false
         blockEnded(isComplete: stream != nil)
         guard let stream else { return }
-        if block.isOversize { counters.oversizeHeaders += 1 }
+        if block.isOversize {
+            counters.oversizeHeaders += 1
+            oversizeBlocks.append(
+                (stream.id, HeaderBlockSize(bytes: blockBytes, fields: blockFields)))
+        }
         if blockIsInformational {
             unsafe events.append(.informational(stream, block))
         } else if streams[stream.slot].headersReceived {
@@ -257,8 +263,14 @@ internal import TriageBase
         }
     }
 
+    /// The size of a stream's last oversize block of this turn; nil when it had none.
+    func oversizeBlock(_ stream: HTTP2Stream) -> HeaderBlockSize? {
+        oversizeBlocks.last { $0.stream == stream.id }?.size
+    }
+
     /// Forgets the header blocks of this turn, but not one that goes on in the next.
     mutating func clearHeaders() {
+        if !oversizeBlocks.isEmpty { oversizeBlocks = [] }
         known.turnEnded()
         headers.dropExpansion()
         guard isReceivingHeaders else { return headers.removeAll() }

@@ -2,6 +2,7 @@
 // the same process id, and leaves it the listening sockets with all the connections that wait in
 // them. Knows nothing of what is served.
 
+import CTriageShims
 import Glibc
 import TriageBase
 
@@ -23,6 +24,8 @@ package struct SocketToLeave: Sendable {
 package enum Handover {
     /// `PID NAME=DESCRIPTOR …`: what was left, and to whom.
     private static let variable = "TRIAGED_HANDOVER"
+    /// What a rehearsal is told: words, with a space in between.
+    private static let rehearsalVariable = "TRIAGED_REHEARSAL"
     private static let socketsMax = 1_024
     private static let saidBytesMax = 4_096
 
@@ -48,46 +51,99 @@ package enum Handover {
         }
     }
 
+    /// Whether this process is another one's successor.
+    ///
+    /// It is one also without a socket: the service manager's are not left, they stay.
+    ///
+    /// - Parameters:
+    ///   - environment: Looks up an environment variable.
+    ///   - process: Our process id: what a parent became is not meant.
+    /// - Returns: False for one that began afresh, or was run by a successor.
+    package static func isSuccessor(
+        environment: (String) -> String? = Environment.value, process: Int32 = getpid()
+    ) -> Bool {
+        environment(variable)?.split(separator: " ").first.flatMap { Int32($0) } == process
+    }
+
+    /// What the process that rehearses us has told us; nil when this is no rehearsal.
+    package static func toldInRehearsal(
+        environment: (String) -> String? = Environment.value
+    ) -> [String]? {
+        environment(rehearsalVariable)?.split(separator: " ").map(String.init)
+    }
+
     /// Runs the program with other words, to see whether it would take over.
     ///
     /// - Parameters:
     ///   - arguments: The program as it was called, then the words.
-    ///   - milliseconds: When it is given up, and ended.
+    ///   - telling: What it finds in ``toldInRehearsal(environment:)``; words without spaces.
+    ///   - milliseconds: When it is given up, and ended with all that it has started.
     /// - Returns: nil when it ended well; otherwise what it said on standard error, or how it
     ///   ended.
     ///
-    /// Source: posix_spawnp(3), waitpid(2).
-    package static func rehearse(_ arguments: [String], milliseconds: Int32) -> String? {
+    /// Source: posix_spawnp(3), POSIX_SPAWN_SETPGROUP; waitpid(2).
+    package static func rehearse(
+        _ arguments: [String], telling: [String] = [], milliseconds: Int32
+    ) -> String? {
         var ends: [Int32] = [-1, -1]
-        guard unsafe pipe(&ends) == 0 else { return words("pipe", errno) }
+        guard unsafe CTriageShims_pipe(&ends) == 0 else { return words("pipe", errno) }
         defer { _ = close(ends[0]) }
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         var actions = unsafe posix_spawn_file_actions_t()
         unsafe posix_spawn_file_actions_init(&actions)
         defer { unsafe posix_spawn_file_actions_destroy(&actions) }
         unsafe posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
         unsafe posix_spawn_file_actions_adddup2(&actions, ends[1], 2)
+        var attributes = posix_spawnattr_t()
+        unsafe posix_spawnattr_init(&attributes)
+        defer { unsafe posix_spawnattr_destroy(&attributes) }
+        unsafe posix_spawnattr_setpgroup(&attributes, 0)
+        unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
         var child: pid_t = 0
-        let code = unsafe withArguments(arguments) { words in
-            guard let program = unsafe words[0] else { return EINVAL }
-            return unsafe posix_spawnp(&child, program, &actions, nil, words, environ)
+        let said = "\(rehearsalVariable)=\(telling.joined(separator: " "))"
+        let code = unsafe withWords(arguments) { words in
+            unsafe withEnvironment(and: said) { variables in
+                guard let program = unsafe words[0] else { return EINVAL }
+                return unsafe posix_spawnp(
+                    &child, program, &actions, &attributes, words, variables)
+            }
         }
         _ = close(ends[1])
         guard code == 0 else { return words(arguments[0], code) }
-        let said = read(from: ends[0], milliseconds: milliseconds)
+        let answer = read(from: ends[0], milliseconds: milliseconds)
+        // Whoever it has asked for the key goes with it: nobody else would end that one.
+        if answer == nil { _ = kill(-child, SIGKILL) }
         // It has closed standard error, so it has ended or hangs.
-        if said == nil { _ = kill(child, SIGKILL) }
         var status: Int32 = 0
         while unsafe waitpid(child, &status, 0) < 0, errno == EINTR {}
-        if said != nil, status == 0 { return nil }
-        guard let said, !said.isEmpty else { return "it did not end well" }
-        return said
+        guard let answer else { return "it gave no answer within \(milliseconds) ms" }
+        if status == 0 { return nil }
+        return answer.isEmpty ? "it did not end well" : answer
+    }
+
+    /// Our environment as it is, and one variable before it: the first of a name counts.
+    private static func withEnvironment(
+        and variable: String,
+        _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Int32
+    ) -> Int32 {
+        let first = unsafe strdup(variable)
+        defer { unsafe free(first) }
+        var entries = unsafe [first]
+        var next = unsafe environ
+        while let entry = unsafe next.pointee {
+            unsafe entries.append(entry)
+            unsafe next += 1
+        }
+        unsafe entries.append(nil)
+        return unsafe entries.withUnsafeMutableBufferPointer { buffer in
+            guard let base = buffer.baseAddress else { return EINVAL }
+            return unsafe body(base)
+        }
     }
 
     /// Becomes the successor; returns only when that failed, and then the process should end.
     ///
-    /// Other threads must have ended. Descriptors that are not left are closed; blocked signals
-    /// stay blocked, so that none is lost between the two.
+    /// Other threads must have ended. Descriptors that are not left, and not the service manager's,
+    /// are closed; blocked signals stay blocked, so that none is lost between the two.
     ///
     /// - Parameters:
     ///   - arguments: The program as it was called, then its words.
@@ -98,13 +154,14 @@ package enum Handover {
     package static func become(_ arguments: [String], leaving sockets: [SocketToLeave])
         -> SocketError
     {
-        for socket in sockets {
-            guard fcntl(socket.descriptor, F_SETFD, 0) == 0 else { return .last("fcntl") }
+        let managers = ServiceManager.inheritedSockets().map(\.descriptor)
+        for descriptor in sockets.map(\.descriptor) + managers {
+            guard fcntl(descriptor, F_SETFD, 0) == 0 else { return .last("fcntl") }
         }
         let left = sockets.map { "\($0.name)=\($0.descriptor)" }
         let text = ([String(getpid())] + left).joined(separator: " ")
         guard unsafe setenv(variable, text, 1) == 0 else { return .last("setenv") }
-        _ = unsafe withArguments(arguments) { words in
+        _ = unsafe withWords(arguments) { words in
             guard let program = unsafe words[0] else { return EINVAL }
             return unsafe execvp(program, words)
         }
@@ -135,11 +192,11 @@ package enum Handover {
         }
     }
 
-    private static func withArguments(
-        _ arguments: [String],
+    private static func withWords(
+        _ words: [String],
         _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Int32
     ) -> Int32 {
-        var words = unsafe arguments.map { unsafe strdup($0) } + [nil]
+        var words = unsafe words.map { unsafe strdup($0) } + [nil]
         defer { unsafe words.forEach { unsafe free($0) } }
         return unsafe words.withUnsafeMutableBufferPointer { buffer in
             guard let base = buffer.baseAddress else { return EINVAL }

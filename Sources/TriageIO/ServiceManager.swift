@@ -29,6 +29,12 @@ package struct InheritedSocket: Sendable, Equatable {
         self.descriptor = descriptor
     }
 
+    /// Keeps it from the programs that this process runs: one that stays would keep its queue open,
+    /// from which nobody takes.
+    ///
+    /// Source: fcntl(2) FD_CLOEXEC.
+    package func hideFromPrograms() { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+
     /// An accepting socket on its queue.
     ///
     /// A predecessor's is taken with it, and can be opened once.

@@ -396,3 +396,16 @@ struct NoTarget: RecoveryTarget, RecordVisitor, SnapshotVisitor {
     ) {}
     mutating func snapshotRecord(section: UInt16, _ record: Span<UInt8>) {}
 }
+
+extension DataDirectory {
+    /// Checks that a server of this program could open a directory, as far as its kind and the
+    /// version of its identity say; locks nothing and changes nothing.
+    ///
+    /// - Throws: `.isBackup`, `.dataLoss`, `.newerVersion`, `.olderVersion`, `.io`.
+    package static func checkKind(
+        of path: String, disk: any Disk = RealDisk()
+    ) throws(JournalError) {
+        guard try !Inventory(disk, path).isBackup else { throw .isBackup(directory: path) }
+        _ = try readIdentity(disk, path)
+    }
+}

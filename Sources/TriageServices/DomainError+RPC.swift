@@ -159,11 +159,7 @@ extension RPCError {
             self.init(
                 .deadlineExceeded, reason: "DEADLINE_EXCEEDED",
                 message: "the call's deadline passed before its turn came: nothing was done")
-        case .overloaded:
-            self.init(
-                .resourceExhausted, reason: "OVERLOADED",
-                message: "more waits for the disk than the server allows: try again a little later",
-                retryAfterMilliseconds: 100)
+        case .overloaded: self = .overloaded
         case .storageFull:
             self.init(
                 .resourceExhausted, reason: "STORAGE_FULL",
@@ -196,6 +192,7 @@ extension RPCError {
                 message: "the watch did not keep up and was ended: resume from revision "
                     + "\(revision), or start again if that is refused",
                 metadata: ["resume_revision": String(revision)], retryAfterMilliseconds: 1_000)
+        case .tooManyWatches: self = .tooManyWatches
         case .encryptionRequired: self = .encryptionRequired
         case .rotationRunning: self = .rotationRunning
         case .rotationFailed: self = .rotationFailed
@@ -211,6 +208,19 @@ extension RPCError {
                 retryAfterMilliseconds: 60_000)
         }
     }
+
+    /// The transport counts both under the name of their limit.
+    private static let overloaded = RPCError(
+        .resourceExhausted, reason: "OVERLOADED",
+        message: "more waits for the disk than the server allows, or allows you: try again a "
+            + "little later",
+        metadata: ["limit": "journal_bytes"], retryAfterMilliseconds: 100)
+
+    private static let tooManyWatches = RPCError(
+        .resourceExhausted, reason: "TOO_MANY_WATCHES",
+        message: "your watches of the board hold what one identity may: end some, read them "
+            + "faster, or give them the same filter",
+        metadata: ["limit": "watch_bytes"], retryAfterMilliseconds: 1_000)
 
     private static let encryptionRequired = RPCError(
         .failedPrecondition, reason: "ENCRYPTION_REQUIRED",

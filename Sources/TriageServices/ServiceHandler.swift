@@ -365,15 +365,27 @@ package final class ServiceHandler: CallHandler {
         gathered.reserveCapacity(requests.count)
         gatheredBytes = 0
         if shared.engine.submit(requests, reactor: reactor, journalBytes: bytes) { return }
-        refuse(requests)
+        handOverApart(requests)
     }
 
-    /// Too much waits for the disk: what would add to it is refused, the rest goes on.
-    private func refuse(_ requests: [EngineRequest]) {
+    /// Too much waits for the disk: what would not add to it goes on, and of the rest what is of
+    /// those who have not more than their part in there.
+    private func handOverApart(_ requests: [EngineRequest]) {
         let rest = requests.filter { $0.operation.journalBytes == 0 }
-        let isTaken = shared.engine.submit(rest, reactor: reactor, journalBytes: 0)
-        let failure: EngineFailure = isTaken ? .overloaded : .stopping
-        for request in requests where !isTaken || request.operation.journalBytes > 0 {
+        guard shared.engine.submit(rest, reactor: reactor, journalBytes: 0) else {
+            return refuse(requests, .stopping)
+        }
+        let writes = requests.filter { $0.operation.journalBytes > 0 }
+        for own in Dictionary(grouping: writes, by: \.principal).values {
+            let bytes = own.reduce(0) { $0 + $1.operation.journalBytes }
+            if !shared.engine.submit(own, reactor: reactor, journalBytes: bytes) {
+                refuse(own, .overloaded)
+            }
+        }
+    }
+
+    private func refuse(_ requests: [EngineRequest], _ failure: EngineFailure) {
+        for request in requests {
             switch request.operation {
             case .cancel, .credit, .pause, .taken: continue
             default:

@@ -148,12 +148,14 @@ internal import TriageBase
             guard now < nextUpdate else {
                 throw .revocationListExpired(path: path, nextUpdate: nextUpdate)
             }
+            let thisUpdate = unsafe WallTime(asn1: unsafe X509_CRL_get0_lastUpdate(list))
+            guard thisUpdate <= now else {
+                throw .revocationListNotYetValid(path: path, thisUpdate: thisUpdate)
+            }
             guard unsafe X509_STORE_add_crl(store, list) == 1 else {
                 throw .fileInvalid(path: path, reason: OpenSSLErrorQueue.drainText())
             }
-            let validity = TLSValidity(
-                from: unsafe WallTime(asn1: unsafe X509_CRL_get0_lastUpdate(list)),
-                until: nextUpdate)
+            let validity = TLSValidity(from: thisUpdate, until: nextUpdate)
             unsafe checked.add(list, validity)
             if nextUpdate < due?.until ?? .distantFuture { due = validity }
         }
@@ -165,11 +167,46 @@ internal import TriageBase
         guard let due, end?.reason == PEM_R_NO_START_LINE else {
             throw .fileInvalid(path: path, reason: end?.text ?? "no revocation list in it")
         }
+        guard unsafe Self.hasListOfARoot(store) else {
+            throw .fileInvalid(
+                path: path,
+                reason: "no list in it is signed by an authority of the trust bundle: "
+                    + "every client would be refused")
+        }
         let flags = UInt(X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL)
         guard unsafe X509_VERIFY_PARAM_set_flags(parameters, flags) == 1 else {
             throw .unavailable(OpenSSLErrorQueue.drainText())
         }
         return due
+    }
+
+    /// Whether a root of the store has signed a list in it: each chain ends in one, and needs its
+    /// list.
+    ///
+    /// Lists of others are no fault: intermediates may be known to their peers alone.
+    private static func hasListOfARoot(_ store: OpaquePointer) -> Bool {
+        defer { OpenSSLErrorQueue.clear() }
+        let objects = unsafe X509_STORE_get0_objects(store)
+        var roots = unsafe [OpaquePointer]()
+        var lists = unsafe [OpaquePointer]()
+        for position in 0..<max(0, unsafe OPENSSL_sk_num(objects)) {
+            guard let item = unsafe OPENSSL_sk_value(objects, position) else { continue }
+            let object = OpaquePointer(item)
+            if let list = unsafe X509_OBJECT_get0_X509_CRL(object) { unsafe lists.append(list) }
+            if let certificate = unsafe X509_OBJECT_get0_X509(object),
+                unsafe X509_get_extension_flags(certificate) & UInt32(EXFLAG_SS) != 0
+            {
+                unsafe roots.append(certificate)
+            }
+        }
+        return unsafe roots.contains { root in
+            let name = unsafe X509_get_subject_name(root)
+            let key = unsafe X509_get0_pubkey(root)
+            return unsafe lists.contains { list in
+                unsafe X509_NAME_cmp(X509_CRL_get_issuer(list), name) == 0
+                    && X509_CRL_verify(list, key) == 1
+            }
+        }
     }
 
     /// The permission bits of a file that exists.
@@ -184,6 +221,14 @@ internal import TriageBase
     }
 
     // MARK: Rules
+
+    /// Has ``KeptSessions`` told of the sessions that go; it must not be gone before the context.
+    ///
+    /// - Returns: False when memory ran out.
+    func setUser(_ sessions: KeptSessions) -> Bool {
+        unsafe SSL_CTX_set_ex_data(
+            pointer, KeptSessions.index, Unmanaged.passUnretained(sessions).toOpaque()) == 1
+    }
 
     /// Installs verification, protocol selection, resumption and message counting.
     func setRules(_ configuration: TLSConfiguration) {
@@ -204,6 +249,7 @@ internal import TriageBase
             _ = unsafe SSL_CTX_set_session_id_context(pointer, name, UInt32(name.count))
             _ = unsafe CTriageShims_SSL_CTX_set_session_cache_mode(
                 pointer, Int(SSL_SESS_CACHE_SERVER))
+            unsafe SSL_CTX_sess_set_remove_cb(pointer, onSessionGone)
         case .client:
             unsafe SSL_CTX_set_verify(pointer, Int32(SSL_VERIFY_PEER), onVerify)
             let offer = configuration.offeredProtocols.flatMap { [UInt8($0.utf8.count)] + $0.utf8 }

@@ -44,14 +44,17 @@ enum Resumption {
     }
 }
 
-/// Notes the deadline of a new session; a client also keeps the session for its next connection.
+/// Notes the deadline of a new session, and whose it is; a client also keeps the session for its
+/// next connection.
 func onNewSession(_ ssl: OpaquePointer?, _ session: OpaquePointer?) -> Int32 {
     guard let ssl = unsafe ssl, let session = unsafe session,
         let user = unsafe SSL_get_ex_data(ssl, 0)
     else { return 0 }
     return unsafe SessionState.with(user) { state in
         unsafe Resumption.setDeadline(ssl, session, state.shared)
-        guard state.peerIsServer else { return 0 }
+        guard state.peerIsServer else {
+            return unsafe state.shared.sessions.keep(ssl, session, state)
+        }
         unsafe state.shared.saveSession(session)
         return 1
     }

@@ -3,6 +3,7 @@
 
 internal import COpenSSL
 internal import CTriageShims
+internal import TriageBase
 
 /// The context of one session's callbacks, retained once by the session and released after
 /// `SSL_free`.
@@ -13,6 +14,10 @@ internal import CTriageShims
     var output = ByteQueue()
     /// KeyUpdate messages received.
     var keyUpdates = 0
+    /// The peer's certificates are too many bytes for its session to be kept.
+    var isTooLargeToResume = false
+    /// Whose certificate was looked at in this handshake; it counts once that is complete.
+    var verifiedPrincipal: Principal?
     /// What our own rules found wrong with the peer's certificate.
     var refusal: PeerRefusal?
     /// The peer is a server: its name is checked, and it needs no principal.
@@ -64,8 +69,10 @@ private func bioRead(
     }
     unsafe BIO_clear_flags(bio, retryFlags)
     let bytes = unsafe UnsafeMutableRawPointer(target).assumingMemoryBound(to: UInt8.self)
-    let taken = unsafe SessionState.with(user) {
-        unsafe $0.input.take(to: bytes, capacity: Int(capacity))
+    let taken = unsafe SessionState.with(user) { state in
+        // OpenSSL would handle all that is there before anybody could count: the rest stays unread.
+        guard state.keyUpdates <= Limits.keyUpdatesMax else { return 0 }
+        return unsafe state.input.take(to: bytes, capacity: Int(capacity))
     }
     if taken > 0 { return Int32(taken) }
     unsafe BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
@@ -116,8 +123,9 @@ func onVerify(_ isValid: Int32, _ store: OpaquePointer?) -> Int32 {
     else { return isValid }
     let refusal = unsafe SessionState.with(user) { state -> PeerRefusal? in
         guard !state.peerIsServer else { return nil }
-        if case .refused(let refusal) = unsafe PeerIdentity.of(certificate) {
-            state.refusal = refusal
+        switch unsafe PeerIdentity.of(certificate) {
+        case .principal(let principal): state.verifiedPrincipal = principal
+        case .refused(let refusal): state.refusal = refusal
         }
         return state.refusal
     }

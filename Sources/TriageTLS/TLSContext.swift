@@ -57,6 +57,7 @@ package import TriageBase
         owned.setRules(configuration)
         shared = SharedState(
             clock: configuration.clock, revocationNextUpdate: revocationValidity?.until)
+        guard owned.setUser(shared.sessions) else { throw .unavailable("out of memory") }
         role = configuration.role
         unsafe pointer = owned.take()
     }
@@ -64,6 +65,24 @@ package import TriageBase
     deinit {
         shared.dropSession()
         unsafe SSL_CTX_free(pointer)
+    }
+
+    /// Forgets the sessions that it kept, and keeps none from now on.
+    ///
+    /// For a context that has been replaced: nobody can resume them any more, and it lives as long
+    /// as a connection that began under it.
+    ///
+    /// - Isolation: any.
+    ///
+    /// Source: SSL_CTX_flush_sessions(3): 0 means all.
+    package func retire() {
+        shared.sessions.retire()
+        unsafe SSL_CTX_flush_sessions(pointer, 0)
+    }
+
+    /// Sessions that a server keeps for resumption.
+    package var sessionsKept: Int {
+        unsafe SSL_CTX_ctrl(pointer, SSL_CTRL_SESS_NUMBER, 0, nil)
     }
 
     /// Full handshakes and resumed ones that this context has completed as a server.
@@ -81,6 +100,8 @@ package import TriageBase
 @safe final class SharedState: Sendable {
     let clock: (@Sendable () -> WallTime)?
     let revocationNextUpdate: WallTime?
+    /// A server's.
+    let sessions = KeptSessions()
     private let saved = Mutex(SavedSession())
 
     /// The latest session that a server gave us to resume.

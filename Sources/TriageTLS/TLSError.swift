@@ -21,6 +21,8 @@ package enum TLSError: Error, Equatable, Sendable {
     case certificateNotYetValid(path: String, notBefore: WallTime)
     /// The revocation list is past its next update: every peer would be refused.
     case revocationListExpired(path: String, nextUpdate: WallTime)
+    /// The revocation list is of a time to come: until then every peer would be refused.
+    case revocationListNotYetValid(path: String, thisUpdate: WallTime)
 
     // MARK: Sessions
 
@@ -68,6 +70,16 @@ package enum PeerRefusal: Equatable, Sendable {
     case other(Int32)
 }
 
+extension TLSError {
+    /// What was refused is good later, as it is: when our clock has caught up with its issuer's.
+    package var passesWithTime: Bool {
+        switch self {
+        case .certificateNotYetValid, .revocationListNotYetValid: true
+        default: false
+        }
+    }
+}
+
 extension TLSError: CustomStringConvertible {
     /// What failed and what to do about it, for the operator.
     package var description: String {
@@ -86,6 +98,8 @@ extension TLSError: CustomStringConvertible {
         case .revocationListExpired(let path, let nextUpdate):
             "revocation list \(path) was due for an update on \(dateText(nextUpdate)): "
                 + "install a new one"
+        case .revocationListNotYetValid(let path, let thisUpdate):
+            "revocation list \(path) is not valid before \(dateText(thisUpdate)): check the clock"
         case .peerRefused(let refusal): "the peer's certificate was refused: \(refusal)"
         case .alertReceived(let reason): "the peer ended TLS: \(reason)"
         case .handshakeFailed(let reason): "TLS handshake failed: \(reason)"

@@ -332,6 +332,13 @@ package enum ReadStep: Equatable, Sendable {
         return unsafe String(cString: name)
     }
 
+    /// True when a server has not kept the session, the peer's certificates being too many bytes:
+    /// it cannot be resumed.
+    package var isTooLargeToResume: Bool { state.isTooLargeToResume }
+
+    /// KeyUpdate messages received so far.
+    package var keyUpdates: Int { state.keyUpdates }
+
     /// True when the handshake resumed an earlier session.
     package var resumed: Bool { unsafe SSL_session_reused(ssl) == 1 }
 }

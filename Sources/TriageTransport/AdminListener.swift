@@ -65,17 +65,19 @@ package final class AdminListener: Sendable {
     /// Binds the port; nothing is answered until ``start()``.
     ///
     /// - Parameters:
-    ///   - host: IPv4 or IPv6 literal; loopback unless the operator says otherwise.
+    ///   - host: An address or a name, for which the resolver is waited; loopback unless the
+    ///     operator says otherwise.
     ///   - port: 0 lets the kernel choose.
     ///   - routes: The answers.
     ///   - clock: Time; the system's outside of tests.
-    /// - Throws: ``TransportError``: `.cannotListen` or `.socket`.
+    /// - Throws: ``TransportError``: `.unresolvable`, `.cannotListen` or `.socket`.
     package init(
         host: String, port: UInt16, routes: AdminRoutes, clock: any TimeSource = SystemClock()
     ) throws(TransportError) {
+        let address = try Socket.address(of: host)
         do throws(SocketError) {
             wakeUp = try WakeUp()
-            let listener = try Socket.listen(host: host, port: port, backlog: 32)
+            let listener = try Socket.listen(host: address, port: port, backlog: 32)
             self.port = try listener.localPort()
             self.listener = Mutex(consume listener)
         } catch {

@@ -36,7 +36,10 @@ extension Connection {
     private func judge(_ stream: HTTP2Stream, _ block: HeaderBlock, known: UInt32) {
         let headers = http2.headers
         var head = RequestHead()
-        head.isOversize = block.isOversize
+        if block.isOversize {
+            head.isOversize = true
+            if let size = http2.oversizeBlock(stream) { head.oversize = (size.bytes, size.fields) }
+        }
         var acceptEncoding: Int?
         for index in block.range {
             let field = headers.fields[index]
@@ -67,12 +70,26 @@ extension Connection {
                     ? nil : makeExtras(head, traits, acceptEncoding: acceptEncoding, block, headers)
             )
         case .http(let status):
+            guard mayRefuse(stream) else { return }
             plainBegan(
                 stream, status == 415 ? .notGRPC : head.isHead ? .notPostHead : .notPost)
         case .refuse(let error):
+            guard mayRefuse(stream) else { return }
             core.noteRefusal(error.code, method: nil)
             sendWhole(stream, core.fields.trailersOnly(error))
         }
+    }
+
+    /// Takes what a refusal costs; false when the peer has used up its calls.
+    ///
+    /// To say why costs more than to answer a small call: then a reset has to do.
+    private func mayRefuse(_ stream: HTTP2Stream) -> Bool {
+        if share.take(1, at: core.now) { return true }
+        core.metrics.count(.callRate)
+        core.noteRefusal(.resourceExhausted, method: nil)
+        http2.reset(stream, .enhanceYourCalm)
+        markDirty()
+        return false
     }
 
     private func open(
@@ -251,9 +268,17 @@ extension Connection {
         guard hold(call, bytes) else {
             return http2.consume(core.calls[call].stream, bytes.count)
         }
-        // While a message waits for the handler, nothing is consumed: the window closes by itself.
-        if core.calls[call].isHolding { return }
+        if core.calls[call].isHolding { return holdWindow(call) }
         deliverMessages(call)
+    }
+
+    /// While a message waits for the handler its stream's window closes by itself, but not the
+    /// connection's, which the calls beside it need.
+    ///
+    /// From half of the peer's share on that closes too: who has many such streams is slowed down,
+    /// and not refused.
+    private func holdWindow(_ call: Int) {
+        if share.bytesHeld <= share.bytesMax / 2 { http2.hold(core.calls[call].stream) }
     }
 
     /// Gives the handler messages as long as it wants them.
@@ -267,6 +292,12 @@ extension Connection {
                 core.calls[call].isHolding = input.deframer.bufferedCount > 0
                 break
             }
+            guard share.mayInflate(in: core.metrics.turns) else {
+                core.metrics.count(.inflatedPerTurn)
+                core.calls[call].isHolding = input.deframer.bufferedCount > 0
+                if core.calls[call].isHolding { core.deliveries.append(id) }
+                break
+            }
             let range: Range<Int>?
             do throws(DeframeError) {
                 range = try input.deframer.next()
@@ -276,7 +307,8 @@ extension Connection {
             guard let range else { break }
             guard deliver(call, id, input.deframer, range) else { return }
         }
-        guard core.calls.find(id) != nil, !core.calls[call].isHolding else { return }
+        guard core.calls.find(id) != nil else { return }
+        if core.calls[call].isHolding { return holdWindow(call) }
         let stream = core.calls[call].stream
         http2.consume(stream, http2.unconsumedBytes(stream))
         if core.calls[call].isEndHeld {

@@ -50,6 +50,8 @@ final class Connection {
     private var isDirty = false
     /// Nothing is read any more; the connection goes when its output has left.
     private(set) var isEnding = false
+    /// Since when.
+    private var endedAt = MonotonicTime(nanoseconds: 0)
 
     private var abuse: AbuseLimits
     private var heldOutput = 0
@@ -153,6 +155,7 @@ final class Connection {
         } else {
             core.metrics.handshakesFull += 1
         }
+        if wire.tls.isTooLargeToResume { core.metrics.count(.sessionBytes) }
         let principal = wire.tls.peerPrincipal
         peer = PeerContext(principal: principal, audience: peer.audience)
         guard let principal else { return strangerCame() }
@@ -417,6 +420,7 @@ final class Connection {
             _ = wire.seal(core.staging, limit: core.limits.outputBytesMax * 2)
         }
         isEnding = true
+        endedAt = core.now
         endReason = reason
         deferred = nil
         wire.tls.close()
@@ -431,6 +435,18 @@ final class Connection {
 
     /// Why the connection ended.
     private(set) var endReason = ""
+
+    /// Whether a connection that ended has had its time to say so: its output does not move, or
+    /// moves too slowly, or the peer does not close its side.
+    ///
+    /// - Parameter lingersSince: Since when our side is shut down; nil: there is output left.
+    /// - Returns: Whether it is to be closed now.
+    func isOverdue(lingersSince: MonotonicTime?) -> Bool {
+        guard isEnding else { return false }
+        if let lingersSince { return has(Limits.lingerMilliseconds, passedSince: lingersSince) }
+        return has(Limits.lingerMilliseconds, passedSince: max(sentAt, endedAt))
+            || has(Limits.farewellMilliseconds, passedSince: endedAt)
+    }
 
     /// Leaves the core's table; the last call on a connection.
     func remove() {

@@ -25,6 +25,7 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
     case concurrentStreams
     case keyUpdates
     case certificateChain
+    case sessionBytes
     case handshakeTime
     case prefaceTime
     case headerBlockTime
@@ -47,6 +48,8 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
     case evidenceStreams
     case backupStreams
     case streamReports
+    case watchBytes
+    case journalBytes
     case newCallsPerTurn
     case inflatedPerTurn
     case unaryTime
@@ -79,6 +82,7 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .concurrentStreams: "concurrent_streams"
         case .keyUpdates: "key_updates"
         case .certificateChain: "certificate_chain"
+        case .sessionBytes: "session_bytes"
         case .handshakeTime: "handshake_time"
         case .prefaceTime: "preface_time"
         case .headerBlockTime: "header_block_time"
@@ -101,6 +105,8 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
         case .evidenceStreams: "evidence_streams"
         case .backupStreams: "backup_streams"
         case .streamReports: "stream_reports"
+        case .watchBytes: "watch_bytes"
+        case .journalBytes: "journal_bytes"
         case .newCallsPerTurn: "new_calls_per_turn"
         case .inflatedPerTurn: "inflated_per_turn"
         case .unaryTime: "unary_time"
@@ -146,9 +152,9 @@ package enum LimitKind: UInt8, CaseIterable, Sendable {
             .concurrentStreams, .keyUpdates, .outputBytes, .stalledStream, .messageBytes,
             .messageFields, .messageDepth, .messageUnknownBytes, .messageBytesInFlight,
             .identityBytes, .callRate, .compressionRatio, .longLivedStreams,
-            .certificateChain, .evidenceStreams, .backupStreams,
-            .streamReports, .newCallsPerTurn, .inflatedPerTurn, .unaryTime, .bodyTime, .drainTime,
-            .adminConnections, .adminRequestBytes, .adminTime:
+            .certificateChain, .sessionBytes, .evidenceStreams, .backupStreams,
+            .streamReports, .watchBytes, .journalBytes, .newCallsPerTurn, .inflatedPerTurn,
+            .unaryTime, .bodyTime, .drainTime, .adminConnections, .adminRequestBytes, .adminTime:
             "limit"
         }
     }

@@ -57,7 +57,7 @@ final class Reactor {
     private var resumed: [Channel] = []
     private var handshakes: [Channel] = []
     /// Whose certificates are to be judged anew.
-    private var rechecks: [Channel] = []
+    private var rechecks = RecheckQueue<Channel>()
     private var input = [UInt8](repeating: 0, count: 64 << 10)
     private var flushing: [Int] = []
     /// The listeners are not watched: there was no descriptor for who waits in them.
@@ -69,8 +69,6 @@ final class Reactor {
     /// Listeners have the tokens from here on; connections those below.
     private static let listenerTokens: UInt64 = 1 << 32
     private static let sweepNanoseconds: UInt64 = 1_000_000_000
-    /// How long a connection that we ended may keep its socket, milliseconds.
-    private static let lingerNanoseconds: UInt64 = 2_000_000_000
     /// How often one turn flushes again because flushing made handlers send.
     private static let flushRoundsMax = 4
 
@@ -411,15 +409,13 @@ final class Reactor {
     /// Uses other certificates for new connections, and has the open ones judged by them.
     private func reload(_ new: [TLSContext]) {
         contexts = new
-        rechecks = channels.compactMap { $0 }
+        rechecks.add(channels.compactMap { $0 }, at: core.now)
     }
 
     /// Judges a few: each costs as much as tens of calls.
     private func recheckPeers() {
-        for _ in 0..<min(rechecks.count, Limits.rechecksPerTurnMax) {
-            let channel = rechecks.removeLast()
-            if isCurrent(channel), !channel.connection.wire.isHandshaking { recheck(channel) }
-        }
+        for channel in rechecks.take(at: core.now)
+        where isCurrent(channel) && !channel.connection.wire.isHandshaking { recheck(channel) }
     }
 
     private func recheck(_ channel: Channel) {
@@ -532,12 +528,8 @@ final class Reactor {
         watchListeners()
         for channel in channels {
             guard let channel else { continue }
-            if channel.connection.isEnding {
-                let since = channel.lingersSince ?? channel.connection.sentAt
-                if core.now.nanoseconds(since: since) > Self.lingerNanoseconds { close(channel) }
-            } else {
-                channel.connection.sweep()
-            }
+            channel.connection.sweep()
+            if channel.connection.isOverdue(lingersSince: channel.lingersSince) { close(channel) }
         }
         core.resetStalledStreams()
         core.shares.sweep(now: core.now)

@@ -78,6 +78,21 @@ package final class Server: Sendable {
         contexts = Mutex(configuration.listeners.map(\.tls))
     }
 
+    /// Checks that an address could be listened on.
+    ///
+    /// - Parameters:
+    ///   - host: An address or a name, for which the resolver is waited.
+    ///   - port: 0: only whether the address is one of this machine.
+    /// - Throws: ``TransportError``: `.unresolvable` or `.cannotListen`.
+    package static func checkFree(host: String, port: UInt16) throws(TransportError) {
+        let address = try Socket.address(of: host)
+        do throws(SocketError) {
+            try Socket.checkFree(host: address, port: port)
+        } catch {
+            throw .cannotListen(host: host, port: port, error)
+        }
+    }
+
     /// Starts the reactors; returns when all of them serve.
     ///
     /// - Throws: ``TransportError/socket(_:)`` when the system has no threads or descriptors left;
@@ -139,13 +154,17 @@ package final class Server: Sendable {
     /// Uses other certificates, by listener.
     ///
     /// New connections shake hands under them at once; open ones are judged by their trust and
-    /// revocation lists within a second or two, and ended where they would not be let in any more.
+    /// revocation lists within two seconds, and ended where they would not be let in any more.
     ///
     /// - Precondition: one for each listener.
     package func reload(tls contexts: [TLSContext]) {
         precondition(contexts.count == ports.count, "one context a listener")
-        self.contexts.withLock { $0 = contexts }
+        let old = self.contexts.withLock { current in
+            defer { current = contexts }
+            return current
+        }
         for seed in seeds { seed.mailbox.post(.reload(contexts)) }
+        for context in old where !contexts.contains(where: { $0 === context }) { context.retire() }
     }
 
     /// Stops accepting, tells every client, lets calls finish for a bounded time, and ends.

@@ -39,6 +39,8 @@ final class ServerCore: CallResponder {
     var inputBytesHeld = 0
     /// Bytes of unsent replies.
     var outputBytesHeld = 0
+    /// The last sweep has looked at the streams that have bytes to send.
+    private var looksAtStreams = false
     /// This reactor's share of the bytes that may be held.
     let bytesHeldMax: Int
     let shares: IdentityShares
@@ -390,14 +392,20 @@ final class ServerCore: CallResponder {
 
     /// Resets the streams that have bytes to send and have not moved for too long.
     func resetStalledStreams() {
-        guard outputBytesHeld > 0 else { return }
+        guard outputBytesHeld > 0 else { return looksAtStreams = false }
+        // Nothing waited at the last sweep: what an earlier one noted of a stream says nothing of
+        // how long it has stood still.
+        let isFirstLook = !looksAtStreams
+        looksAtStreams = true
         let limit = UInt64(limits.stalledStreamMillisecondsMax) * 1_000_000
         for call in calls.slots {
             guard let connection = connection(of: call), !connection.isEnding else { continue }
             let stream = calls[call].stream
             // Not the queue's length: one that is refilled as it drains looks the same each time.
             let framed = connection.http2.framedBytes(stream)
-            if connection.http2.bufferedBytes(stream) == 0 || framed != calls[call].framedBytes {
+            if isFirstLook || connection.http2.bufferedBytes(stream) == 0
+                || framed != calls[call].framedBytes
+            {
                 calls[call].framedBytes = framed
                 calls[call].movedAt = now
             } else if now.nanoseconds(since: calls[call].movedAt) > limit {

@@ -7,6 +7,7 @@ internal import TriageIO
 internal import TriageJournal
 internal import TriageServices
 internal import TriageTLS
+internal import TriageTransport
 
 /// Checks the configuration.
 struct CheckConfigCommand: ParsableCommand {
@@ -30,7 +31,7 @@ struct CheckConfigCommand: ParsableCommand {
             StandardStream.output.write(try Self.keys(configuration) + "\n")
             let policy = try PolicyFile.read(path: configuration.policyPath)
             StandardStream.output.write("policy: \(policy.entries.count) principals\n")
-            do {
+            do throws(TLSError) {
                 for door in configuration.doors {
                     let context = try TLSContext(door.tls)
                     let expiry = Timestamp.rfc3339(context.certificateNotAfter)
@@ -38,7 +39,10 @@ struct CheckConfigCommand: ParsableCommand {
                         "\(door.audience) certificate: valid until \(expiry)\n")
                 }
             } catch {
-                throw ConfigurationError("\(error)")
+                throw ConfigurationError(error)
+            }
+            if let held = Handover.toldInRehearsal() {
+                try Self.checkAddresses(configuration, held: held)
             }
         } catch let error as ConfigurationError {
             StandardStream.error.write("triaged: \(error)\n")
@@ -63,11 +67,44 @@ struct CheckConfigCommand: ParsableCommand {
         }
     }
 
+    /// Checks that what the process before does not leave us can be opened.
+    ///
+    /// - Parameters:
+    ///   - configuration: The settings that are to come into force.
+    ///   - held: What it leaves us: the names of doors, only the audience where the service manager
+    ///     holds the socket; and, each after a colon, the ports that are free once it is gone.
+    /// - Throws: ``ConfigurationError`` with exit code 71, as a start would have.
+    private static func checkAddresses(
+        _ configuration: ServeConfiguration, held: [String]
+    ) throws(ConfigurationError) {
+        let doors = configuration.doors.filter {
+            !$0.isManagers && !held.contains("\($0.audience)")
+        }
+        var wanted = doors.map { ($0.nameOfSockets, $0.listen) }
+        wanted.append((configuration.nameOfAdmin, configuration.admin))
+        for (name, endpoint) in wanted where !held.contains(name) {
+            // Of a port that is only ours for now, the address is still to be judged.
+            let port = held.contains(":\(endpoint.port)") ? 0 : endpoint.port
+            do throws(TransportError) {
+                try Server.checkFree(host: endpoint.host, port: port)
+            } catch {
+                throw ConfigurationError("\(error)", exitCode: 71)
+            }
+        }
+    }
+
     /// Whether the key opens what is in the data directory.
     private static func keys(_ configuration: ServeConfiguration) throws -> String {
         let source = try configuration.keys.load()
         let data = configuration.dataDirectory
         let isNew = FileStamp(path: data + "/identity") == nil
+        if !isNew {
+            do throws(JournalError) {
+                try DataDirectory.checkKind(of: data)
+            } catch {
+                throw ConfigurationError("\(error)", exitCode: error.isDamage ? 65 : 74)
+            }
+        }
         do throws(JournalError) {
             let file = isNew ? nil : try KeyFile.read(data)
             switch (source, file) {

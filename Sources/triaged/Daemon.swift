@@ -38,6 +38,7 @@ final class Daemon {
     /// - Throws: `ConfigurationError` or ``StartError`` when it cannot start.
     static func run(_ configuration: ServeConfiguration) throws -> Int32 {
         Limits.assertRelations()
+        CoreFiles.forbid()
         Heap.keepFreedMemory()
         TLSMemory.keepFreed()
         // Before any thread: all of them inherit what is blocked here.
@@ -52,7 +53,7 @@ final class Daemon {
             throw StartError(description: "signals cannot be received: \(error)", exitCode: 71)
         }
         let daemon: Daemon
-        if configuration.isSuccessor {
+        if Handover.isSuccessor() {
             // The manager has been watching since the first process said that it was ready.
             daemon = try ServiceManager.alive { () throws in try Daemon(configuration) }
         } else {
@@ -60,7 +61,7 @@ final class Daemon {
         }
         try daemon.start()
         switch daemon.serve(until: signals) {
-        case .stop: return daemon.stop()
+        case .stop: return daemon.stop(signals)
         case .handOver: return daemon.handOver()
         }
     }
@@ -347,14 +348,36 @@ final class Daemon {
 
     // MARK: End
 
-    private func stop() -> Int32 {
+    private func stop(_ signals: borrowing SignalSource) -> Int32 {
         log.info("draining")
         ServiceManager.notify("STOPPING=1")
         health.set(serving: false)
+        goOnAccepting(until: signals)
         server.beginDrain()
         if let code = end() { return code }
         log.info("stopped")
         return 0
+    }
+
+    /// Serves on for a while, not ready: whoever chooses servers by that has to hear of it first.
+    ///
+    /// Ends early at a second signal to stop; another one changes nothing any more.
+    private func goOnAccepting(until signals: borrowing SignalSource) {
+        let clock = SystemClock()
+        let end = clock.monotonicTime().advanced(
+            byNanoseconds: UInt64(configuration.drainWaitMilliseconds) * 1_000_000)
+        let watchdog = ServiceManager.watchdogMilliseconds()
+        let pause = min(Self.lookMilliseconds, watchdog ?? .max)
+        while true {
+            let now = clock.monotonicTime()
+            guard now < end else { return }
+            let left = Int64(clamping: end.nanoseconds(since: now) / 1_000_000) + 1
+            switch signals.next(waitMilliseconds: Int32(clamping: min(pause, left))) {
+            case SignalSource.terminate?, SignalSource.interrupt?: return
+            case nil: lookAround(alive: watchdog != nil)
+            default: continue
+            }
+        }
     }
 
     /// Waits for the drain and lets go of the data; an exit code when the journal has failed.
@@ -373,7 +396,8 @@ final class Daemon {
         var words = CommandLine.arguments
         if let verb = words.firstIndex(of: "serve") { words[verb] = "check-config" }
         do {
-            return try Rehearsal(words, milliseconds: Self.rehearsalMilliseconds)
+            return try Rehearsal(
+                words, telling: addressesHeld, milliseconds: Self.rehearsalMilliseconds)
         } catch {
             log.error("not handed over; this process goes on", metadata: ["error": "\(error)"])
             return nil
@@ -398,7 +422,16 @@ final class Daemon {
         return 71
     }
 
-    private static let rehearsalMilliseconds: Int32 = 20_000
+    /// What a successor need not open, or finds free: see `CheckConfigCommand`.
+    private var addressesHeld: [String] {
+        let doors = zip(configuration.doors, server.ports).flatMap { door, port in
+            [door.isManagers ? "\(door.audience)" : door.nameOfSockets, ":\(port)"]
+        }
+        return doors + [configuration.nameOfAdmin, ":\(admin.port)"]
+    }
+
+    /// A start may wait as long for its key, and reads for a moment what else it needs.
+    private static let rehearsalMilliseconds = Int32(KeyMaterial.commandMilliseconds) + 5_000
 }
 
 /// Logs when something has run out, and when there is enough again: once each, however often

@@ -22,12 +22,14 @@ final class Rehearsal: Sendable {
     ///
     /// - Parameters:
     ///   - words: The program and what it is given.
+    ///   - telling: What it is told beside them.
     ///   - milliseconds: It may take as long.
     /// - Throws: ``IOError``: `.thread`.
-    init(_ words: [String], milliseconds: Int32) throws(IOError) {
+    init(_ words: [String], telling: [String], milliseconds: Int32) throws(IOError) {
         worker = try SystemWorkers().makeWorker(name: "rehearsal", urgency: .normal)
         worker.submit { [result] in
-            let trouble = Handover.rehearse(words, milliseconds: milliseconds)
+            let trouble = Handover.rehearse(
+                words, telling: telling, milliseconds: milliseconds)
             result.withLock { $0 = trouble.map(Verdict.unfit) ?? .fit }
         }
     }

@@ -27,6 +27,7 @@ struct ServeCommand: ParsableCommand {
     mutating func run() throws {
         do {
             let inherited = ServiceManager.inheritedSockets() + Handover.inheritedSockets()
+            for socket in inherited { socket.hideFromPrograms() }
             let configuration = try ServeConfiguration(
                 try flags.resolve(environment: Environment.value), inherited: inherited)
             configuration.close(others: inherited)

@@ -19,6 +19,7 @@ struct ServeConfiguration {
     var snapshotRecords: UInt64
     var snapshotMilliseconds: Int64
     var headMilliseconds: Int64
+    var drainWaitMilliseconds: Int64
     var snapshotsKept: Int
     var journalRetention: JournalRetention
     var keys: KeyMaterial
@@ -35,11 +36,17 @@ struct ServeConfiguration {
         /// The name under which its sockets are left to a successor.
         var nameOfSockets: String { "\(audience)@\(listen)" }
 
+        /// Whether the service manager holds its socket.
+        var isManagers: Bool { inherited.contains { $0.origin == .manager } }
+
         /// Whether a predecessor has left the socket for this door.
         func hasLeft(_ socket: InheritedSocket) -> Bool {
             socket.origin == .predecessor && socket.name == nameOfSockets
         }
     }
+
+    /// What a rehearsal calls the address of the admin port.
+    var nameOfAdmin: String { "admin@\(admin)" }
 
     /// How much is logged.
     enum LogLevel: String, CaseIterable {
@@ -66,6 +73,7 @@ struct ServeConfiguration {
         snapshotRecords = UInt64(try reader.number(.snapshotRecords, 1...1_000_000_000))
         snapshotMilliseconds = try reader.number(.snapshotMinutes, 1...10_080) * 60_000
         headMilliseconds = try reader.number(.headSeconds, 1...86_400) * 1_000
+        drainWaitMilliseconds = try reader.number(.drainWait, 0...60) * 1_000
         snapshotsKept = Int(try reader.number(.snapshotsKept, 1...64))
         journalRetention = try Self.retention(reader, data: dataDirectory)
         keys = try reader.keyMaterial(data: dataDirectory)
@@ -73,11 +81,6 @@ struct ServeConfiguration {
             throw reader.wrong(.logLevel, "must be debug, info, warning or error")
         }
         logLevel = level
-    }
-
-    /// Whether this process is another one's successor: see ``Handover``.
-    var isSuccessor: Bool {
-        doors.contains { $0.inherited.contains { $0.origin == .predecessor } }
     }
 
     /// Closes what a predecessor has left and no door has a use for: its address is free again.

@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import TriageBase
 internal import TriageIO
+internal import TriageTLS
 internal import Yams
 
 /// A setting of the daemon.
@@ -31,6 +32,7 @@ enum Setting: String, CaseIterable {
     case snapshotRecords = "snapshot-records"
     case snapshotMinutes = "snapshot-minutes"
     case headSeconds = "head-seconds"
+    case drainWait = "drain-wait-seconds"
     case snapshotsKept = "snapshots-kept"
     case journalRetention = "journal-retention"
     case journalArchive = "journal-archive"
@@ -59,6 +61,7 @@ enum Setting: String, CaseIterable {
         case .snapshotRecords: "2000000"
         case .snapshotMinutes: "60"
         case .headSeconds: "300"
+        case .drainWait: "0"
         case .snapshotsKept: "2"
         case .journalRetention: "keep"
         case .logLevel: "info"
@@ -86,6 +89,11 @@ struct ConfigurationError: Error, CustomStringConvertible {
     init(_ description: String, exitCode: Int32 = 78) {
         self.description = description
         self.exitCode = exitCode
+    }
+
+    /// What is wrong with a file of TLS; what is good later is not final.
+    init(_ error: TLSError) {
+        self.init("\(error)", exitCode: error.passesWithTime ? 74 : 78)
     }
 }
 
@@ -158,6 +166,10 @@ struct SettingFlags: ParsableArguments {
         name: .customLong("head-seconds"),
         help: "Sign a head of the journal within so many seconds of a record.")
     var headSeconds: String?
+    @Option(
+        name: .customLong("drain-wait-seconds"),
+        help: "A drain goes on accepting for so long after readiness is off.")
+    var drainWait: String?
     @Option(name: .customLong("snapshots-kept"), help: "Keep this many snapshots.")
     var snapshotsKept: String?
     @Option(
@@ -210,6 +222,7 @@ struct SettingFlags: ParsableArguments {
         case .snapshotRecords: snapshotRecords
         case .snapshotMinutes: snapshotMinutes
         case .headSeconds: headSeconds
+        case .drainWait: drainWait
         case .snapshotsKept: snapshotsKept
         case .journalRetention: journalRetention
         case .journalArchive: journalArchive

@@ -43,7 +43,7 @@ final class Trust {
             let contexts = try contexts(doors)
             return (Trust(doors, log, watch, contexts), contexts)
         } catch {
-            throw ConfigurationError("\(error)")
+            throw ConfigurationError(error)
         }
     }
 

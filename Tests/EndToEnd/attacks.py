@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import time
+import uuid
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RESET, SETTINGS, PING, WINDOW, CONTINUATION = 0, 1, 2, 3, 4, 6, 8, 9
@@ -51,6 +52,8 @@ LIST = request("/triaged.v1.TriageService/ListCases")
 WATCH = request("/triaged.v1.TriageService/WatchBoard")
 HEALTH = request("/grpc.health.v1.Health/Watch")
 REPORT = request("/triaged.v1.TriageService/SubmitReport")
+CLAIM = request("/triaged.v1.AssignmentService/ClaimNext")
+REFLECTION = request("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
 EMPTY = b"\0\0\0\0\0"
 # page_size (field 1) = 1000
 PAGE = b"\0\0\0\0\3" + b"\x08\xe8\x07"
@@ -61,7 +64,7 @@ class Peer:
 
     def __init__(self, target, settings=b"", handshake=True):
         self.stream, self.gone = 1, False
-        self.waiting = b""
+        self.waiting, self.came = b"", b""
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 10)
         self.socket.settimeout(20)
@@ -105,6 +108,26 @@ class Peer:
                 raise
             except OSError:
                 self.gone = True
+
+    def count_ends(self):
+        """Takes what came; how many streams ended with it."""
+        try:
+            while piece := self.socket.recv(65_536):
+                self.came += piece
+            self.gone = True
+        except (ssl.SSLWantReadError, BlockingIOError):
+            pass
+        except OSError:
+            self.gone = True
+        ends, at = 0, 0
+        while len(self.came) - at >= 9:
+            head, flags = struct.unpack_from(">IB", self.came, at)
+            if len(self.came) - at < 9 + (head >> 8):
+                break
+            ends += head & 0xFF in (DATA, HEADERS) and flags & END_STREAM
+            at += 9 + (head >> 8)
+        self.came = self.came[at:]
+        return ends
 
     def close(self):
         with contextlib.suppress(OSError):
@@ -418,6 +441,65 @@ def nobodys_methods(target):
                     (":authority", "localhost"))
     flood(target, lambda peer: b"".join(
         peer.open(block, END_HEADERS | END_STREAM) for block in (gone, page) * 10))
+
+
+def every_stream(peers, make):
+    """As many streams as these connections may have open, each with what `make(peer)` says."""
+    for peer in peers:
+        peer.send(b"".join(make(peer) for _ in range(99)))
+
+
+def waiting_claims(target):
+    """Claims of somebody whom nothing is for, all that may wait; and again, when all have."""
+    # request_id (field 1), wait_duration (field 2) of 50 s.
+    def claim(peer):
+        body = b"\x0a\x24" + str(uuid.uuid4()).encode() + b"\x12\2\x08\x32"
+        return peer.open(CLAIM) + frame(DATA, END_STREAM, peer.stream, message(body))
+
+    while target.goes_on:
+        peers = [Peer(target) for _ in range(30)]
+        every_stream(peers, claim)
+        for _ in range(20):
+            for peer in peers:
+                peer.send(b"")
+                peer.read()
+            time.sleep(0.01)
+        for peer in peers:
+            peer.close()
+
+
+def reflection(target):
+    """Questions of a few bytes with answers of many, on all streams; none of them is read."""
+    symbol = b"triaged.v1.TriageService"
+    question = message(b"\x22" + bytes([len(symbol)]) + symbol)
+    peers = [Peer(target, struct.pack(">HI", 4, 0)) for _ in range(20)]
+    every_stream(peers, lambda peer: peer.open(REFLECTION) + frame(
+        DATA, 0, peer.stream, question * 20))
+    while target.goes_on:
+        for peer in peers:
+            peer.read()
+            peer.send(b"")
+        time.sleep(0.01)
+
+
+def storm_of_reports(target):
+    """Reports that are as they should be, as fast as they are taken."""
+    # request_id (1), report (2): subject (4) of kind (1) and id (2), harm_family (6), reporter (9).
+    def report(peer):
+        subject = b"\x08\2\x12\x0apost:%05d" % (peer.stream // 1_000 % 100_000)
+        body = b"\x22" + bytes([len(subject)]) + subject + b"\x30\1\x4a\2\x08\2"
+        body = b"\x0a\x24" + str(uuid.uuid4()).encode() + b"\x12" + bytes([len(body)]) + body
+        return peer.open(REPORT) + frame(DATA, END_STREAM, peer.stream, message(body))
+
+    peers = [Peer(target) for _ in range(16)]
+    waiting = dict.fromkeys(peers, 0)
+    while target.goes_on:
+        for peer in peers:
+            waiting[peer] -= peer.count_ends()
+            if not peer.gone and not peer.is_full:
+                more = 99 - waiting[peer]
+                peer.send(b"".join(report(peer) for _ in range(more)))
+                waiting[peer] += more
 
 
 def key_updates(target):

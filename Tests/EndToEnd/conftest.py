@@ -11,6 +11,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import harness  # noqa: E402
 
+# What builders.py has people write, and whom about: the log of no test may have any of it.
+WORDS_OF_REPORTS = ("Synthetic", "post:", "user:1", "https://example.org/")
+
 
 @pytest.fixture(scope="session")
 def certs(tmp_path_factory):
@@ -34,6 +37,8 @@ def server(request, tmp_path_factory, certs):
     assert not unknown, "UNKNOWN is a bug: no error is without a code of its own"
     code = server.stop()
     assert code in (0, None), f"triaged ended with {code}: {server.said()[-2000:]}"
+    told = [words for words in WORDS_OF_REPORTS if words in server.said()]
+    assert not told, f"the log has words of reports: {told}"
     shutil.rmtree(directory)
 
 

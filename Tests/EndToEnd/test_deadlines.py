@@ -111,14 +111,3 @@ def test_many_cancellations_do_not_hurt_the_connection(empty):
             for each in calls:
                 each.cancel()
         assert chloe.health.Check(stubs.health.HealthCheckRequest()).status == 1
-
-
-def test_gzip_from_a_stock_client(empty):
-    """Compressed requests are understood, or refused with what is accepted."""
-    with empty.client("classifier") as intake:
-        try:
-            reply = intake.triage.SubmitReport(submission(), compression=grpc.Compression.Gzip)
-            assert reply.opened
-        except grpc.RpcError as error:
-            assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-            assert "encoding" in error.details()

@@ -143,6 +143,7 @@ def test_without_a_certificate_only_health_and_only_where_it_is_allowed(house):
             stubs.health.HealthCheckResponse.SERVING
         for call, message in [
                 (probe.operations.GetStatus, O.GetStatusRequest()),
+                (probe.health.List, stubs.health.HealthListRequest()),
                 (probe.disclosures.SubmitDisclosureRequest, filing()),
                 (probe.triage.SubmitReport, submission())]:
             assert refused(call, message).code is grpc.StatusCode.UNAUTHENTICATED

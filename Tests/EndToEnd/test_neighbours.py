@@ -24,8 +24,8 @@ SECONDS = 1.5
 LONGER = {"many_connections": 6, "strangers": 4, "key_updates": 4}
 SERVER_WORDS = ["--client-certificates", "optional"]
 SLOWEST_CALL = 1.0
-# The attacker's own room: a quarter of the message memory (16 MiB), what 100 unread watches may
-# hold in parts on their way (20 MiB), and the buffers of 64 connections.
+# The attacker's own room: a quarter of the message memory (16 MiB), what its watches of the board
+# may hold (32 MiB), and the buffers of 64 connections.
 GROWTH_BYTES_MAX = 64 << 20
 
 # What each attack runs into first; None: nothing is broken, it is only a lot.
@@ -44,7 +44,15 @@ ATTACKS = {
     "many_connections": "connections_per_identity", "strangers": "strangers",
     "watches": "long_lived_streams",
     "nobodys_methods": None, "key_updates": "key_updates",
+    "waiting_claims": None, "reflection": "identity_bytes",
+    # The last: it is kept.
+    "storm_of_reports": None,
 }
+# Whose attack it is, unless it is a specialist's who may take everything: one whom nothing is for,
+# and one who may report.
+ATTACKERS = {"waiting_claims": "ben", "storm_of_reports": "hotline"}
+# A machine that is busy with something else is late now and then; more than this is ours.
+SECOND_TRIES_MAX = 3
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +107,7 @@ class Neighbour(threading.Thread):
 def attack(server, name, seconds):
     process = subprocess.Popen([
         sys.executable, pathlib.Path(__file__).parent / "attacks.py", name, server.address,
-        server.certs, "chloe", str(seconds)], stderr=subprocess.PIPE)
+        server.certs, ATTACKERS.get(name, "chloe"), str(seconds)], stderr=subprocess.PIPE)
     try:
         yield
         _, said = process.communicate(timeout=seconds + 60)
@@ -110,12 +118,21 @@ def attack(server, name, seconds):
             process.communicate()
 
 
+@pytest.fixture(scope="module")
+def second_tries():
+    """The attacks that slowed a neighbour down at first."""
+    return []
+
+
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_neighbour_hardly_notices(board, name):
+def test_a_neighbour_hardly_notices(board, name, second_tries):
     slowest, allowed = attacked(board, name), SLOWEST_CALL
     if slowest >= allowed:
-        # A machine that is busy with something else is late by itself; what repeats is ours.
-        allowed += 2 * undisturbed(board)
+        # Where calls take so long without an attack, one cannot be told from the other.
+        allowed = max(allowed, 2 * undisturbed(board))
+    if slowest >= allowed:
+        second_tries.append(f"{name}: {slowest:.1f} s")
+        assert len(second_tries) <= SECOND_TRIES_MAX, f"what repeats is ours: {second_tries}"
         slowest = attacked(board, name)
     assert slowest < allowed
 

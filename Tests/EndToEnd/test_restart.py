@@ -71,6 +71,15 @@ class Crowd:
         assert not self.failures, self.failures[0]
 
 
+def crc32c(data):
+    crc = 0xFFFF_FFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F6_3B78 if crc & 1 else 0)
+    return crc ^ 0xFFFF_FFFF
+
+
 # --- without a service manager
 
 
@@ -164,6 +173,41 @@ def test_whoever_could_not_serve_does_not_take_over(fresh):
         sre.operations.GetStatus(stubs.operations.GetStatusRequest(), wait_for_ready=True)
 
 
+def test_a_directory_of_another_version_is_not_handed_over_to(fresh):
+    server = fresh().start()
+    identity = server.data / "identity"
+    good = identity.read_bytes()
+    version = int.from_bytes(good[8:12], "little")
+    # A program of another version would find this one; checked as Journal/FORMAT.md says.
+    other = good[:8] + (version + 1).to_bytes(4, "little") + good[12:]
+    identity.write_bytes(other[:12] + crc32c(other[:12] + other[16:]).to_bytes(4, "little")
+                         + other[16:])
+    server.signal(signal.SIGUSR2)
+    await_true(lambda: "not handed over" in server.said(), what="the refusal in the log")
+    assert "handing over" not in server.said()
+    identity.write_bytes(good)
+    hand_over(server)
+    assert server.stop() == 0
+
+
+def test_an_address_that_is_taken_is_not_handed_over_to(fresh, tmp_path, certs):
+    config = tmp_path / "triaged.yaml"
+    config.write_text("reactors: 1\n")
+    server = fresh(config=config).start()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        config.write_text(f"external-listen: 127.0.0.1:{other.getsockname()[1]}\n"
+                          f"external-client-ca: {certs / 'ca.crt'}\n"
+                          f"external-crl: {certs / 'crl.pem'}\n")
+        server.signal(signal.SIGUSR2)
+        await_true(lambda: "not handed over" in server.said(), what="the refusal in the log")
+    assert "in use" in server.said()
+    with server.client("sre") as sre:
+        sre.operations.GetStatus(stubs.operations.GetStatusRequest())
+    assert "handing over" not in server.said()
+    hand_over(server, 2)
+    assert server.stop() == 0
+
+
 def test_the_program_on_disk_is_what_takes_over(fresh, tmp_path):
     program = tmp_path / "bin" / "triaged"
     program.parent.mkdir()
@@ -191,7 +235,9 @@ def activated(server, listener, **environment):
     words = server.arguments()
     server.data.mkdir(parents=True, exist_ok=True)
     # LISTEN_PID must be the server's: the shell has it, and becomes the server.
-    script = f'exec 3<&{listener.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+    number = listener.fileno()
+    close = f"exec {number}<&-; " if number != 3 else ""
+    script = f'exec 3<&{number}; {close}LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
     with open(server.log, "ab") as log:
         server.process = subprocess.Popen(
             ["bash", "-c", script, "bash", *words], stdout=subprocess.PIPE, stderr=log,
@@ -239,6 +285,56 @@ def test_the_service_manager_is_told(fresh, tmp_path):
         while (said := manager.recv(99)) == b"WATCHDOG=1":
             pass
         assert said == b"STOPPING=1"
+
+
+@pytest.mark.parametrize("manager", [False, True])
+def test_programs_that_are_asked_for_keys_get_no_socket(fresh, tmp_path, manager):
+    store, seen, kek = tmp_path / "store", tmp_path / "seen", tmp_path / "kek"
+    kek.write_text("ab" * 32)
+    store.write_text(f"#!/bin/sh\nls -l /proc/$$/fd >>{seen}\nexec cat {kek}\n")
+    store.chmod(0o700)
+    server = fresh(extra=["--key-command", str(store)])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        if manager:
+            activated(server, listener)
+        else:
+            server.start()
+        for _ in range(2):
+            hand_over(server)
+        assert server.stop() == 0
+    said = seen.read_text()
+    assert said.count("total") == 5, "two rehearsals and three starts"
+    assert "socket:" not in said
+
+
+def test_the_watchdog_hears_of_a_successor_that_takes_its_time(fresh, tmp_path):
+    """It has the manager's socket, and none that was left to it."""
+    store, slow, kek = tmp_path / "store", tmp_path / "slow", tmp_path / "kek"
+    kek.write_text("ab" * 32)
+    # The rehearsal is told something, and a start is not.
+    store.write_text(f'#!/bin/sh\nif [ -e {slow} -a -z "$TRIAGED_REHEARSAL" ]\n'
+                     f"then sleep 3\nfi\nexec cat {kek}\n")
+    store.chmod(0o700)
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, \
+            socket.create_server(("127.0.0.1", 0)) as listener:
+        manager.bind(str(path))
+        manager.settimeout(30)
+        server = fresh(extra=["--key-command", str(store)])
+        activated(server, listener, NOTIFY_SOCKET=str(path), WATCHDOG_USEC="1000000")
+        assert manager.recv(99) == b"READY=1"
+        slow.touch()
+        server.signal(signal.SIGUSR2)
+        while (said := manager.recv(99)) == b"WATCHDOG=1":
+            pass
+        assert said.startswith(b"RELOADING=1")
+        count = 0
+        while (said := manager.recv(99)) == b"WATCHDOG=1":
+            count += 1
+        assert said == b"READY=1"
+        # Of the three seconds; one or two are of the drain, and of the program's start.
+        assert count >= 4
+        assert server.stop() == 0
 
 
 def test_a_key_store_that_hangs_holds_nothing_up(fresh, tmp_path):

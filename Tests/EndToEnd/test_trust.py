@@ -10,7 +10,7 @@ import time
 
 import pytest
 import raw
-from harness import ROOT, await_true, key_file
+from harness import Failed, ROOT, await_true, key_file
 
 
 def mint(directory, *words):
@@ -132,6 +132,45 @@ def test_a_stale_list_leaves_the_old_one_in_force(fresh, mine):
     await_true(lambda: metric(server, 'triaged_tls_reloads_total{outcome="refused"}') >= 1, 10,
                "the refusal")
     served_certificate(server, mine)
+
+
+def test_a_list_of_the_future_leaves_the_old_one_in_force_until_its_time(fresh, mine):
+    """The authority's clock is ahead of the server's."""
+    server = fresh(certs=mine).start()
+    held = raw.Connection(server.address, mine, "ana", seconds=40)
+    authority(mine, "-gencrl", "-crl_lastupdate", stamp(8)[0], "-crl_nextupdate",
+              stamp(90_000)[0], "-out", "crl.pem")
+    await_true(lambda: metric(server, 'triaged_tls_reloads_total{outcome="refused"}') >= 1, 10,
+               "the refusal")
+    assert "check the clock" in server.said()
+    served_certificate(server, mine)
+    await_true(lambda: metric(server, 'triaged_tls_reloads_total{outcome="used"}') >= 1, 40,
+               "its time")
+    served_certificate(server, mine)
+    held.send(raw.frame(raw.PING, 0, 0, b"12345678"))
+    assert held.await_frame(raw.PING, raw.ACK)[3] == b"12345678", "nobody was ended"
+    assert metric(server, "triaged_peers_refused_total") == 0
+
+
+def test_a_first_start_with_a_list_of_the_future_is_tried_again(fresh, mine):
+    authority(mine, "-gencrl", "-crl_lastupdate", stamp(3_600)[0], "-crl_nextupdate",
+              stamp(90_000)[0], "-out", "crl.pem")
+    with pytest.raises(Failed) as failure:
+        fresh(certs=mine).start()
+    assert failure.value.code == 74, "78 would be final"
+
+
+def test_a_list_of_another_authority_leaves_the_old_one_in_force(fresh, mine, tmp_path):
+    server = fresh(certs=mine).start()
+    held = raw.Connection(server.address, mine, "ana")
+    (tmp_path / "theirs").mkdir()
+    mint(tmp_path / "theirs")
+    shutil.copy(tmp_path / "theirs" / "crl.pem", mine / "crl.pem")
+    await_true(lambda: metric(server, 'triaged_tls_reloads_total{outcome="refused"}') >= 1, 10,
+               "the refusal")
+    served_certificate(server, mine)
+    held.send(raw.frame(raw.PING, 0, 0, b"12345678"))
+    held.await_frame(raw.PING, raw.ACK)
 
 
 # Times that come while a test waits for them: late enough for a start on a busy machine.

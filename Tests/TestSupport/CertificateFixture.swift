@@ -124,13 +124,15 @@ package final class CertificateFixture: Sendable {
     ///   - name: Base name of the file.
     ///   - issuer: The authority; the root if nil.
     ///   - revoked: Certificates that it revokes, on top of those of earlier lists.
-    ///   - nextUpdate: When the list is due, `YYYYMMDDHHMMSSZ`.
+    ///   - lastUpdate: When the list was made, `YYYYMMDDHHMMSSZ`.
+    ///   - nextUpdate: When the list is due.
     ///   - namesKey: Whether it says which of the issuer's keys signed it.
     /// - Returns: The path of the list.
     /// - Throws: ``FixtureError`` when openssl refuses.
     package func revocationList(
         _ name: String, of issuer: Authority? = nil, revoked: [Identity] = [],
-        nextUpdate: String = "20991231235959Z", namesKey: Bool = true
+        lastUpdate: String = "20200101000000Z", nextUpdate: String = "20991231235959Z",
+        namesKey: Bool = true
     ) throws -> String {
         let configuration = (issuer ?? root).directory + "/ca.conf"
         for identity in revoked {
@@ -138,7 +140,7 @@ package final class CertificateFixture: Sendable {
         }
         let path = directory.file("\(name).crl")
         try openssl([
-            "ca", "-config", configuration, "-gencrl", "-crl_lastupdate", "20200101000000Z",
+            "ca", "-config", configuration, "-gencrl", "-crl_lastupdate", lastUpdate,
             "-crl_nextupdate", nextUpdate, "-out", path, "-crlexts", namesKey ? "crl" : "no_key",
         ])
         return path

@@ -1,5 +1,7 @@
 // The built-in schema against the .proto files, names and page tokens.
 
+import CProtobufC
+import CTriageProtos
 import Foundation
 import Testing
 import TriageBase
@@ -69,6 +71,113 @@ import TriageDomain
         #expect(file("google.protobuf.Timestamp") != nil)
         #expect(file("triaged.v1.Nothing") == nil)
         #expect(file("triaged.storage.v1.JournalRecord") == nil)
+    }
+
+    /// Which message types each message type has fields of, by their full names.
+    private static func parts(of set: [UInt8]) -> [String: Set<String>] {
+        var parts: [String: Set<String>] = [:]
+        func fields(_ bytes: ArraySlice<UInt8>) -> [DescriptorReader.Field] {
+            var reader = DescriptorReader(Array(bytes))
+            var out: [DescriptorReader.Field] = []
+            while let field = reader.next() { out.append(field) }
+            return out
+        }
+        // DescriptorProto: name = 1, field = 2, nested_type = 3. FieldDescriptorProto: type_name =
+        // 6, of an enum too, which has no fields.
+        func add(message bytes: ArraySlice<UInt8>, _ scope: String) {
+            let name = scope + DescriptorReader.name(of: bytes)
+            parts[name] = []
+            for case (let number, let value?) in fields(bytes).map({ ($0.number, $0.bytes) }) {
+                if number == 3 { add(message: value, name + ".") }
+                guard number == 2 else { continue }
+                for type in fields(value) where type.number == 6 {
+                    guard let text = type.bytes else { continue }
+                    parts[name]?.insert(String(decoding: text.dropFirst(), as: UTF8.self))
+                }
+            }
+        }
+        // FileDescriptorSet: file = 1. FileDescriptorProto: package = 2, message_type = 4
+        for case let file? in fields(set[...]).map(\.bytes) {
+            var scope = ""
+            for case (let number, let value?) in fields(file).map({ ($0.number, $0.bytes) }) {
+                if number == 2 { scope = String(decoding: value, as: UTF8.self) + "." }
+                if number == 4 { add(message: value, scope) }
+            }
+        }
+        return parts
+    }
+
+    /// The same of the types that a schema leads to.
+    private static func parts(from schemas: [MessageSchema]) -> [String: Set<String>] {
+        var parts: [String: Set<String>] = [:]
+        var waiting = schemas
+        while let schema = waiting.popLast() {
+            guard parts[schema.name] == nil else { continue }
+            let inner = (0..<schema.fieldCount).map { schema.field(at: $0) }
+                .filter { $0.kind == .message }.map(\.messageSchema)
+            parts[schema.name] = Set(inner.map(\.name))
+            waiting += inner
+        }
+        return parts
+    }
+
+    /// Takes away, again and again, the types that have no parts left: what stays contains itself.
+    private static func recursive(_ parts: [String: Set<String>]) -> (Set<String>, depth: Int) {
+        var left = parts
+        var depth = 0
+        while true {
+            let leaves = left.filter { $1.isDisjoint(with: left.keys) }.keys
+            if leaves.isEmpty { return (Set(left.keys), depth) }
+            for name in leaves { left[name] = nil }
+            depth += 1
+        }
+    }
+
+    /// What walks messages by recursion is bounded by the schema alone.
+    @Test func noPublishedTypeContainsItself() throws {
+        let bytes = unsafe [UInt8](
+            UnsafeBufferPointer(
+                start: triaged_descriptor_set(), count: triaged_descriptor_set_size()))
+        let parts = Self.parts(of: bytes)
+        #expect(parts["triaged.v1.Report"]?.contains("triaged.v1.Subject") == true)
+        let (recursive, depth) = Self.recursive(parts)
+        #expect(recursive == [])
+        #expect((3..<Limits.messageDepthMax).contains(depth))
+    }
+
+    @Test func noStoredTypeContainsItself() {
+        var record = unsafe Triaged__Storage__V1__JournalRecord()
+        unsafe triaged__storage__v1__journal_record__init(&record)
+        var snapshot = unsafe Triaged__Storage__V1__SnapshotRecord()
+        unsafe triaged__storage__v1__snapshot_record__init(&snapshot)
+        var content = unsafe Triaged__Storage__V1__ReportContent()
+        unsafe triaged__storage__v1__report_content__init(&content)
+        var filing = unsafe Triaged__Storage__V1__DisclosureFiling()
+        unsafe triaged__storage__v1__disclosure_filing__init(&filing)
+        let parts = unsafe Self.parts(from: [
+            MessageSchema(record.base.descriptor), MessageSchema(snapshot.base.descriptor),
+            MessageSchema(content.base.descriptor), MessageSchema(filing.base.descriptor),
+        ])
+        #expect(parts["triaged.storage.v1.Event"]?.isEmpty == false)
+        let (recursive, depth) = Self.recursive(parts)
+        #expect(recursive == [])
+        #expect((3..<Limits.messageDepthMax).contains(depth))
+    }
+
+    /// The walk sees it, also around a corner.
+    @Test func aTypeThatContainsItself_isFound() {
+        func field(_ type: String) -> [UInt8] { Wire.text(2, Wire.text(6, "." + type)) }
+        func message(_ name: String, _ fields: [UInt8]) -> [UInt8] {
+            Wire.text(1, name) + fields
+        }
+        let twig = Wire.text(3, message("Twig", field("a.Tree")))
+        let messages = [
+            message("Leaf", []), message("Tree", field("a.Leaf") + field("a.Branch") + twig),
+            message("Branch", field("a.Tree.Twig")),
+        ]
+        let file = Wire.text(2, "a") + messages.flatMap { Wire.text(4, $0) }
+        let (recursive, _) = Self.recursive(Self.parts(of: Wire.text(1, file)))
+        #expect(recursive == ["a.Tree", "a.Branch", "a.Tree.Twig"])
     }
 
     @Test func givesAFileWithItsImports() {

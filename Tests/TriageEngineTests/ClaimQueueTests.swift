@@ -108,4 +108,40 @@ import TriageDomain
         let replies = bench.turn(wait(bench, anything, by: "ana", 1_000))
         #expect(replies.count == 1 && replies[0].reply.kind.hasPrefix("refused(tooMany"))
     }
+
+    @Test func claimsThatAreOver_areNeverServed_andTheOthersAreInOrder() {
+        let bench = EngineBench()
+        let claims = (0..<100).map { _ in wait(bench, anything, by: "ana", 1_000) }
+        bench.core.turn([RequestBatch(reactor: 0, requests: claims)])
+        // Fewer than half, more than half, and nobody's.
+        var left = claims
+        for number in [0, 3, 98, 40, 41, 99] + Array(50..<90) + [7, 0] {
+            var cancel = bench.request(.cancel)
+            cancel.call = claims[number].call
+            left.removeAll { $0.call == cancel.call }
+            #expect(bench.turn(cancel).isEmpty)
+            #expect(bench.core.claims.count == left.count)
+        }
+        for subject in 0..<3 as Range<UInt64> {
+            let replies = bench.turn(
+                bench.request(.write(bench.report(about: subject), bench.freshKey()), by: "intake"))
+            #expect(replies.last?.call == left.removeFirst().call)
+        }
+        #expect(bench.core.nextDeadline != nil)
+        bench.clock.advance(milliseconds: 1_001)
+        #expect(bench.turn().map(\.call) == left.map(\.call))
+        #expect(bench.core.claims.count == 0 && bench.core.claims.nextDeadline == nil)
+    }
+
+    @Test func whenAllAreOver_nothingIsPlanned() {
+        let bench = EngineBench()
+        let claims = [wait(bench, anything, by: "ana", 1_000), wait(bench, anything, by: "b", 900)]
+        bench.turn(claims[0], claims[1])
+        for claim in claims {
+            var cancel = bench.request(.cancel)
+            cancel.call = claim.call
+            bench.turn(cancel)
+        }
+        #expect(bench.core.nextDeadline == nil)
+    }
 }

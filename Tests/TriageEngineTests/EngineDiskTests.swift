@@ -389,16 +389,49 @@ import TriageJournal
     @Test func moreThanMayWait_isNotTaken_butReadsAre() throws {
         let directory = try TempDirectory()
         var configuration = EngineConfiguration()
-        configuration.inboxBytesMax = 1_000
+        configuration.inboxBytesMax = 2_560
         // Not started: nothing leaves the inbox.
         let engine = try Engine.open(
             directory.path, storage: options(), configuration: configuration)
         let report = bench.request(.write(bench.report(about: 1), bench.freshKey()))
-        #expect(engine.submit([report], reactor: 0, journalBytes: 900))
-        #expect(!engine.submit([report], reactor: 0, journalBytes: 101))
+        #expect(engine.submit([report], reactor: 0, journalBytes: 2_400))
+        #expect(!engine.submit([report], reactor: 0, journalBytes: 161))
         #expect(engine.submit([bench.request(.status)], reactor: 0, journalBytes: 0))
         engine.start()
         engine.stop()
         #expect(engine.status.counts.reports == 1)
+    }
+
+    @Test func whoeverReportsMost_leavesRoomForOthers() throws {
+        let directory = try TempDirectory()
+        var configuration = EngineConfiguration()
+        // 40 reports; of the last 20 an identity may have five.
+        configuration.inboxBytesMax = 40 * 256
+        let engine = try Engine.open(
+            directory.path, storage: options(), configuration: configuration)
+        var subject: UInt64 = 0
+        func submit(_ names: String...) -> Bool {
+            let reports = names.map { name in
+                subject += 1
+                return bench.request(
+                    .write(bench.report(about: subject), bench.freshKey()), by: name)
+            }
+            let bytes = reports.reduce(0) { $0 + $1.operation.journalBytes }
+            return engine.submit(reports, reactor: 0, journalBytes: bytes)
+        }
+        #expect((0..<25).allSatisfy { _ in submit("classifier") })
+        #expect(!submit("classifier"))
+        #expect(engine.submit([bench.request(.status)], reactor: 0, journalBytes: 0))
+        #expect((0..<5).allSatisfy { _ in submit("hotline") })
+        #expect(!submit("hotline"))
+        // Nothing of a turn is booked that is not taken.
+        #expect((0..<20).allSatisfy { _ in !submit("form", "classifier") })
+        #expect(submit("form", "form", "form", "form", "form"))
+        #expect(!submit("form"))
+        #expect((0..<5).allSatisfy { _ in submit("streams") })
+        #expect(!submit("police"), "all of it is full")
+        engine.start()
+        engine.stop()
+        #expect(engine.status.counts.reports == 40)
     }
 }

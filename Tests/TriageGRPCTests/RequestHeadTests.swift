@@ -95,6 +95,16 @@ import TriageGRPC
 
     @Test func oversize_comesFirst() {
         #expect(verdict(method: "GET", oversize: true) == "resourceExhausted METADATA_TOO_LARGE")
+        var head = RequestHead()
+        head.isOversize = true
+        head.oversize = (bytes: 17_001, fields: 12)
+        guard case .refuse(let error) = head.verdict(table, isIdentified: true) else {
+            Issue.record("it was not refused")
+            return
+        }
+        #expect(error.message.contains("17001 bytes in 12 fields"))
+        #expect(error.metadata["bytes"] == "17001" && error.metadata["bytes_max"] == "16384")
+        #expect(error.metadata["fields"] == "12" && error.metadata["fields_max"] == "100")
     }
 
     @Test func methodTable_findsAllOfMany() {

@@ -49,7 +49,43 @@ import TriageIO
                 .contains("No such file") == true)
         #expect(
             Handover.rehearse(["/bin/sh", "-c", "exec sleep 100"], milliseconds: 50)
-                == "it did not end well", "one that hangs is ended")
+                == "it gave no answer within 50 ms", "one that hangs is ended")
+    }
+
+    @Test func rehearsal_isTold() {
+        let check = "test \"$TRIAGED_REHEARSAL\" = 'a@b:1 :1' && test -n \"$PATH\""
+        #expect(
+            Handover.rehearse(
+                ["/bin/sh", "-c", check], telling: ["a@b:1", ":1"], milliseconds: 10_000) == nil)
+        #expect(Handover.toldInRehearsal { _ in "a@b:1 :1" } == ["a@b:1", ":1"])
+        #expect(Handover.toldInRehearsal { _ in nil } == nil)
+    }
+
+    @Test func rehearsalThatIsGivenUp_endsWithAllThatItHasStarted() throws {
+        let directory = try TempDirectory()
+        let path = directory.file("process")
+        let script = "sleep 1000 & echo $! >\(path); wait"
+        #expect(Handover.rehearse(["/bin/sh", "-c", script], milliseconds: 2_000) != nil)
+        let process = try TextFile.read(path: path, bytesMax: 99).split(separator: "\n")[0]
+        // Its words are gone as soon as it has ended, whoever has still to hear of that.
+        let words = "/proc/\(process)/cmdline"
+        for _ in 0..<10_000 where (try? TextFile.read(path: words, bytesMax: 99))?.isEmpty == false
+        {
+            _ = poll(nil, 0, 1)
+        }
+        #expect((try? TextFile.read(path: words, bytesMax: 99)) ?? "" == "")
+    }
+
+    @Test func successor_isKnown_alsoWithoutASocketOfItsOwn() {
+        func isSuccessor(_ text: String?) -> Bool {
+            Handover.isSuccessor(
+                environment: { $0 == "TRIAGED_HANDOVER" ? text : nil }, process: 77)
+        }
+        #expect(isSuccessor("77"))
+        #expect(isSuccessor("77 a=9"))
+        #expect(!isSuccessor("78 a=9"))
+        #expect(!isSuccessor(""))
+        #expect(!isSuccessor(nil))
     }
 
     @Test func becoming_stopsAtASocketThatIsNotThere() throws {

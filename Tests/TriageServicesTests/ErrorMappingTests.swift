@@ -42,6 +42,7 @@ import TriageGRPC
         (.clearanceRequired, .permissionDenied, "CLEARANCE_REQUIRED"),
         (.revisionCompacted(oldest: 4), .outOfRange, "REVISION_COMPACTED"),
         (.watchTooSlow(revision: 9), .resourceExhausted, "WATCH_TOO_SLOW"),
+        (.tooManyWatches, .resourceExhausted, "TOO_MANY_WATCHES"),
         (.snapshotFailed, .unavailable, "SNAPSHOT_FAILED"),
     ]
 
@@ -89,6 +90,18 @@ import TriageGRPC
         let bench = ServiceBench()
         let error = bench.call(.submitReport, by: "intake", bytes: [0x0A, 0xFF, 0x01]).error
         #expect(error?.code == .invalidArgument && error?.reason == "MALFORMED_MESSAGE")
+    }
+
+    /// The transport counts it under this name.
+    @Test(
+        arguments: [
+            (.tooDeep, "message_depth"), (.tooManyFields, "message_fields"),
+            (.tooManyUnknownBytes, "message_unknown_bytes"), (.truncated, nil),
+        ] as [(MessageFault.Kind, String?)])
+    func aBoundOfAMessage_isNamed(kind: MessageFault.Kind, limit: String?) {
+        let error = RPCError(RequestError.malformed(MessageFault(kind: kind, offset: 7)))
+        #expect(error.metadata["limit"] == limit)
+        #expect(error.metadata["problem"] == kind.rawValue)
     }
 
     @Test func aRepeatedRequestID_withOtherContent_isRefused() throws {

@@ -1,6 +1,7 @@
 // What calls cost their callers, in which order a turn is handed over, and that a refused watch
 // leaves nothing behind.
 
+import TestSupport
 import Testing
 import TriageBase
 import TriageCodec
@@ -65,6 +66,30 @@ import TriageGRPC
             bench.settle()
             #expect(bench.answer(call).error?.code == .unavailable)
         }
+    }
+
+    @Test func whoseWritesHaveNoRoom_isRefusedAlone_andTheTurnGoesOn() throws {
+        let bench = ServiceBench()
+        bench.engine.withoutRoom = [ServiceBench.principal("intake")]
+        func report(_ subject: String, by name: String) throws -> CallID {
+            let fields = message([
+                "request_id": bench.uuid(), "report": bench.report(about: subject),
+            ])
+            return bench.begin(
+                .submitReport, by: name, try bench.schema(.submitReport).request.encode(fields))
+        }
+        let refused = [try report("a", by: "intake"), try report("b", by: "intake")]
+        let taken = [try report("c", by: "partner"), try report("d", by: "partner")]
+        let read = bench.begin(.listCases, by: "lead", [])
+        bench.settle()
+        for call in refused {
+            let error = bench.answer(call).error
+            #expect(error?.code == .resourceExhausted && error?.reason == "OVERLOADED")
+            #expect(error?.metadata["limit"] == "journal_bytes")
+        }
+        for call in taken { #expect(bench.answer(call).messages.count == 1) }
+        #expect(bench.answer(read).messages.count == 1)
+        #expect(bench.engine.journal.records.count == 2)
     }
 
     @Test(arguments: [Route.healthWatch, .watchBoard, .watchAssignments])

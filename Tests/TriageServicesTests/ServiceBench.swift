@@ -92,6 +92,8 @@ final class DirectEngine: EngineDoor, @unchecked Sendable {
     /// Bytes above which a turn is not taken; nil takes all.
     var journalBytesMax: Int?
     var isStopped = false
+    /// Whose writes are not taken.
+    var withoutRoom: Set<Principal> = []
 
     init(vault: FakeVault?) {
         self.vault = vault
@@ -119,6 +121,10 @@ final class DirectEngine: EngineDoor, @unchecked Sendable {
     func submit(_ requests: [EngineRequest], reactor: Int, journalBytes: Int) -> Bool {
         if isStopped { return false }
         if let journalBytesMax, journalBytes > journalBytesMax { return false }
+        let isOverShare = requests.contains {
+            $0.operation.journalBytes > 0 && withoutRoom.contains($0.principal)
+        }
+        if isOverShare { return false }
         batches.append(RequestBatch(reactor: reactor, requests: requests))
         return true
     }

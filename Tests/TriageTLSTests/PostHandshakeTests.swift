@@ -78,22 +78,24 @@ import TriageTLS
         #expect(throws: TLSError.self) { try TLSPair.readAll(server) }
     }
 
-    @Test func emptyRecords_endTheSession_withinTensOfThem() throws {
+    /// OpenSSL's own bounds, which cannot be set; a message callback does not see an empty record
+    /// that is padded.
+    ///
+    /// user_canceled is the one warning that TLS 1.3 has left.
+    @Test(arguments: [
+        (applicationData, [], 32, "record too small"),
+        (UInt8(21), [1, 90] as [UInt8], 4, "too many warn alerts"),
+    ]) func emptyRecordsAndWarnings_endTheSession_withTheFirstBeyondSoManyInARow(
+        type: UInt8, content: [UInt8], most: Int, reason: String
+    ) throws {
         let (client, server) = try open()
-        for _ in 0..<30 {
-            server.receive(client.sealed(type: Self.applicationData, []).span)
+        for _ in 0..<2 {
+            for _ in 0..<most { server.receive(client.sealed(type: type, content).span) }
+            #expect(try TLSPair.readAll(server).isEmpty)
+            server.receive(client.sealed(type: Self.applicationData, [7]).span)
+            #expect(try TLSPair.readAll(server) == [7], "no longer in a row")
         }
-        #expect(try TLSPair.readAll(server).isEmpty)
-        for _ in 0..<40 {
-            server.receive(client.sealed(type: Self.applicationData, []).span)
-        }
-        #expect(throws: TLSError.self) { try TLSPair.readAll(server) }
-    }
-
-    @Test func warnings_endTheSession_withinTensOfThem() throws {
-        let (client, server) = try open()
-        // user_canceled, the one warning that TLS 1.3 has left.
-        for _ in 0..<40 { server.receive(client.sealed(type: 21, [1, 90]).span) }
-        #expect(throws: TLSError.self) { try TLSPair.readAll(server) }
+        for _ in 0...most { server.receive(client.sealed(type: type, content).span) }
+        #expect(throws: TLSError.protocolViolation(reason)) { try TLSPair.readAll(server) }
     }
 }

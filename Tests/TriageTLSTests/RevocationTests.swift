@@ -57,12 +57,34 @@ import TriageTLS
         ) { try fixture.serverContext(crl: list) }
     }
 
-    @Test func listOfAnotherAuthority_refusesEveryone() throws {
-        let foreign = try CertificateFixture(name: "foreign")
-        let server = try fixture.serverContext(crl: foreign.revocationList("list"))
+    /// Its authority's clock is ahead of ours.
+    @Test func listOfTheFuture_isNotLoaded_untilItsTimeHasCome() throws {
+        let list = try fixture.certificates.revocationList("list", lastUpdate: "20260102000000Z")
+        let error = #expect(throws: TLSError.self) { try fixture.serverContext(crl: list) }
         #expect(
-            try connect(server, fixture.clientContext(ada)).serverOutcome
-                == .failed(.peerRefused(.revocationUnknown)))
+            error
+                == .revocationListNotYetValid(
+                    path: list, thisUpdate: TestClock.start.advanced(byMilliseconds: TestClock.day))
+        )
+        #expect(error?.passesWithTime == true)
+        fixture.clock.advance(days: 1)
+        let server = try fixture.serverContext(crl: list)
+        #expect(try connect(server, fixture.clientContext(ada)).serverOutcome == .open)
+    }
+
+    /// Of another name, and of our authority's name with another key: a list that was signed anew.
+    @Test(arguments: ["foreign", "root"]) func listOfAnotherAuthority_isNotLoaded(
+        name: String
+    ) throws {
+        let foreign = try CertificateFixture(name: name)
+        let list = try foreign.revocationList("list", namesKey: false)
+        let error = #expect(throws: TLSError.self) { try fixture.serverContext(crl: list) }
+        withExtendedLifetime(foreign) {}
+        guard case .fileInvalid(list, let reason) = error else {
+            Issue.record("unexpected: \(String(describing: error))")
+            return
+        }
+        #expect(reason.contains("every client would be refused"))
     }
 
     @Test func everyAuthorityOfTheChain_needsAList() throws {
@@ -73,7 +95,10 @@ import TriageTLS
         let teamList = try certificates.revocationList("team-list", of: team)
         let both = try certificates.directory.concatenate("both.crl", [rootList, teamList])
         let unknown = Outcome.failed(.peerRefused(.revocationUnknown))
-        for (list, outcome) in [(rootList, unknown), (teamList, unknown), (both, .open)] {
+        #expect(throws: TLSError.self, "nobody's chain has a list of its root") {
+            try fixture.serverContext(crl: teamList)
+        }
+        for (list, outcome) in [(rootList, unknown), (both, .open)] {
             let pair = try connect(fixture.serverContext(crl: list), fixture.clientContext(member))
             #expect(pair.serverOutcome == outcome, "\(list)")
         }

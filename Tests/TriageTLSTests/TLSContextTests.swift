@@ -150,7 +150,8 @@ import TriageTLS
             .keyMismatch(certificate: "c", privateKey: "p"),
             .certificateExpired(path: "p", notAfter: .epoch),
             .certificateNotYetValid(path: "p", notBefore: .epoch),
-            .revocationListExpired(path: "p", nextUpdate: .epoch), .peerRefused(.untrusted),
+            .revocationListExpired(path: "p", nextUpdate: .epoch),
+            .revocationListNotYetValid(path: "p", thisUpdate: .epoch), .peerRefused(.untrusted),
             .alertReceived("r"), .handshakeFailed("r"), .protocolViolation("r"), .noCommonProtocol,
             .tooManyKeyUpdates, .unavailable("r"),
         ]

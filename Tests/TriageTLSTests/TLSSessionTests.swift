@@ -133,6 +133,14 @@ import TriageTLS
         }
     }
 
+    @Test func keyUpdates_ofOneRead_areNotHandledBeyondTheLimit() throws {
+        let pair = try open()
+        for _ in 0..<2_000 { try pair.client.updateKeys() }
+        TLSPair.move(pair.client, pair.server)
+        #expect(throws: TLSError.tooManyKeyUpdates) { try TLSPair.readAll(pair.server) }
+        #expect(pair.server.keyUpdates == Limits.keyUpdatesMax + 1)
+    }
+
     @Test func plainHTTPRequest_failsTheHandshake() throws {
         let server = try TLSSession(fixture.serverContext())
         server.receive(Array("GET / HTTP/1.1\r\nHost: x\r\n\r\n".utf8).span)

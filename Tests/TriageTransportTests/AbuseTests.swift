@@ -239,4 +239,11 @@ import TriageTLS
         expectHit(.certificateChain, in: machine)
         #expect(machine.core.metrics.refusals[PeerRefusal.chainTooLong.index] == 1)
     }
+
+    @Test func chainThatIsTooLargeToBeKept_isCounted_andServed() throws {
+        let machine = try Machine(handshake: false, client: Credentials.clientWithWideChain())
+        try machine.shakeHands()
+        expectHit(.sessionBytes, in: machine)
+        #expect(try machine.call("Echo").status == "0")
+    }
 }

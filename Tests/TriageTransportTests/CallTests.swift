@@ -127,6 +127,28 @@ import TriageHTTP2
         #expect(try machine.call("Echo", changes: fields).error?.reason == "METADATA_TOO_LARGE")
     }
 
+    /// Also when the block began like one that the session knows.
+    @Test(arguments: [0, 3]) func hugeMetadata_isToldItsSize(callsBefore: Int) throws {
+        let machine = try Machine()
+        for _ in 0..<callsBefore { #expect(try machine.call("Echo").status == "0") }
+        let usual = [
+            (":method", "POST"), (":scheme", "https"), (":path", "/t.T/Echo"),
+            (":authority", "localhost"), ("te", "trailers"), ("content-type", "application/grpc"),
+        ]
+        let huge = [
+            [("x-a", String(repeating: "a", count: Limits.headerListBytesMax))],
+            (0..<Limits.headerFieldsMax).map { ("x-\($0)", "v") },
+        ]
+        for fields in huge {
+            let all = usual + fields
+            let bytes = all.reduce(0) { $0 + $1.0.utf8.count + $1.1.utf8.count + 32 }
+            let error = try #require(try machine.call("Echo", changes: fields).error)
+            #expect(error == WireError.metadataTooLarge(bytes: bytes, fields: all.count))
+            #expect(error.message.contains("of \(bytes) bytes in \(all.count) fields"))
+        }
+        #expect(try machine.call("Echo").status == "0")
+    }
+
     @Test func stranger_mayProbeAndNothingElse() throws {
         let machine = try Machine(identified: false)
         #expect(try machine.call("Probe", [5]).messages == [[5]])

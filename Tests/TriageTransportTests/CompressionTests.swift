@@ -69,6 +69,29 @@ import TriageHTTP2
         #expect(machine.handler.held.count == 7)
     }
 
+    /// A stream's messages that have waited for the handler are no exception.
+    @Test func whatWaitedOfAStream_isUnpackedOverSeveralTurns() throws {
+        let machine = try Machine()
+        machine.handler.asksForMore = false
+        let size = 32 << 10
+        let framed = Self.frame(try Self.pack([UInt8](repeating: 0, count: size)), flag: 1)
+        let stream = try machine.open("Push", changes: Self.gzip)
+        for _ in 0..<250 { machine.send(stream, framed) }
+        machine.http2.endStream(stream)
+        try machine.turn()
+        #expect(machine.handler.pushed.count == 1)
+        machine.handler.asksForMore = true
+        machine.core.requestMore(try #require(machine.handler.held.first))
+        machine.core.deliver()
+        #expect(machine.handler.pushed.count > 1)
+        #expect(machine.handler.pushed.count * size <= Limits.inflatedBytesPerTurnMax + size)
+        expectHit(.inflatedPerTurn, in: machine)
+        try machine.turn()
+        #expect(machine.handler.pushed.count == 250)
+        #expect(machine.seen[stream.id]?.status == "0")
+        #expect(machine.core.inputBytesHeld == 0)
+    }
+
     @Test func aCompressedRequest_isAnsweredLikeAPlainOne() throws {
         let machine = try Machine()
         let message = Array("the same words, the same words, the same words".utf8)

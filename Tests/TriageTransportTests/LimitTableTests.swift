@@ -79,6 +79,10 @@ import TriageIO
                 "the handshake fails")
         case .keyUpdates:
             row("TLS KeyUpdates of a connection", "\(Limits.keyUpdatesMax)", "the connection ends")
+        case .sessionBytes:
+            row(
+                "a client's chain, leaf included, whose TLS session is kept",
+                bytes(Limits.sessionChainBytesMax), "each of its handshakes is a full one")
         default: nil
         }
     }
@@ -174,6 +178,15 @@ import TriageIO
                 "\(Limits.backupStreamsMax), \(Limits.backupStreamsPerIdentityMax)", refused)
         case .streamReports:
             row("reports of a SubmitReports call", "\(Limits.reportsPerStreamMax)", refused)
+        case .watchBytes:
+            row(
+                "what an identity's watches of the board hold; those that go together count once",
+                bytes(Limits.watchBytesPerIdentityMax), refused)
+        case .journalBytes:
+            row(
+                "writes that wait for the disk; of the second half an identity may have",
+                "\(bytes(Limits.journalBufferBytesMax)), "
+                    + "1/\(Limits.identitiesThatFillMemory)", refused)
         case .newCallsPerTurn:
             row(
                 "new calls of a connection in a turn of the loop",
@@ -219,7 +232,8 @@ import TriageIO
         case .identityBytes:
             row(
                 "of which for an identity",
-                "1/\(Limits.identitiesThatFillMemory) of a reactor's part", refused)
+                "1/\(Limits.identitiesThatFillMemory) of a reactor's part; "
+                    + "\(bytes(Limits.strangerBytesMax)) without a certificate", refused)
         case .outputBytes:
             row(
                 "output that waits for a socket", bytes(Limits.outputBytesMax),

@@ -203,7 +203,7 @@ import TriageTLS
         let machine = try Machine()
         let names = [
             "message_fields", "message_depth", "message_unknown_bytes", "evidence_streams",
-            "backup_streams", "stream_reports", "no_such_limit",
+            "backup_streams", "stream_reports", "watch_bytes", "journal_bytes", "no_such_limit",
         ]
         for name in names {
             let stream = try machine.open("Hold")
@@ -223,6 +223,8 @@ import TriageTLS
         expectHit(.evidenceStreams, in: machine)
         expectHit(.backupStreams, in: machine)
         expectHit(.streamReports, in: machine)
+        expectHit(.watchBytes, in: machine)
+        expectHit(.journalBytes, in: machine)
     }
 
     // MARK: Resets

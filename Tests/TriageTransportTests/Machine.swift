@@ -83,6 +83,18 @@ enum Credentials {
                 serverTrust: fixture.root.certificate, serverName: "localhost"))
     }
 
+    /// A client whose chain has its certificate so often that its session is not kept.
+    static func clientWithWideChain() throws -> TLSContext {
+        let issued = try issued.get()
+        let copies = Limits.sessionChainBytesMax / 300
+        let chain = try issued.fixture.directory.concatenate(
+            "wide.pem", [String](repeating: issued.ada.certificate, count: copies))
+        return try TLSContext(
+            .client(
+                certificateChain: chain, privateKey: issued.ada.privateKey,
+                serverTrust: issued.fixture.root.certificate, serverName: "localhost"))
+    }
+
     static func client(identified: Bool = true, isBob: Bool = false) throws -> TLSContext {
         let issued = try issued.get()
         let identity = isBob ? issued.bob : issued.ada

@@ -1,6 +1,7 @@
 // The real server and the real client over loopback: threads, epoll and all. Waiting is for events,
 // with a generous limit that only a hang reaches.
 
+import Glibc
 import TestSupport
 import Testing
 import TriageBase
@@ -321,6 +322,28 @@ private final class Caller: ClientCallReceiver, ClientConnectionReceiver {
         stop()
     }
 
+    /// The kernel says how many may wait, where a connection says what was acknowledged.
+    ///
+    /// Source: tcp(7); `tcp_get_info` in Linux.
+    @Test func listener_hasAQueueOfItsOwnLength() throws {
+        let door = ServerListener(
+            host: "127.0.0.1", port: 0, tls: try Credentials.server(), audience: .internal)
+        let (listeners, _) = try Listener.open(door, index: 0, count: 2)
+        let kernelMax = try TextFile.read(path: "/proc/sys/net/core/somaxconn", bytesMax: 64)
+        let wanted = min(
+            Int(Limits.acceptQueueMax),
+            try #require(Int(kernelMax.filter { $0.isNumber })))
+        for listener in listeners.flatMap({ $0 }) {
+            var info = tcp_info()
+            var count = socklen_t(MemoryLayout<tcp_info>.size)
+            let code = unsafe getsockopt(
+                listener.socket.descriptor, Int32(IPPROTO_TCP), TCP_INFO, &info, &count)
+            #expect(code == 0)
+            #expect(Int(info.tcpi_sacked) == wanted)
+        }
+        stop()
+    }
+
     @Test func port_inUseByAnother_isSaid() throws {
         // SO_REUSEPORT allows our own second listener; an address that is not ours does not bind.
         #expect(throws: TransportError.self) {
@@ -343,6 +366,13 @@ private final class Caller: ClientCallReceiver, ClientConnectionReceiver {
 
     private func ask(_ listener: AdminListener, _ request: String) -> String {
         String(decoding: listener.answer(Array(request.utf8)), as: UTF8.self)
+    }
+
+    @Test func aName_isLookedUp() throws {
+        let listener = try AdminListener(
+            host: "localhost", port: 0,
+            routes: AdminRoutes(live: { true }, ready: { true }, metrics: { _ in "" }))
+        #expect(listener.port > 0)
     }
 
     @Test func paths_areAnswered() throws {

@@ -156,6 +156,32 @@ import TriageHTTP2
         #expect(statuses == ["0", "0", "0", "8"])
     }
 
+    /// To say why costs more than to answer a small call.
+    @Test func refusedRequests_haveTheSameRate() throws {
+        var limits = ServerLimits()
+        limits.callBurstPerIdentity = 6
+        limits.callsPerSecondPerIdentity = 10
+        let ada = try Machine(limits: limits)
+        let bob = try Machine(isBob: true, beside: ada)
+        for _ in 0..<6 { #expect(try ada.call("Unknown").status == "12") }
+        for changes in [[], [(":method", "GET")], [("content-type", "text/plain")]] {
+            let refused = try ada.call("Unknown", changes: changes)
+            #expect(refused.closed == .enhanceYourCalm)
+            #expect(refused.fields.isEmpty)
+        }
+        expectHit(.callRate, 3, in: ada)
+        #expect(ada.core.calls.count == 0 && ada.connection.plainRequests.isEmpty)
+        #expect(try ada.call("Report").status == "0", "it costs nothing")
+        #expect(try bob.call("Unknown").status == "12", "a neighbour has tokens of its own")
+        try ada.advance(milliseconds: 100)
+        #expect(try ada.call("Unknown").status == "12")
+
+        let stranger = try Machine(limits: limits, identified: false)
+        #expect(try stranger.call("Echo").status == "16")
+        #expect(try stranger.call("Echo").closed == .enhanceYourCalm)
+        expectHit(.callRate, in: stranger)
+    }
+
     @Test func shares_areForgottenWhenTheyAreFull() throws {
         let ada = try Machine()
         let bob = try Machine(isBob: true, beside: ada)

@@ -111,6 +111,7 @@ private final class SocketPeer {
     let socket: Socket
     let tls: TLSSession
     private(set) var isClosed = false
+    private var received: [UInt8] = []
 
     init(_ port: UInt16, identified: Bool = true, isBob: Bool = false) throws {
         socket = try Socket.connect(host: "127.0.0.1", port: port)
@@ -130,6 +131,16 @@ private final class SocketPeer {
                 return 0
             }
         }
+    }
+
+    /// The frames that came, of those that ``receive()`` has read.
+    var frames: [RawFrame] { RawFrame.parse(received) }
+
+    /// Reads once, and decrypts it.
+    func receive() throws {
+        _ = read()
+        var buffer = [UInt8](repeating: 0, count: 16 << 10)
+        while case .bytes(let count) = try tls.read(into: &buffer) { received += buffer[..<count] }
     }
 
     /// Reads once; true when something came.
@@ -303,6 +314,20 @@ private final class SocketPeer {
         stop(server)
     }
 
+    @Test func reload_dropsTheSessionsThatNobodyCanResume() throws {
+        let before = try Credentials.server()
+        let server = try serve(ServerLimits(), tls: before)
+        let peer = try SocketPeer(server.port)
+        try handshake(server, peer)
+        peer.flush()
+        while try scraped(server).handshakesFull < 1 {}
+        #expect(before.sessionsKept == 1)
+        server.reload(tls: [try Credentials.server()])
+        #expect(before.sessionsKept == 0)
+        #expect(try scraped(server).connectionsOpen == 1, "and its context lives as long")
+        stop(server)
+    }
+
     /// Who has too many connections, and keeps those open that were refused for it.
     @Test func connectionsThatWereTurnedAway_doNotKeepOthersOut() throws {
         var limits = ServerLimits()
@@ -360,6 +385,37 @@ private final class SocketPeer {
         }
         #expect(first.isClosed)
         #expect(try scraped(server).connectionsOpen == 1, "its place is free already")
+        stop(server)
+    }
+
+    /// The turn that ends it closes those that have had their time, too.
+    @Test func connectionThatWasSilent_hearsWhyItEnds() throws {
+        let server = try serve(ServerLimits())
+        let peer = try SocketPeer(server.port)
+        try handshake(server, peer)
+        let greeting = RawFrame.preface + RawFrame.settings.bytes
+        try peer.tls.write(greeting.span)
+        peer.flush()
+        for _ in 0..<5_000 where !peer.frames.contains(.settingsAck) {
+            _ = server.scrape()
+            try peer.receive()
+        }
+        let pause = try PauseJob()
+        server.mailboxes[0].post(pause)
+        try #require(pause.began.wait(for: 1, milliseconds: 60_000))
+        let pings = [RawFrame](repeating: .ping, count: 2 * Limits.pingBurst)
+        let noise = pings.flatMap(\.bytes)
+        try peer.tls.write(noise.span)
+        peer.flush()
+        clock.advance(milliseconds: 3_000)
+        pause.goOn.arrive()
+        for _ in 0..<5_000 where !peer.isClosed {
+            _ = server.scrape()
+            try peer.receive()
+        }
+        let goAway = try #require(peer.frames.last { $0.type == 7 })
+        #expect(String(decoding: goAway.payload.dropFirst(8), as: UTF8.self) == "too_many_pings")
+        try expectHit(.pings, server)
         stop(server)
     }
 

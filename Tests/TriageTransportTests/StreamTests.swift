@@ -134,6 +134,27 @@ import TriageHTTP2
         #expect(machine.hits(.stalledStream) == 0)
     }
 
+    /// While nothing waits nobody is looked at; what was noted before is no stillness.
+    @Test func streamThatWasQuiet_isNotStalled_whenItsNextMessageWaits() throws {
+        let machine = try Machine()
+        let (stream, quiet) = try pull(machine)
+        _ = machine.core.send(quiet, [1])
+        try machine.turn()
+        let (_, busy) = try pull(machine)
+        _ = machine.core.send(busy, [UInt8](repeating: 3, count: 200_000))
+        machine.core.resetStalledStreams()
+        try machine.turn()
+        #expect(machine.core.outputBytesHeld == 0)
+        machine.core.now = machine.core.now.advanced(byNanoseconds: 31_000_000_000)
+        machine.core.resetStalledStreams()
+        _ = machine.core.send(quiet, [2])
+        machine.core.resetStalledStreams()
+        try machine.turn()
+        #expect(machine.seen[stream.id]?.messages == [[1], [2]])
+        #expect(machine.seen[stream.id]?.closed == nil)
+        #expect(machine.hits(.stalledStream) == 0)
+    }
+
     @Test func theSameMessages_toManyCalls() throws {
         let machine = try Machine()
         var streams: [HTTP2Stream] = []
@@ -259,6 +280,61 @@ import TriageHTTP2
         #expect(machine.handler.ended.count == 1, "the end needs no credit")
         #expect(machine.core.inputBytesHeld == 0)
         #expect(machine.seen[stream.id]?.messages == [[30]])
+    }
+
+    /// Opens streams whose messages, more than a stream's window of them, find no credit.
+    private func pushWithoutCredit(_ machine: Machine, streams count: Int) throws -> [HTTP2Stream] {
+        machine.handler.asksForMore = false
+        let framed = MessageFramer.frame([UInt8](repeating: 1, count: 100_000).span)
+        let streams = try (0..<count).map { _ in try machine.open("Push") }
+        for stream in streams {
+            for _ in 0..<12 { machine.send(stream, framed) }
+        }
+        try machine.turn()
+        return streams
+    }
+
+    /// They wait for the disk; the calls beside them do not.
+    @Test func streamsWithoutCredit_leaveTheConnectionToTheCallsBeside() throws {
+        let machine = try Machine()
+        let streams = try pushWithoutCredit(machine, streams: 4)
+        #expect(machine.core.inputBytesHeld > Limits.connectionWindowBytes * 9 / 10)
+        #expect(try machine.call("Echo").status == "0")
+        machine.handler.asksForMore = true
+        for call in machine.handler.held { machine.core.requestMore(call) }
+        for stream in streams { machine.http2.endStream(stream) }
+        try machine.turn()
+        #expect(machine.handler.pushed.count == 48)
+        #expect(streams.allSatisfy { machine.seen[$0.id]?.status == "0" })
+        #expect(machine.core.inputBytesHeld == 0)
+    }
+
+    @Test func streamsWithoutCredit_thatAreReset_giveTheirWindowsBackOnce() throws {
+        let machine = try Machine()
+        for _ in 0..<4 {
+            for stream in try pushWithoutCredit(machine, streams: 4) {
+                machine.http2.reset(stream, .cancel)
+            }
+            try machine.turn()
+            #expect(machine.core.inputBytesHeld == 0)
+        }
+        #expect(try machine.call("Echo", [UInt8](repeating: 2, count: 1_000_000)).status == "0")
+        #expect(machine.goAways.isEmpty)
+    }
+
+    @Test func manyStreamsWithoutCredit_areSlowedDown_notRefused() throws {
+        let machine = try Machine()
+        let streams = try pushWithoutCredit(machine, streams: 20)
+        let share = machine.connection.share
+        #expect(20 * Limits.streamWindowBytes > share.bytesMax, "or nothing is shown")
+        #expect(share.bytesHeld > share.bytesMax / 2)
+        #expect(streams.allSatisfy { machine.seen[$0.id]?.isEnded == false })
+        #expect(machine.hits(.identityBytes) == 0)
+        machine.handler.asksForMore = true
+        for call in machine.handler.held { machine.core.requestMore(call) }
+        try machine.turn()
+        #expect(machine.handler.pushed.count == 20 * 12)
+        #expect(machine.core.inputBytesHeld == 0)
     }
 
     @Test func resetInTheMiddle_cancelsAndGivesTheBytesBack() throws {

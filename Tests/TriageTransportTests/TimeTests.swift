@@ -315,6 +315,46 @@ import TriageIO
     }
 }
 
+@Suite struct EndedConnectionTests {
+    private func pass(_ peer: RawPeer, milliseconds: UInt64) {
+        peer.core.now = peer.core.now.advanced(byNanoseconds: milliseconds * 1_000_000)
+    }
+
+    /// Else who reads a little now and then stretches a drain, and reads on after a revocation.
+    @Test func outputThatMovesSlowly_hasFiveSeconds() throws {
+        let peer = try RawPeer()
+        peer.connection.end("told to")
+        for second in 1...6 {
+            pass(peer, milliseconds: 1_000)
+            peer.connection.sentAt = peer.core.now
+            #expect(peer.connection.isOverdue(lingersSince: nil) == (second == 6))
+        }
+    }
+
+    @Test func outputThatStandsStill_hasTwoSeconds_howeverLongItWasSilentBefore() throws {
+        let peer = try RawPeer()
+        pass(peer, milliseconds: 60_000)
+        #expect(!peer.connection.isOverdue(lingersSince: nil), "it has not ended")
+        peer.connection.end("told to")
+        #expect(!peer.connection.isOverdue(lingersSince: nil), "its last words have not left")
+        pass(peer, milliseconds: 2_000)
+        #expect(!peer.connection.isOverdue(lingersSince: nil))
+        pass(peer, milliseconds: 1)
+        #expect(peer.connection.isOverdue(lingersSince: nil))
+    }
+
+    @Test func peerThatDoesNotClose_hasTwoSecondsMore() throws {
+        let peer = try RawPeer()
+        peer.connection.end("told to")
+        pass(peer, milliseconds: 4_000)
+        let since = peer.core.now
+        pass(peer, milliseconds: 2_000)
+        #expect(!peer.connection.isOverdue(lingersSince: since))
+        pass(peer, milliseconds: 1)
+        #expect(peer.connection.isOverdue(lingersSince: since))
+    }
+}
+
 @Suite struct DrainTests {
     @Test func drain_saysSoTwiceAndFinishesCalls() throws {
         let machine = try Machine()

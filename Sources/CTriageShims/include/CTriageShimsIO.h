@@ -39,6 +39,9 @@ int CTriageShims_pipe(int *ends);
 /// posix_spawn(3) of `arguments`, which a null pointer ends, with `output` as its standard output,
 /// nothing as its input and errors, every signal at its default and none blocked. 0, or an errno.
 int CTriageShims_spawn(int32_t *process, char *const *arguments, int output);
+/// Lets the process leave no core file: RLIMIT_CORE 0 where it is not, PR_SET_DUMPABLE off. 0, or
+/// -1 and errno.
+int CTriageShims_forbid_core_files(void);
 /// pthread_setname_np for the calling thread.
 int CTriageShims_name_thread(const char *name);
 /// Binds the calling thread to one CPU.

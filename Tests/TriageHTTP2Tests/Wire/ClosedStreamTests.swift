@@ -107,6 +107,38 @@ private let good = HeaderFields.forever([.init(":status", "200")])
         #expect(talk.session.wantsRead)
     }
 
+    /// It crossed with our GOAWAY: those below are still to be answered.
+    @Test func section6_8_aStreamAboveOurGoAway_mayStillSendTrailers() throws {
+        let talk = try Conversation()
+        _ = try talk.open(1, end: true)
+        try talk.session.shutdownNotice()
+        try talk.session.goAway(.noError)
+        _ = try talk.frames()
+        let late = try talk.exchange(
+            .headers(3, request), .data(3, [1]), .headers(3, [("x-late", "1")], end: true))
+        #expect(Self.goAway(late.answer) == nil)
+        #expect(!late.happened.contains(.end(3)))
+        #expect(talk.session.wantsRead)
+        #expect(talk.session.counters.invalidFrames == 0)
+        let stream = try #require(talk.streams[1])
+        try talk.session.submitHeaders(stream, good, endStream: true)
+        #expect(try talk.frames().map(\.type) == [1])
+    }
+
+    /// Before its reset has left.
+    @Test func aRefusedStream_mayEndInTheSameRead() throws {
+        var settings = HTTP2Settings()
+        settings.concurrentStreamsMax = 1
+        let talk = try Conversation(settings: settings, greet: false)
+        try talk.sendBytes(Frame.preface)
+        let answer = try talk.exchange(
+            .settings(), .headers(1, request), .headers(3, request), .data(3, [1]),
+            .headers(3, [("x-late", "1")], end: true))
+        #expect(Self.goAway(answer.answer) == nil)
+        #expect(answer.answer.contains(.reset(3, .refusedStream)))
+        #expect(talk.session.wantsRead)
+    }
+
     /// h2spec 6.3/1.
     @Test func section6_3_priorityOfStream0_isPROTOCOL_ERROR() throws {
         let talk = try Conversation()

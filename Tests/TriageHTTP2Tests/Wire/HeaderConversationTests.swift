@@ -214,6 +214,26 @@ private let good = HeaderFields.forever([
         #expect(!block.isOversize)
     }
 
+    // MARK: Compression table
+
+    /// Else whoever announces a large one has us keep it for each connection.
+    @Test func aLargerTableThanOurs_isNotUsed() throws {
+        let talk = try Conversation(peerSettings: [(1, 1 << 20)])
+        let fields = (0..<6).map {
+            HeaderFields.Field("x-\($0)", String(repeating: "\($0)", count: 1_000))
+        }
+        /// Bytes of the header block of an answer.
+        func answer(_ id: Int32, _ fields: some Collection<HeaderFields.Field>) throws -> Int {
+            let stream = try talk.open(id, end: true)
+            let list = HeaderFields([.init(":status", "200")] + fields)
+            try talk.session.submitHeaders(stream, list, endStream: true)
+            return try talk.frames().reduce(0) { $0 + ($1.type == 1 ? $1.payload.count : 0) }
+        }
+        let first = try answer(1, fields)
+        #expect(try answer(3, fields.suffix(1)) < 20, "the last is in the table")
+        #expect(try answer(5, fields) > first / 2, "not all of 6 KB fit into 4")
+    }
+
     // MARK: Malformed messages (RFC 9113 §8)
 
     struct Malformed: CustomTestStringConvertible {

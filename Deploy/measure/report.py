@@ -54,8 +54,3 @@ class Report:
         print(line, flush=True)
         if self.file:
             print(line, file=self.file, flush=True)
-
-    def ratio(self, name, of, to, **reach):
-        """A figure as a multiple of one of the machine's own."""
-        if of in self.values and self.values.get(to):
-            self.add(name, self.values[of] / self.values[to], "ratio", **reach)

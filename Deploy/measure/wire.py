@@ -106,7 +106,8 @@ class Wire:
             figures = self.load.measure("calls", server, **SHAPE, **self.time)
             return per_call(figures), figures["calls"] / figures["seconds"]
 
-        makers = [lambda: servers.volatile(self.work), self.triaged]
+        makers = [lambda: servers.volatile(self.work), self.triaged,
+                  lambda: servers.nghttpd(self.work)]
         makers += self.peer_makers(CPP + SWIFT)
         both = self.interleaved(makers, measure)
         cpu = {name: [values[0] for values in repeats] for name, repeats in both.items()}
@@ -118,6 +119,7 @@ class Wire:
             self.compare(f"grpc_cpp_cpu_per_{title}_cpu", best(cpu, CPP), cpu[name], at_least=5)
             self.compare(f"grpc_swift_cpu_per_{title}_cpu", best(cpu, SWIFT), cpu[name],
                          at_least=10)
+        self.compare("submit_durable_cpu_per_nghttpd_cpu", cpu["triaged"], cpu["nghttpd"])
         self.submit_deep()
 
     def submit_deep(self):
@@ -136,12 +138,9 @@ class Wire:
         for name in ("p50_us", "p99_us"):
             self.report.add(f"submit_durable_512_{name}", [f[name] for f in many], "us")
         disk = self.report.values["machine_disk_append_p50_us"]
-        self.report.add("submit_single_p50_us", [f["p50_us"] for f in single], "us",
-                        at_most=disk + 150)
-        self.report.ratio("submit_single_p50_per_disk_p50", "submit_single_p50_us",
-                          "machine_disk_append_p50_us")
-        self.report.ratio("submit_durable_cpu_per_nghttpd_cpu", "submit_durable_call_cpu_us",
-                          "nghttpd_call_cpu_us")
+        p50 = [f["p50_us"] for f in single]
+        self.report.add("submit_single_p50_us", p50, "us", at_most=disk + 150)
+        self.report.add("submit_single_p50_per_disk_p50", [value / disk for value in p50], "ratio")
 
     def latency(self):
         """One call at a time, beside a TLS echo over the same libraries and the same client."""
@@ -275,10 +274,9 @@ class Wire:
                 # The watches go on from here, so that they do not begin with the whole board.
                 status = servers.triagectl(server, "status", "--identity", "sre")
                 ours.append(measure(server, messages.board(int(status["durableSequence"]))))
-        # The commit itself cannot be seen from outside: what a call costs until then is its write.
-        most = 2000 + self.report.values["machine_disk_append_p50_us"]
-        for name, reach in (("sent_to_each_p99", most), ("sent_to_last_p50", None),
-                            ("sent_to_last_p99", most), ("last_p50", None), ("last_p99", None),
+        # From the call, so with its write to the disk, the end of which nobody sees from outside.
+        for name, reach in (("sent_to_each_p99", 2000), ("sent_to_last_p50", None),
+                            ("sent_to_last_p99", 2000), ("last_p50", None), ("last_p99", None),
                             ("each_p99", None)):
             self.report.add(f"fanout_{name}_us", [f[f"{name}_us"] for f in ours], "us",
                             at_most=reach)

@@ -26,8 +26,9 @@ from harness import ROOT, Server, await_true, request_id
 T, A, H = stubs.triage, stubs.assignment, stubs.health
 # What a run may add beyond its first quarter: allocators keep what a burst needed.
 GROWTH_BYTES_MAX = 24 << 20
-# What the server keeps for resumption, Limits.swift: full after so many handshakes, then flat.
-SESSIONS_KEPT, SESSION_BYTES = 8_192, 10 << 10
+# What the server keeps for resumption, Limits.swift: 128 sessions for each of the three who call,
+# full after so many handshakes, then flat.
+SESSIONS_KEPT, SESSION_BYTES = 3 * 128, 10 << 10
 # What is zero with nobody connected.
 HELD = ("triaged_calls", "triaged_held_bytes")
 

@@ -6,9 +6,9 @@ internal import CTriageShims
 package enum TLSMemory {
     /// Lets each thread keep what OpenSSL frees in it for what OpenSSL allocates there next.
     ///
-    /// A handshake then takes a tenth less of the processor. A thread keeps up to 128 KiB of each
-    /// size, which is what the handshakes that it had under way at once took, and gives it back
-    /// when it ends. Secrets are overwritten by OpenSSL before it frees them, as always.
+    /// A handshake then takes a tenth less of the processor. A thread keeps what the handshakes it
+    /// had under way at once took, up to 128 KiB of each of 188 sizes, and gives it back when it
+    /// ends. Secrets are overwritten by OpenSSL before it frees them, as always.
     ///
     /// Call it before anything else of OpenSSL: once that has allocated it keeps its allocator.
     ///

@@ -137,14 +137,15 @@ def test_a_stale_list_leaves_the_old_one_in_force(fresh, mine):
 def test_a_list_of_the_future_leaves_the_old_one_in_force_until_its_time(fresh, mine):
     """The authority's clock is ahead of the server's."""
     server = fresh(certs=mine).start()
-    held = raw.Connection(server.address, mine, "ana", seconds=40)
-    authority(mine, "-gencrl", "-crl_lastupdate", stamp(8)[0], "-crl_nextupdate",
+    held = raw.Connection(server.address, mine, "ana", seconds=90)
+    # So far ahead that the server has surely looked by then.
+    authority(mine, "-gencrl", "-crl_lastupdate", stamp(15)[0], "-crl_nextupdate",
               stamp(90_000)[0], "-out", "crl.pem")
     await_true(lambda: metric(server, 'triaged_tls_reloads_total{outcome="refused"}') >= 1, 10,
                "the refusal")
     assert "check the clock" in server.said()
     served_certificate(server, mine)
-    await_true(lambda: metric(server, 'triaged_tls_reloads_total{outcome="used"}') >= 1, 40,
+    await_true(lambda: metric(server, 'triaged_tls_reloads_total{outcome="used"}') >= 1, 60,
                "its time")
     served_certificate(server, mine)
     held.send(raw.frame(raw.PING, 0, 0, b"12345678"))
